@@ -1,0 +1,176 @@
+//! What was seen while a scenario ran: every call with its entry and return,
+//! every byte that arrived, and the file as it was left.
+
+use crate::scenario::Scenario;
+
+/// A point in the run. `order` is a counter shared by all threads of the guest,
+/// so two stamps always compare, even where virtual time stood still between
+/// them; `time_ns` is CLOCK_MONOTONIC relative to the start of the scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp {
+    /// Position in the total order of events; taken *before* a call enters and
+    /// *after* it has returned.
+    pub order: u64,
+    /// Nanoseconds since the scenario began.
+    pub time_ns: u64,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Its return value: bytes for sends, writes and reads.
+    Returned(u64),
+    /// The errno.
+    Failed(i32),
+    /// Not performed: `splice-out` of an empty pipe, for instance.
+    Skipped,
+    /// Still running when the scenario was given up.
+    Pending,
+}
+
+impl Outcome {
+    /// Bytes moved; 0 unless it returned.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Outcome::Returned(bytes) => bytes,
+            _ => 0,
+        }
+    }
+}
+
+/// One step as it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Index into [`Scenario::steps`].
+    pub step: usize,
+    /// Just before the call.
+    pub entry: Stamp,
+    /// Just after it; for [`Outcome::Pending`] the moment of giving up.
+    pub exit: Stamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The offset variable after a call that was given one (sendfile, splice-in).
+    pub offset_after: Option<u64>,
+    /// The file position (lseek SEEK_CUR) after a call that was given an offset.
+    pub f_pos_after: Option<u64>,
+}
+
+/// One successful recv(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chunk {
+    /// Just after it returned.
+    pub at: Stamp,
+    /// Where in [`History::received`] its bytes start.
+    pub start: usize,
+    /// How many bytes it returned.
+    pub len: usize,
+}
+
+/// How the stream ended at the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// recv(2) returned 0 after the sender's shutdown.
+    Eof,
+    /// recv(2) failed with this errno.
+    Failed(i32),
+    /// The bound of the scenario passed first.
+    GivenUp,
+}
+
+/// What was seen while a scenario ran.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct History {
+    /// Every step that was started, in order of entry.
+    pub calls: Vec<Call>,
+    /// Every recv(2), in order.
+    pub chunks: Vec<Chunk>,
+    /// The received stream.
+    pub received: Vec<u8>,
+    /// The file at the end, by pread(2).
+    pub file_pread: Vec<u8>,
+    /// The file at the end, through the shared mapping; empty when the scenario
+    /// has none.
+    pub file_mmap: Vec<u8>,
+    /// How the stream ended.
+    pub end: End,
+    /// When it ended, nanoseconds since the scenario began.
+    pub end_ns: u64,
+}
+
+impl History {
+    /// The call of a step, if it was started.
+    pub fn call(&self, step: usize) -> Option<&Call> {
+        self.calls.iter().find(|call| call.step == step)
+    }
+
+    /// A digest of everything in the history but the clock: two runs with the
+    /// same digest did the same.
+    pub fn digest(&self, scenario: &Scenario) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(scenario.to_string().as_bytes());
+        for call in &self.calls {
+            hasher.update(format!("{call:?}").as_bytes());
+        }
+        for chunk in &self.chunks {
+            hasher.update(format!("{chunk:?}").as_bytes());
+        }
+        hasher.update(&self.received);
+        hasher.update(&self.file_pread);
+        hasher.update(format!("{:?}{}", self.end, self.end_ns).as_bytes());
+        hasher.finalize().to_hex()[..16].to_string()
+    }
+}
+
+/// The byte that generation `generation` puts at `offset` of the file.
+///
+/// For one offset all 256 generations differ, so a byte that is known to stand
+/// at an offset names its generation. Over offsets the values look random, so a
+/// shifted, repeated or dropped run does not go unnoticed.
+pub fn pattern(offset: u64, generation: u8) -> u8 {
+    base(offset).wrapping_add(generation)
+}
+
+/// The generation that puts `byte` at `offset`: the inverse of [`pattern`].
+pub fn generation_of(offset: u64, byte: u8) -> u8 {
+    byte.wrapping_sub(base(offset))
+}
+
+/// Fills `bytes` with the pattern from `offset` on.
+pub fn fill(bytes: &mut [u8], offset: u64, generation: u8) {
+    for (at, byte) in (offset..).zip(bytes) {
+        *byte = pattern(at, generation);
+    }
+}
+
+// The high byte of a multiplication by an odd constant near 2^64/phi: cheap
+// enough for the fill loop, and without a period that a page, an MSS or a
+// buffer size could hide behind.
+fn base(offset: u64) -> u8 {
+    let mixed = (offset ^ (offset >> 7)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 56) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_names_its_generation() {
+        for offset in [0, 1, 4095, 4096, 1 << 40] {
+            for generation in 0..=255 {
+                let byte = pattern(offset, generation);
+                assert_eq!(generation_of(offset, byte), generation);
+            }
+        }
+    }
+
+    #[test]
+    fn a_shift_by_any_usual_size_is_seen() {
+        for shift in [1, 2, 536, 1448, 1460, 4096, 8192, 16384, 32768, 65536] {
+            let same = (0..4096)
+                .filter(|&at| pattern(at, 0) == pattern(at + shift, 0))
+                .count();
+            assert!(same < 256, "shift {shift}: {same} of 4096 bytes look unmoved");
+        }
+    }
+}

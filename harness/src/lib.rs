@@ -1,0 +1,36 @@
+//! **inflight** finds bytes that change while they are in flight.
+//!
+//! `sendfile(2)` and `splice(2)` put *references* to page-cache pages on a
+//! socket. Whoever writes to the file after the call has returned can still
+//! change what goes out. This library generates interleavings of sends and
+//! writes, runs them on real kernels, and judges every byte that arrives.
+//!
+//! Data flows one way, and the modules stand in that order; no module uses one
+//! that comes after it:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`scenario`] | one test case: a setup and a list of operations; text is its form of record |
+//! | [`history`] | what was seen: every call with its entry and return, every byte received |
+//! | [`oracle`] | judges a history: one file a property |
+//! | [`minimize`] | makes a failing scenario smaller |
+//! | [`process`] | child processes that never outlive us |
+//! | [`kernel`] | where a kernel comes from: source, patches, configuration, build cache |
+//! | [`engine`] | runs a program inside a kernel |
+//! | [`guest`] | what happens inside: namespaces, link, actors, sends and writes |
+//! | [`report`] | findings, tables and JSON lines |
+//! | [`cli`] | the command line, one file a subcommand |
+//!
+//! There is no agent and no wire protocol: any binary that links this library
+//! can call [`engine::enter`] and go on inside the kernel under test.
+
+pub mod cli;
+pub mod engine;
+pub mod guest;
+pub mod history;
+pub mod kernel;
+pub mod minimize;
+pub mod oracle;
+pub mod process;
+pub mod report;
+pub mod scenario;

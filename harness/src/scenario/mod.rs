@@ -1,0 +1,13 @@
+//! A scenario: one test case, a setup and a list of operations.
+//!
+//! * [`model`](Scenario): the types;
+//! * [`text`]: its form of record, with errors that give line and column;
+//! * [`normalize`]: makes any scenario one that can run;
+//! * [`strategy`]: the generator, as a proptest strategy.
+
+mod model;
+pub mod normalize;
+pub mod strategy;
+pub mod text;
+
+pub use model::*;

@@ -1,0 +1,249 @@
+//! The types of a scenario. Units stand in the names; see docs/scenario.md for
+//! the text form.
+
+/// Page size of the kernels under test, in bytes.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// One test case: a setup and a list of operations.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Scenario {
+    /// The prose above the first line, without the leading `# `; may be empty.
+    pub header: String,
+    /// What a replay must see on which kernels; first match counts.
+    pub expects: Vec<Expect>,
+    /// What stands before the first operation.
+    pub setup: Setup,
+    /// The operations, in the order in which the scheduler hands them out.
+    pub steps: Vec<Step>,
+}
+
+/// `expect KERNEL VERDICT`: what a replay must see.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Expect {
+    /// A kernel name (`6.12-stock`) or a flavour of any version (`stock`).
+    pub kernel: String,
+    /// `None`: every property holds. Else the name of the property that is
+    /// violated, as [`crate::oracle::Property`] prints it.
+    pub violated: Option<String>,
+}
+
+/// What stands before the first operation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Setup {
+    /// The queue on the sender's interface: what happens to data.
+    pub data: Netem,
+    /// The queue on the receiver's interface: what happens to acknowledgements.
+    pub ack: Netem,
+    /// The sending socket.
+    pub socket: SocketSpec,
+    /// The file that is sent.
+    pub file: FileSpec,
+    /// How the receiver reads.
+    pub reader: ReaderMode,
+}
+
+/// One direction of the link, as tc-netem(8) means it. All zero: no delay, no
+/// loss, queue of the default length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Netem {
+    /// Added to every packet.
+    pub delay_us: u64,
+    /// Uniform variation around the delay; needs a delay.
+    pub jitter_us: u64,
+    /// Packets dropped, in parts per million.
+    pub loss_ppm: u32,
+    /// Packets sent twice, in parts per million.
+    pub duplicate_ppm: u32,
+    /// Packets that skip the delay, in parts per million; needs a delay.
+    pub reorder_ppm: u32,
+    /// Serialization rate in bits per second; 0: unlimited.
+    pub rate_bps: u64,
+    /// Queue length in packets; 0: 1000, as tc has it.
+    pub limit_packets: u32,
+    /// Seed of netem's own random numbers (Linux 6.7 and later).
+    pub seed: u64,
+}
+
+/// The sending socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SocketSpec {
+    /// Address family and protocol.
+    pub family: Family,
+    /// SO_SNDBUF of the sender in bytes; `None`: the kernel's autotuning.
+    pub sndbuf_bytes: Option<u32>,
+    /// SO_RCVBUF of the receiver in bytes; `None`: the kernel's autotuning.
+    pub rcvbuf_bytes: Option<u32>,
+    /// TCP_NODELAY on the sender.
+    pub nodelay: bool,
+    /// TCP_CORK on the sender until the last operation is done.
+    pub cork: bool,
+    /// O_NONBLOCK on the sender.
+    pub nonblock: bool,
+}
+
+/// Address family and protocol of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Family {
+    /// TCP over IPv4.
+    #[default]
+    Tcp4,
+    /// TCP over IPv6.
+    Tcp6,
+}
+
+/// The file that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileSpec {
+    /// Where it lives.
+    pub kind: FileKind,
+    /// Its length in bytes; filled with [`crate::history::pattern`] generation 0.
+    pub size_bytes: u64,
+}
+
+impl Default for FileSpec {
+    fn default() -> Self {
+        FileSpec {
+            kind: FileKind::default(),
+            size_bytes: PAGE_BYTES,
+        }
+    }
+}
+
+/// Where the file lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FileKind {
+    /// An unlinked file on tmpfs.
+    #[default]
+    Tmpfs,
+    /// memfd_create(2).
+    Memfd,
+}
+
+/// How the receiver reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ReaderMode {
+    /// Reads whatever arrives as soon as it arrives.
+    #[default]
+    Drain,
+    /// Reads only by `read` operations; drains after the last operation.
+    Paused,
+}
+
+/// One operation and who performs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// The thread that performs it.
+    pub actor: Actor,
+    /// What it does.
+    pub op: Op,
+}
+
+/// A thread that performs operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Actor {
+    /// The sender, and who acts where nothing else is said.
+    #[default]
+    A,
+    /// A second thread of the sending process.
+    B,
+    /// A third thread of the sending process.
+    C,
+    /// The receiver; performs `read`.
+    Reader,
+}
+
+/// A range of bytes of the file, written `OFFSET+LEN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Range {
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub len: u64,
+}
+
+impl Range {
+    /// One past the last byte.
+    pub fn end(self) -> u64 {
+        self.offset.saturating_add(self.len)
+    }
+}
+
+/// One operation.
+///
+/// Every operation that writes to the file has a *generation*: 1 for the first
+/// one of the scenario, 2 for the second, and so on; see
+/// [`Scenario::generation`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// sendfile(2) from the file to the socket with an explicit offset.
+    Sendfile(Range),
+    /// Makes the user pipe if there is none, then F_SETPIPE_SZ.
+    Pipe {
+        /// Requested capacity in bytes.
+        capacity_bytes: u32,
+    },
+    /// splice(2) from the file into the user pipe, SPLICE_F_NONBLOCK.
+    SpliceIn(Range),
+    /// splice(2) from the user pipe to the socket; skipped when the pipe is empty.
+    SpliceOut {
+        /// Number of bytes asked for.
+        len: u64,
+        /// SPLICE_F_MORE.
+        more: bool,
+        /// SPLICE_F_NONBLOCK.
+        nonblock: bool,
+    },
+    /// Stores through a shared mapping of the file.
+    MmapWrite(Range),
+    /// pwrite(2) to the file.
+    Pwrite(Range),
+    /// The receiver reads this many bytes, or to the end of the stream.
+    Read {
+        /// Number of bytes.
+        len: u64,
+    },
+    /// Sleeps.
+    Wait {
+        /// How long, in microseconds.
+        us: u64,
+    },
+}
+
+impl Op {
+    /// The range of the file that it writes.
+    pub fn writes(self) -> Option<Range> {
+        match self {
+            Op::MmapWrite(range) | Op::Pwrite(range) => Some(range),
+            _ => None,
+        }
+    }
+
+    /// Whether it can put bytes on the socket.
+    pub fn sends(self) -> bool {
+        matches!(self, Op::Sendfile(_) | Op::SpliceOut { .. })
+    }
+}
+
+impl Scenario {
+    /// The generation that the step at `index` writes, or `None` if it does not
+    /// write. Counted from 1 in list order, wherever the scheduler runs it.
+    pub fn generation(&self, index: usize) -> Option<u8> {
+        self.steps.get(index)?.op.writes()?;
+        let writes = self.steps[..=index]
+            .iter()
+            .filter(|step| step.op.writes().is_some())
+            .count();
+        u8::try_from(writes).ok()
+    }
+
+    /// The step that writes `generation`, or `None`.
+    pub fn writer_of(&self, generation: u8) -> Option<usize> {
+        let nth = usize::from(generation).checked_sub(1)?;
+        self.steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.op.writes().is_some())
+            .nth(nth)
+            .map(|(index, _)| index)
+    }
+}

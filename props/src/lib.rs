@@ -1,0 +1,1 @@
+//! The properties live in tests/.
