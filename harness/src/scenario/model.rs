@@ -152,6 +152,22 @@ pub enum Actor {
     Reader,
 }
 
+impl Actor {
+    /// The actors that act on the sender's side.
+    pub const SENDING_SIDE: [Actor; 3] = [Actor::A, Actor::B, Actor::C];
+
+    /// Its place in [`Actor::SENDING_SIDE`].
+    ///
+    /// # Panics
+    /// For the reader, which has none.
+    pub fn index(self) -> usize {
+        Actor::SENDING_SIDE
+            .iter()
+            .position(|&actor| actor == self)
+            .expect("the reader acts on the other side")
+    }
+}
+
 /// A range of bytes of the file, written `OFFSET+LEN`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {

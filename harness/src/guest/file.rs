@@ -1,0 +1,216 @@
+//! The file that is sent.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::history;
+use crate::scenario::normalize::MAX_FILE_BYTES;
+use crate::scenario::{FileKind, FileSpec, Range};
+
+/// Where unlinked tmpfs files are made; the guest's init mounts a tmpfs there.
+const TMPFS: &str = "/dev/shm";
+const MEMFD_NAME: &CStr = c"inflight";
+
+/// The file that is sent, filled with generation 0 of the pattern.
+#[derive(Debug)]
+pub struct SentFile {
+    file: File,
+    size_bytes: u64,
+    mapping: Option<Mapping>,
+}
+
+impl SentFile {
+    /// Makes and fills it. `mapped`: also maps it shared and writable.
+    pub fn create(spec: &FileSpec, mapped: bool) -> io::Result<SentFile> {
+        let file = match spec.kind {
+            FileKind::Tmpfs => File::options()
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_TMPFILE)
+                .mode(0o600)
+                .open(Path::new(TMPFS))?,
+            FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
+        };
+        file.write_all_at(pristine(0, spec.size_bytes), 0)?;
+        let mapping = match mapped {
+            true => Some(Mapping::of(&file, spec.size_bytes)?),
+            false => None,
+        };
+        Ok(SentFile {
+            file,
+            size_bytes: spec.size_bytes,
+            mapping,
+        })
+    }
+
+    /// The descriptor.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Stores `generation` of the pattern through the mapping.
+    ///
+    /// # Panics
+    /// When the file was made without a mapping or `range` leaves it: the
+    /// scenario was not normalized.
+    pub fn store(&self, range: Range, generation: u8) {
+        let mapping = self.mapping.as_ref().expect("a scenario that stores maps its file");
+        mapping.store(range, generation);
+    }
+
+    /// pwrite(2) of `generation` of the pattern.
+    pub fn pwrite(&self, range: Range, generation: u8) -> nix::Result<usize> {
+        let mut bytes = pristine(range.offset, range.len).to_vec();
+        advance(&mut bytes, generation);
+        nix::sys::uio::pwrite(self.file.as_fd(), &bytes, range.offset as libc::off_t)
+    }
+
+    /// The content by pread(2), to the end of the file.
+    pub fn read_back(&self) -> io::Result<Vec<u8>> {
+        // One byte more than it should hold, so that a file that grew is seen.
+        let mut bytes = vec![0; self.size_bytes as usize + 1];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.file.read_at(&mut bytes[filled..], filled as u64)? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// The content through the mapping; empty without one.
+    pub fn mapped_bytes(&self) -> Vec<u8> {
+        self.mapping.as_ref().map(Mapping::copy).unwrap_or_default()
+    }
+}
+
+/// A shared, writable mapping. The kernel and other threads change the bytes
+/// behind it, so they are never lent out as a slice, only copied.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<libc::c_void>,
+    len: NonZeroUsize,
+}
+
+// SAFETY: the mapping is plain memory that any thread may access; racing stores
+// are the very thing that is tested, and are made with raw copies only.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn of(file: &File, size_bytes: u64) -> io::Result<Mapping> {
+        let len = NonZeroUsize::new(size_bytes as usize)
+            .ok_or_else(|| io::Error::other("an empty file cannot be mapped"))?;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe {
+            mmap(
+                None,
+                len,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                file,
+                0,
+            )?
+        };
+        Ok(Mapping { start, len })
+    }
+
+    fn store(&self, range: Range, generation: u8) {
+        assert!(range.end() <= self.len.get() as u64, "store past the mapping");
+        let mut bytes = pristine(range.offset, range.len).to_vec();
+        advance(&mut bytes, generation);
+        // SAFETY: the range lies inside the mapping, as just asserted, and the
+        // source is a buffer of our own.
+        unsafe {
+            let target = self.start.as_ptr().cast::<u8>().add(range.offset as usize);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+    }
+
+    fn copy(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len.get()];
+        // SAFETY: both are `len` bytes long.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.start.as_ptr().cast::<u8>(),
+                bytes.as_mut_ptr(),
+                bytes.len(),
+            );
+        }
+        bytes
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: ours, whole, and not used after this.
+        let result = unsafe { munmap(self.start, self.len.get()) };
+        debug_assert!(result.is_ok());
+    }
+}
+
+/// Generation 0 of a range of the file, from a table made once.
+fn pristine(offset: u64, len: u64) -> &'static [u8] {
+    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let mut bytes = vec![0; MAX_FILE_BYTES as usize];
+        history::fill(&mut bytes, 0, 0);
+        bytes
+    });
+    &table[offset as usize..(offset + len) as usize]
+}
+
+// What `history::pattern` does to a generation, on a whole buffer.
+fn advance(bytes: &mut [u8], generation: u8) {
+    for byte in bytes {
+        *byte = byte.wrapping_add(generation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_pattern() {
+        let mut bytes = pristine(4090, 12).to_vec();
+        advance(&mut bytes, 7);
+        let expected: Vec<u8> = (4090..4102).map(|at| history::pattern(at, 7)).collect();
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn stores_and_writes_land_where_they_should() {
+        let spec = FileSpec {
+            kind: FileKind::Memfd,
+            size_bytes: 8192,
+        };
+        let file = SentFile::create(&spec, true).unwrap();
+        file.store(Range { offset: 4000, len: 200 }, 1);
+        file.pwrite(Range { offset: 0, len: 1 }, 2).unwrap();
+        let bytes = file.read_back().unwrap();
+        assert_eq!(bytes, file.mapped_bytes());
+        assert_eq!(bytes.len(), 8192);
+        for (at, &byte) in (0..).zip(&bytes) {
+            let generation = match at {
+                0 => 2,
+                4000..4200 => 1,
+                _ => 0,
+            };
+            assert_eq!(byte, history::pattern(at, generation), "offset {at}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The link: two network namespaces joined by veth, with netem on both ends.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::netns::NetNs;
+use super::rtnl::{Interface, Rtnl};
+use crate::scenario::{Family, Netem, Setup};
+
+const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+/// Two namespaces joined by veth. The process stays in the sender's.
+#[derive(Debug)]
+pub struct Link {
+    receiver: NetNs,
+    data: Queue,
+    ack: Queue,
+}
+
+impl Link {
+    /// Moves the calling process into a new namespace, the sender's; makes the
+    /// receiver's, and joins the two. Threads started later inherit the
+    /// sender's namespace, so this comes before any of them.
+    pub fn create() -> io::Result<Link> {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let receiver = NetNs::create()?;
+        let mut here = Rtnl::open();
+        here.add_veth_pair()?;
+        let far = here.interface("veth1")?;
+        here.move_to(far, receiver.fd())?;
+        let near = here.interface("veth0")?;
+        let data = Queue::join(here, near, Side::Sender)?;
+        let ack = receiver.with(|| {
+            let mut there = Rtnl::open();
+            let far = there.interface("veth1")?;
+            Queue::join(there, far, Side::Receiver)
+        })?;
+        Ok(Link {
+            receiver,
+            data,
+            ack,
+        })
+    }
+
+    /// Makes both queues what the setup says. Queues without random numbers and
+    /// without state are kept when nothing changed.
+    pub fn configure(&mut self, setup: &Setup) -> io::Result<()> {
+        self.data.configure(&setup.data)?;
+        self.ack.configure(&setup.ack)
+    }
+
+    /// The receiver's namespace.
+    pub fn receiver(&self) -> &NetNs {
+        &self.receiver
+    }
+
+    /// The receiver's address.
+    pub fn receiver_address(family: Family) -> IpAddr {
+        Side::Receiver.address(family)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Sender,
+    Receiver,
+}
+
+impl Side {
+    fn address(self, family: Family) -> IpAddr {
+        let host = match self {
+            Side::Sender => 1,
+            Side::Receiver => 2,
+        };
+        match family {
+            Family::Tcp4 => Ipv4Addr::new(192, 0, 2, host).into(),
+            Family::Tcp6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into(),
+        }
+    }
+
+    fn mac(self) -> [u8; 6] {
+        match self {
+            Side::Sender => SENDER_MAC,
+            Side::Receiver => RECEIVER_MAC,
+        }
+    }
+
+    fn peer(self) -> Side {
+        match self {
+            Side::Sender => Side::Receiver,
+            Side::Receiver => Side::Sender,
+        }
+    }
+}
+
+/// One end of the link and the queue on it.
+#[derive(Debug)]
+struct Queue {
+    rtnl: Rtnl,
+    interface: Interface,
+    handle: u16,
+    current: Option<Netem>,
+}
+
+impl Queue {
+    fn join(mut rtnl: Rtnl, interface: Interface, side: Side) -> io::Result<Queue> {
+        rtnl.bring_up(interface, side.mac())?;
+        for (family, prefix_len) in [(Family::Tcp4, 24), (Family::Tcp6, 64)] {
+            rtnl.add_address(interface, side.address(family), prefix_len)?;
+            let peer = side.peer();
+            rtnl.add_neighbour(interface, peer.address(family), peer.mac())?;
+        }
+        Ok(Queue {
+            rtnl,
+            interface,
+            handle: 1,
+            current: None,
+        })
+    }
+
+    fn configure(&mut self, netem: &Netem) -> io::Result<()> {
+        if self.current == Some(*netem) && !remembers(netem) {
+            return Ok(());
+        }
+        // Unknown until the kernel has said yes.
+        self.current = None;
+        // A handle of its own makes the kernel graft a new queue, rather than
+        // change the old one with its packets and its random state.
+        self.handle = if self.handle == 1 { 2 } else { 1 };
+        self.rtnl.set_netem(self.interface, self.handle, netem)?;
+        self.current = Some(*netem);
+        Ok(())
+    }
+}
+
+/// Whether the queue's behaviour depends on what went through it before: random
+/// numbers, or the end of the last packet's transmission.
+fn remembers(netem: &Netem) -> bool {
+    netem.jitter_us > 0
+        || netem.loss_ppm > 0
+        || netem.duplicate_ppm > 0
+        || netem.reorder_ppm > 0
+        || netem.rate_bps > 0
+}

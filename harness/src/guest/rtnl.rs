@@ -1,0 +1,286 @@
+//! The few rtnetlink(7) requests that a link needs, behind one small type: the
+//! netlink crate is young, and nothing else of the suite sees it.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_bindings::rt_link::{self, Ifinfomsg};
+use netlink_bindings::tc::{self, OptionsMsg, TcNetemQopt, TcNetemRate, TcNetemReorder, Tcmsg};
+use netlink_bindings::{rt_addr, rt_neigh};
+use netlink_socket2::NetlinkSocket;
+
+use crate::scenario::Netem;
+
+const TC_H_ROOT: u32 = 0xffff_ffff;
+const IFF_UP: u32 = 1;
+const IFA_F_NODAD: u8 = 2;
+const NUD_PERMANENT: u16 = 0x80;
+/// Queue length of netem where the scenario says nothing; what tc(8) uses.
+const DEFAULT_LIMIT_PACKETS: u32 = 1000;
+
+/// An rtnetlink socket of the namespace in which it was opened.
+pub struct Rtnl {
+    socket: NetlinkSocket,
+}
+
+impl std::fmt::Debug for Rtnl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rtnl")
+    }
+}
+
+/// One network interface.
+#[derive(Debug, Clone, Copy)]
+pub struct Interface {
+    index: i32,
+}
+
+impl Rtnl {
+    /// Opens a socket in the calling thread's namespace.
+    pub fn open() -> Rtnl {
+        let mut socket = NetlinkSocket::new();
+        // The socket is opened by the first request: make it now, while the
+        // thread is in the right namespace.
+        let mut request = rt_link::Request::new().op_getlink_do(&Ifinfomsg::default());
+        request.encode().push_ifname_bytes(b"lo");
+        if let Ok(mut reply) = socket.request(&request) {
+            let _ = reply.recv_one();
+        }
+        Rtnl { socket }
+    }
+
+    /// Makes a veth(4) pair `veth0`, `veth1` in this namespace.
+    pub fn add_veth_pair(&mut self) -> io::Result<()> {
+        let mut request = rt_link::Request::new()
+            .set_create()
+            .set_excl()
+            .op_newlink_do(&Ifinfomsg::default());
+        request
+            .encode()
+            .push_ifname_bytes(b"veth0")
+            .nested_linkinfo()
+            .push_kind(c"veth")
+            .end_nested();
+        self.acknowledge("add veth pair", |socket| socket.request(&request)?.recv_ack())
+    }
+
+    /// Looks an interface up by name.
+    pub fn interface(&mut self, name: &str) -> io::Result<Interface> {
+        let mut request = rt_link::Request::new().op_getlink_do(&Ifinfomsg::default());
+        request.encode().push_ifname_bytes(name.as_bytes());
+        let mut replies = self.socket.request(&request)?;
+        let (header, _) = replies
+            .recv_one()
+            .map_err(|error| context(&format!("look up {name}"), error.as_io_error()))?;
+        Ok(Interface {
+            index: header.ifi_index,
+        })
+    }
+
+    /// Moves an interface into another namespace.
+    pub fn move_to(&mut self, interface: Interface, netns: BorrowedFd<'_>) -> io::Result<()> {
+        let header = Ifinfomsg {
+            ifi_index: interface.index,
+            ..Default::default()
+        };
+        let mut request = rt_link::Request::new().op_setlink_do(&header);
+        request.encode().push_net_ns_fd(netns.as_raw_fd() as u32);
+        self.acknowledge("move interface", |socket| socket.request(&request)?.recv_ack())
+    }
+
+    /// Gives an interface this hardware address and brings it up.
+    pub fn bring_up(&mut self, interface: Interface, mac: [u8; 6]) -> io::Result<()> {
+        let header = Ifinfomsg {
+            ifi_index: interface.index,
+            ifi_flags: IFF_UP,
+            ifi_change: IFF_UP,
+            ..Default::default()
+        };
+        let mut request = rt_link::Request::new().op_setlink_do(&header);
+        request.encode().push_address(&mac);
+        self.acknowledge("bring interface up", |socket| {
+            socket.request(&request)?.recv_ack()
+        })
+    }
+
+    /// Assigns an address. IPv6 comes without duplicate address detection, which
+    /// would keep it unusable for a second.
+    pub fn add_address(
+        &mut self,
+        interface: Interface,
+        address: IpAddr,
+        prefix_len: u8,
+    ) -> io::Result<()> {
+        let header = rt_addr::Ifaddrmsg {
+            ifa_family: family(address),
+            ifa_index: interface.index as u32,
+            ifa_prefixlen: prefix_len,
+            ifa_flags: if address.is_ipv6() { IFA_F_NODAD } else { 0 },
+            ..Default::default()
+        };
+        let mut request = rt_addr::Request::new()
+            .set_create()
+            .set_excl()
+            .op_newaddr_do(&header);
+        request.encode().push_local(address);
+        self.acknowledge("add address", |socket| socket.request(&request)?.recv_ack())
+    }
+
+    /// Adds a neighbour that never needs to be asked for: address resolution
+    /// would otherwise wait in the delay queue ahead of the first packet.
+    pub fn add_neighbour(
+        &mut self,
+        interface: Interface,
+        address: IpAddr,
+        mac: [u8; 6],
+    ) -> io::Result<()> {
+        let header = rt_neigh::Ndmsg {
+            ndm_family: family(address),
+            ndm_ifindex: interface.index,
+            ndm_state: NUD_PERMANENT,
+            ..Default::default()
+        };
+        let mut request = rt_neigh::Request::new()
+            .set_create()
+            .set_replace()
+            .op_newneigh_do(&header);
+        request.encode().push_dst(address).push_lladdr(&mac);
+        self.acknowledge("add neighbour", |socket| socket.request(&request)?.recv_ack())
+    }
+
+    /// Makes `netem` the root queue of an interface: a new queue with a new
+    /// `handle`, so that nothing of the old one is left. Reads it back.
+    pub fn set_netem(
+        &mut self,
+        interface: Interface,
+        handle: u16,
+        netem: &Netem,
+    ) -> io::Result<()> {
+        let header = Tcmsg {
+            ifindex: interface.index,
+            handle: u32::from(handle) << 16,
+            parent: TC_H_ROOT,
+            ..Default::default()
+        };
+        let wanted = Wire::of(netem);
+        let mut request = tc::Request::new()
+            .set_create()
+            .set_replace()
+            .op_newqdisc_do(&header);
+        request
+            .encode()
+            .nested_options_netem(&wanted.qopt)
+            .push_latency64(wanted.latency_ns)
+            .push_jitter64(wanted.jitter_ns)
+            .push_reorder(TcNetemReorder {
+                probability: wanted.reorder,
+                correlation: 0,
+            })
+            .push_rate(TcNetemRate {
+                rate: wanted.rate_bytes,
+                ..Default::default()
+            })
+            .push_prng_seed(netem.seed)
+            .end_nested();
+        self.acknowledge("set netem", |socket| socket.request(&request)?.recv_ack())?;
+        self.check_netem(interface, &wanted)
+    }
+
+    fn check_netem(&mut self, interface: Interface, wanted: &Wire) -> io::Result<()> {
+        let header = Tcmsg {
+            ifindex: interface.index,
+            ..Default::default()
+        };
+        let request = tc::Request::new().op_getqdisc_dump(&header);
+        let mut replies = self.socket.request(&request)?;
+        let mut seen = None;
+        while let Some(reply) = replies.recv() {
+            let (reply, attributes) =
+                reply.map_err(|error| context("read netem back", error.as_io_error()))?;
+            if reply.ifindex != interface.index || reply.parent != TC_H_ROOT {
+                continue;
+            }
+            if let Ok(OptionsMsg::Netem(qopt, options)) = attributes.get_options() {
+                seen = Some(Wire {
+                    latency_ns: options.get_latency64().unwrap_or(0),
+                    jitter_ns: options.get_jitter64().unwrap_or(0),
+                    reorder: options.get_reorder().map_or(0, |it| it.probability),
+                    rate_bytes: options.get_rate().map_or(0, |it| it.rate),
+                    qopt: TcNetemQopt {
+                        latency: 0,
+                        jitter: 0,
+                        ..qopt
+                    },
+                });
+            }
+        }
+        match seen {
+            Some(seen) if seen == *wanted => Ok(()),
+            seen => Err(io::Error::other(format!(
+                "netem is not what was asked for: wanted {wanted:?}, the kernel has {seen:?}"
+            ))),
+        }
+    }
+
+    fn acknowledge(
+        &mut self,
+        what: &str,
+        request: impl FnOnce(&mut NetlinkSocket) -> Result<(), netlink_socket2::ReplyError>,
+    ) -> io::Result<()> {
+        request(&mut self.socket).map_err(|error| context(what, error.as_io_error()))
+    }
+}
+
+/// A [`Netem`] in netem's own units.
+#[derive(Debug, PartialEq, Eq)]
+struct Wire {
+    latency_ns: i64,
+    jitter_ns: i64,
+    reorder: u32,
+    rate_bytes: u32,
+    qopt: TcNetemQopt,
+}
+
+impl Wire {
+    fn of(netem: &Netem) -> Wire {
+        Wire {
+            latency_ns: nanoseconds(netem.delay_us),
+            jitter_ns: nanoseconds(netem.jitter_us),
+            reorder: probability(netem.reorder_ppm),
+            rate_bytes: u32::try_from(netem.rate_bps / 8).unwrap_or(u32::MAX),
+            qopt: TcNetemQopt {
+                limit: match netem.limit_packets {
+                    0 => DEFAULT_LIMIT_PACKETS,
+                    limit => limit,
+                },
+                loss: probability(netem.loss_ppm),
+                duplicate: probability(netem.duplicate_ppm),
+                // A gap turns reordering on; with 1 every packet is a candidate.
+                gap: u32::from(netem.reorder_ppm > 0),
+                ..Default::default()
+            },
+        }
+    }
+}
+
+/// Parts per million in netem's scale, where u32::MAX is certainty.
+fn probability(ppm: u32) -> u32 {
+    let scaled = u64::from(ppm) * u64::from(u32::MAX) / 1_000_000;
+    u32::try_from(scaled).unwrap_or(u32::MAX)
+}
+
+fn nanoseconds(us: u64) -> i64 {
+    i64::try_from(us.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
+
+fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => libc::AF_INET as u8,
+        IpAddr::V6(_) => libc::AF_INET6 as u8,
+    }
+}
+
+fn context(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}

@@ -1,0 +1,254 @@
+//! What the actors act on, and how one step is performed.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::unistd::{Whence, lseek, pipe2};
+
+use super::clock::Clock;
+use super::connection::Sender;
+use super::file::SentFile;
+use crate::history::{Call, Outcome, Stamp};
+use crate::scenario::{Op, Range, Scenario, Step};
+
+/// Everything on the sender's side of one scenario.
+#[derive(Debug)]
+pub struct Stage {
+    /// The scenario, normalized.
+    pub scenario: Scenario,
+    /// Stamps for everybody.
+    pub clock: std::sync::Arc<Clock>,
+    /// The file that is sent.
+    pub file: SentFile,
+    /// The sending socket.
+    pub sender: Sender,
+    /// The user pipe and what is in it. Only actor A uses it; the lock is there
+    /// to say so to the compiler.
+    pub pipe: Mutex<Option<UserPipe>>,
+    /// The step that each actor has entered last, and when.
+    pub entered: [Mutex<Option<(usize, Stamp)>>; 3],
+}
+
+/// The user pipe, and how many bytes are in it.
+#[derive(Debug)]
+pub struct UserPipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    bytes: u64,
+}
+
+/// What one system call did.
+struct Done {
+    outcome: Outcome,
+    offset_after: Option<u64>,
+    f_pos_after: Option<u64>,
+}
+
+impl Stage {
+    /// Performs one step and says what happened. Blocks as long as the system
+    /// call does.
+    pub fn perform(&self, step: usize) -> Call {
+        let Step { actor, op } = self.scenario.steps[step];
+        let entry = self.clock.stamp();
+        *lock(&self.entered[actor.index()]) = Some((step, entry));
+        let done = match op {
+            Op::Sendfile(range) => self.sendfile(range),
+            Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
+            Op::SpliceIn(range) => self.splice_in(range),
+            Op::SpliceOut {
+                len,
+                more,
+                nonblock,
+            } => self.splice_out(len, more, nonblock),
+            Op::MmapWrite(range) => {
+                self.file.store(range, self.generation(step));
+                returned(range.len)
+            }
+            Op::Pwrite(range) => match self.file.pwrite(range, self.generation(step)) {
+                Ok(bytes) => returned(bytes as u64),
+                Err(errno) => failed(errno),
+            },
+            Op::Wait { us } => {
+                std::thread::sleep(Duration::from_micros(us));
+                returned(0)
+            }
+            Op::Read { .. } => unreachable!("the reader reads"),
+        };
+        let exit = self.clock.stamp();
+        *lock(&self.entered[actor.index()]) = None;
+        let f_pos_after = match op {
+            Op::Sendfile(_) | Op::SpliceIn(_) => self.position(),
+            _ => done.f_pos_after,
+        };
+        Call {
+            step,
+            entry,
+            exit,
+            outcome: done.outcome,
+            offset_after: done.offset_after,
+            f_pos_after,
+        }
+    }
+
+    /// The steps that were entered and have not returned.
+    pub fn running(&self) -> Vec<(usize, Stamp)> {
+        self.entered.iter().filter_map(|slot| *lock(slot)).collect()
+    }
+
+    fn generation(&self, step: usize) -> u8 {
+        self.scenario
+            .generation(step)
+            .expect("a step that writes has a generation")
+    }
+
+    fn position(&self) -> Option<u64> {
+        let position = lseek(self.file.file(), 0, Whence::SeekCur).ok()?;
+        u64::try_from(position).ok()
+    }
+
+    fn sendfile(&self, range: Range) -> Done {
+        let mut offset = range.offset as libc::off_t;
+        // nix's wrapper takes the offset too, but its type hides a short cast;
+        // the call is three lines either way.
+        // SAFETY: both descriptors are open and `offset` outlives the call.
+        let bytes = unsafe {
+            libc::sendfile(
+                self.sender.as_fd().as_raw_fd(),
+                self.file.file().as_raw_fd(),
+                &mut offset,
+                range.len as usize,
+            )
+        };
+        Done {
+            outcome: outcome(nix::errno::Errno::result(bytes)),
+            offset_after: u64::try_from(offset).ok(),
+            f_pos_after: None,
+        }
+    }
+
+    fn set_pipe(&self, capacity_bytes: u32) -> Done {
+        let mut guard = self.pipe();
+        let result = match guard.as_ref() {
+            Some(pipe) => resize(pipe, capacity_bytes),
+            None => UserPipe::open().and_then(|pipe| {
+                let result = resize(&pipe, capacity_bytes);
+                *guard = Some(pipe);
+                result
+            }),
+        };
+        match result {
+            Ok(bytes) => returned(bytes),
+            Err(errno) => failed(errno),
+        }
+    }
+
+    fn splice_in(&self, range: Range) -> Done {
+        let mut guard = self.pipe();
+        let Some(pipe) = guard.as_mut() else {
+            return skipped();
+        };
+        let mut offset = range.offset as libc::loff_t;
+        // Without NONBLOCK a full pipe would block the only thread that can
+        // drain it.
+        let result = splice(
+            self.file.file(),
+            Some(&mut offset),
+            &pipe.write,
+            None,
+            range.len as usize,
+            SpliceFFlags::SPLICE_F_NONBLOCK,
+        );
+        pipe.bytes += result.unwrap_or(0) as u64;
+        Done {
+            outcome: outcome(result.map(|bytes| bytes as isize)),
+            offset_after: u64::try_from(offset).ok(),
+            f_pos_after: None,
+        }
+    }
+
+    fn splice_out(&self, len: u64, more: bool, nonblock: bool) -> Done {
+        let mut guard = self.pipe();
+        let pipe = match guard.as_mut() {
+            // An empty pipe with a writer blocks for ever, and the writer is us.
+            Some(pipe) if pipe.bytes > 0 => pipe,
+            _ => return skipped(),
+        };
+        let mut flags = SpliceFFlags::empty();
+        flags.set(SpliceFFlags::SPLICE_F_MORE, more);
+        flags.set(SpliceFFlags::SPLICE_F_NONBLOCK, nonblock);
+        let result = splice(
+            &pipe.read,
+            None,
+            self.sender.as_fd(),
+            None,
+            len as usize,
+            flags,
+        );
+        pipe.bytes = pipe.bytes.saturating_sub(result.unwrap_or(0) as u64);
+        Done {
+            outcome: outcome(result.map(|bytes| bytes as isize)),
+            offset_after: None,
+            f_pos_after: None,
+        }
+    }
+
+    fn pipe(&self) -> MutexGuard<'_, Option<UserPipe>> {
+        lock(&self.pipe)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl UserPipe {
+    fn open() -> nix::Result<UserPipe> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(UserPipe {
+            read,
+            write,
+            bytes: 0,
+        })
+    }
+}
+
+fn resize(pipe: &UserPipe, capacity_bytes: u32) -> nix::Result<u64> {
+    let capacity = i32::try_from(capacity_bytes).unwrap_or(i32::MAX);
+    let got = fcntl(&pipe.write, FcntlArg::F_SETPIPE_SZ(capacity))?;
+    Ok(u64::try_from(got).unwrap_or(0))
+}
+
+fn outcome(result: nix::Result<isize>) -> Outcome {
+    match result {
+        Ok(bytes) => Outcome::Returned(u64::try_from(bytes).unwrap_or(0)),
+        Err(errno) => Outcome::Failed(errno as i32),
+    }
+}
+
+fn returned(bytes: u64) -> Done {
+    done(Outcome::Returned(bytes))
+}
+
+fn failed(errno: nix::Error) -> Done {
+    done(Outcome::Failed(errno as i32))
+}
+
+fn skipped() -> Done {
+    done(Outcome::Skipped)
+}
+
+fn done(outcome: Outcome) -> Done {
+    Done {
+        outcome,
+        offset_after: None,
+        f_pos_after: None,
+    }
+}
+
+/// An error of the set-up, with what was being done.
+pub fn context(what: &'static str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
