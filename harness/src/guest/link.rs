@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::netns::NetNs;
-use super::rtnl::{Interface, Rtnl};
+use super::rtnl::{self, Interface, Rtnl};
 use crate::scenario::{Family, Netem, Setup};
 
 const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -27,13 +27,13 @@ impl Link {
         let receiver = NetNs::create()?;
         let mut here = Rtnl::open();
         here.add_veth_pair()?;
-        let far = here.interface("veth1")?;
+        let far = here.interface(rtnl::FAR)?;
         here.move_to(far, receiver.fd())?;
-        let near = here.interface("veth0")?;
+        let near = here.interface(rtnl::NEAR)?;
         let data = Queue::join(here, near, Side::Sender)?;
         let ack = receiver.with(|| {
             let mut there = Rtnl::open();
-            let far = there.interface("veth1")?;
+            let far = there.interface(rtnl::FAR)?;
             Queue::join(there, far, Side::Receiver)
         })?;
         Ok(Link {

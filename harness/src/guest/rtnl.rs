@@ -12,6 +12,11 @@ use netlink_socket2::NetlinkSocket;
 
 use crate::scenario::Netem;
 
+/// The end of the pair that is named.
+pub const NEAR: &str = "near0";
+/// The other end, which gets the first free name of its kind.
+pub const FAR: &str = "veth0";
+
 const TC_H_ROOT: u32 = 0xffff_ffff;
 const IFF_UP: u32 = 1;
 const IFA_F_NODAD: u8 = 2;
@@ -50,7 +55,7 @@ impl Rtnl {
         Rtnl { socket }
     }
 
-    /// Makes a veth(4) pair `veth0`, `veth1` in this namespace.
+    /// Makes a veth(4) pair [`NEAR`], [`FAR`] in this namespace.
     pub fn add_veth_pair(&mut self) -> io::Result<()> {
         let mut request = rt_link::Request::new()
             .set_create()
@@ -58,7 +63,7 @@ impl Rtnl {
             .op_newlink_do(&Ifinfomsg::default());
         request
             .encode()
-            .push_ifname_bytes(b"veth0")
+            .push_ifname_bytes(NEAR.as_bytes())
             .nested_linkinfo()
             .push_kind(c"veth")
             .end_nested();
