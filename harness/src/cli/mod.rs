@@ -1,6 +1,12 @@
 //! The command line: one file a subcommand.
 
+use std::fmt;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod recv;
+mod send;
 
 /// Exit statuses, the same for every subcommand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +36,60 @@ pub struct Failure {
     pub error: anyhow::Error,
 }
 
+impl Failure {
+    /// An error with this status.
+    pub fn new(status: Status, error: impl Into<anyhow::Error>) -> Failure {
+        Failure {
+            status,
+            error: error.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+/// A usage error or bad input: exit status 2.
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(Status::Usage, error)
+}
+
+/// Find bytes that change while they are in flight.
+#[derive(Debug, Parser)]
+#[command(version, infer_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Send(send::Args),
+    Recv(recv::Args),
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    ExitCode::from(Status::NothingRan as u8)
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Status::Usage } else { Status::Held } as u8);
+        }
+    };
+    let result = match cli.command {
+        Some(Command::Send(args)) => send::run(&args),
+        Some(Command::Recv(args)) => recv::run(&args),
+        None => Ok(Status::NothingRan),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status as u8),
+        Err(failure) => {
+            eprintln!("inflight: {failure}");
+            ExitCode::from(failure.status as u8)
+        }
+    }
 }
