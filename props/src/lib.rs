@@ -1,1 +1,15 @@
-//! The properties live in tests/.
+//! What must hold, as properties with names, run inside the kernels under test.
+//!
+//! `cargo test -p inflight-props` boots a kernel for every pair of property and
+//! kernel, with the test program itself as the guest's program.
+//!
+//! * [`properties`]: the properties, as proptest sees them;
+//! * [`programs`]: the two programs of 2008, between two namespaces;
+//! * [`runner`]: the host's side: which kernels, one guest a test.
+//!
+//! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
+//! separated by commas; default `6.12-stock,6.12-patched`).
+
+pub mod programs;
+pub mod properties;
+pub mod runner;

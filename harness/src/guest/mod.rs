@@ -4,17 +4,23 @@
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`: the threads and the system calls;
+//! * `kmsg`: the kernel's log while a scenario runs;
+//! * `bare`: the same calls with nothing around them, to measure against;
 //! * `run`: the scheduler that turns a scenario into a history.
 
+mod bare;
 mod clock;
 mod connection;
 mod crew;
 mod file;
-mod link;
-mod netns;
+mod kmsg;
+pub mod link;
+pub mod netns;
 mod reader;
 mod rtnl;
 mod run;
 mod stage;
 
+pub use bare::Bare;
+pub use kmsg::KernelLog;
 pub use run::{Guest, RunError};

@@ -1,1 +1,9 @@
-//! Findings, tables and JSON lines.
+//! What people and programs get to read.
+//!
+//! * [`finding`]: a violation as a file that can be replayed;
+//! * [`table`]: aligned columns for a terminal;
+//! * [`shell`]: arguments quoted for a shell.
+
+pub mod finding;
+pub mod shell;
+pub mod table;

@@ -1,0 +1,13 @@
+//! Many scenarios on many kernels: jobs for guests, and what comes back.
+//!
+//! * [`job`]: what a guest is asked and what it tells;
+//! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
+//! * [`check`]: generated cases on several kernels at once;
+//! * [`replay`]: given scenarios on several kernels at once;
+//! * [`host`]: the host's side: boots guests and gathers what they tell.
+
+pub mod check;
+pub mod host;
+pub mod job;
+pub mod replay;
+pub mod worker;

@@ -1,0 +1,227 @@
+//! The guest's side of a campaign: does one job and tells about it.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use crate::guest::Bare;
+use super::job::{Event, Finding, Job, Replayed};
+use crate::minimize::Budget;
+use crate::oracle::{Contract, Property};
+use crate::scenario::{Scenario, normalize, strategy, text};
+use crate::trial::Trial;
+
+/// How often a violation is run again before it is made smaller.
+const REPETITIONS: u32 = 10;
+
+/// Does `job`, telling on `out`; ends with [`Event::Done`] or [`Event::Failed`].
+pub fn work(job: &Job, out: impl Write) -> io::Result<()> {
+    let mut worker = Worker {
+        out,
+        start: Instant::now(),
+        scenarios: 0,
+    };
+    let event = match worker.perform(job) {
+        Ok(()) => Event::Done {
+            scenarios: worker.scenarios,
+            virtual_ns: worker.virtual_ns(),
+        },
+        Err(error) => Event::Failed(error.to_string()),
+    };
+    worker.tell(&event)
+}
+
+struct Worker<W> {
+    out: W,
+    start: Instant,
+    scenarios: u64,
+}
+
+impl<W: Write> Worker<W> {
+    fn perform(&mut self, job: &Job) -> io::Result<()> {
+        match job {
+            Job::Check {
+                seed,
+                first,
+                stride,
+                end,
+                contract,
+                shrink_runs,
+            } => {
+                let mut trial = Trial::set_up(*contract)?;
+                for index in (*first..*end).step_by(usize::try_from(*stride).unwrap_or(1).max(1)) {
+                    if self.case(&mut trial, *seed, index, *shrink_runs)? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Job::Replay {
+                texts,
+                times,
+                contract,
+            } => self.replay(texts, *times, *contract),
+            Job::Minimize {
+                text,
+                contract,
+                shrink_runs,
+            } => {
+                let mut trial = Trial::set_up(*contract)?;
+                let scenario = read(text)?;
+                self.examine(&mut trial, 0, &scenario, *shrink_runs)?;
+                Ok(())
+            }
+            Job::Bench { text, times } => {
+                let mut trial = Trial::set_up(Contract::Documented)?;
+                let scenario = read(text)?;
+                for run in 0..*times {
+                    self.about(run.into())?;
+                    trial.run(&scenario)?;
+                    self.scenarios += 1;
+                }
+                Ok(())
+            }
+            Job::Bare { text, times } => {
+                let bare = Bare::set_up(&read(text)?)?;
+                // Not told one by one: telling is part of the harness.
+                self.about(0)?;
+                for _ in 0..*times {
+                    bare.round()?;
+                    self.scenarios += 1;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    // Returns whether the job is over.
+    fn case(
+        &mut self,
+        trial: &mut Trial,
+        seed: u64,
+        index: u64,
+        shrink_runs: usize,
+    ) -> io::Result<bool> {
+        let scenario = strategy::case(seed, index);
+        self.examine(trial, index, &scenario, shrink_runs)
+    }
+
+    // Runs one scenario; on a violation confirms it, makes it smaller and tells.
+    // Returns whether there was one.
+    fn examine(
+        &mut self,
+        trial: &mut Trial,
+        index: u64,
+        scenario: &Scenario,
+        shrink_runs: usize,
+    ) -> io::Result<bool> {
+        self.about(index)?;
+        let verdict = trial.run(scenario)?;
+        self.scenarios += 1;
+        let Some(violation) = verdict.violations.first() else {
+            return Ok(false);
+        };
+        let steps = scenario.steps.len();
+        let mut finding = Finding::suspect(index, violation, scenario.to_string(), steps);
+        self.tell(&Event::Suspect(finding.clone()))?;
+        if trial.is_wedged() {
+            return Ok(true);
+        }
+        self.shrink(trial, scenario, &mut finding, shrink_runs);
+        self.tell(&Event::Found(finding))?;
+        Ok(true)
+    }
+
+    // Fills in the reliability and the smallest scenario. Trouble on the way
+    // leaves the finding as good as it was by then.
+    fn shrink(
+        &mut self,
+        trial: &mut Trial,
+        scenario: &Scenario,
+        finding: &mut Finding,
+        shrink_runs: usize,
+    ) {
+        let property = finding.property;
+        let minimized = trial.minimize(scenario, property, Budget::runs(shrink_runs));
+        finding.shrink_runs = minimized.runs;
+        finding.minimized = minimized.scenario.to_string();
+        finding.steps_after = minimized.scenario.steps.len();
+        let (mut seen, mut of) = (0, 0);
+        for _ in 0..REPETITIONS {
+            let Ok(verdict) = trial.run(&minimized.scenario) else {
+                break;
+            };
+            of += 1;
+            let same = |it: &&crate::oracle::Violation| it.property == property;
+            if let Some(violation) = verdict.violations.iter().find(same) {
+                seen += 1;
+                finding.message.clone_from(&violation.message);
+            }
+        }
+        (finding.seen, finding.of) = (seen, of);
+    }
+
+    fn replay(&mut self, texts: &[String], times: u32, contract: Contract) -> io::Result<()> {
+        let mut trial = Trial::set_up(contract)?;
+        for (file, text) in texts.iter().enumerate() {
+            let scenario = read(text)?;
+            let mut replayed = Replayed {
+                file,
+                runs: 0,
+                violated: Vec::new(),
+                message: None,
+                digests: 0,
+            };
+            let mut digests = HashSet::new();
+            for _ in 0..times {
+                self.about(file as u64)?;
+                let verdict = trial.run(&scenario)?;
+                self.scenarios += 1;
+                replayed.runs += 1;
+                digests.insert(verdict.history.digest(&scenario));
+                for violation in &verdict.violations {
+                    count(&mut replayed.violated, violation.property);
+                    let message = || violation.message.clone();
+                    replayed.message.get_or_insert_with(message);
+                }
+                if trial.is_wedged() {
+                    break;
+                }
+            }
+            replayed.digests = digests.len();
+            self.tell(&Event::Replayed(replayed))?;
+            if trial.is_wedged() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn about(&mut self, index: u64) -> io::Result<()> {
+        let virtual_ns = self.virtual_ns();
+        self.tell(&Event::About { index, virtual_ns })
+    }
+
+    fn virtual_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn tell(&mut self, event: &Event) -> io::Result<()> {
+        // One write a line: what was told before a crash is told whole.
+        let mut line = event.to_string();
+        line.push('\n');
+        self.out.write_all(line.as_bytes())
+    }
+}
+
+fn read(scenario: &str) -> io::Result<Scenario> {
+    let scenario = text::parse("job", scenario).map_err(io::Error::other)?;
+    Ok(normalize::normalize(scenario))
+}
+
+fn count(counts: &mut Vec<(Property, u32)>, property: Property) {
+    match counts.iter_mut().find(|(known, _)| *known == property) {
+        Some((_, times)) => *times += 1,
+        None => counts.push((property, 1)),
+    }
+}

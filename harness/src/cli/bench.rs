@@ -1,0 +1,231 @@
+//! `inflight bench`: the speed figures.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::options::{Format, ensure, seed};
+use super::{Failure, Status};
+use crate::campaign::host::{Fleet, Report};
+use crate::campaign::job::{Event, Job};
+use crate::kernel::{Kernel, KernelName};
+use crate::oracle::Contract;
+use crate::report::table::Table;
+use crate::scenario::strategy;
+
+/// The race, each way through a queue of 20 ms: what is measured most.
+const BASIC: &str = "\
+link data delay=20ms
+link ack delay=20ms
+
+sendfile 0+4096
+mmap-write 0+4096
+";
+
+/// Measure boot, scenarios a second, and where the time goes.
+///
+/// Guests run one at a time, each on one CPU. Figures of one run on one machine
+/// compare; those of two machines do not.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Kernel to measure; may be given several times [default: 6.12-stock, 6.12-patched]
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
+    kernels: Vec<KernelName>,
+    /// Scenarios a figure
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
+    /// Boots a figure, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    boots: u32,
+    /// Seed of the generated scenarios [default: a new one, printed]
+    #[arg(short, long, value_name = "N")]
+    seed: Option<u64>,
+    /// Output: human, or json with one object a kernel
+    #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
+    format: Format,
+}
+
+/// What one guest took.
+struct Measured {
+    /// From the start of the kernel to its first scenario.
+    boot: Duration,
+    /// From its first scenario to the end of the last.
+    busy: Duration,
+    scenarios: u64,
+    virtual_ns: u64,
+}
+
+impl Measured {
+    fn each_us(&self) -> f64 {
+        self.busy.as_secs_f64() * 1e6 / self.scenarios.max(1) as f64
+    }
+}
+
+/// The figures of one kernel.
+struct Figures {
+    boot_ms: f64,
+    bare_us: f64,
+    basic_us: f64,
+    generated_us: f64,
+    virtual_per_second: f64,
+}
+
+/// Measures.
+pub fn run(args: &Args) -> Result<Status, Failure> {
+    let seed = seed(args.seed)?;
+    let names = match args.kernels.as_slice() {
+        [] => vec![known("6.12-stock")?, known("6.12-patched")?],
+        given => given.to_vec(),
+    };
+    let kernels = ensure(&names)?;
+    eprintln!("inflight bench: {} scenarios a figure, --seed {seed}", args.times);
+    let generate_us = generate_us(seed);
+    let mut rows = Vec::new();
+    for kernel in &kernels {
+        eprintln!("measuring {}", kernel.name);
+        rows.push((kernel, figures(kernel, args, seed)?));
+    }
+    match args.format {
+        Format::Human => print!("{}", human(&rows, generate_us)),
+        Format::Json => {
+            for (kernel, it) in &rows {
+                let line = json!({
+                    "kernel": kernel.name.to_string(),
+                    "release": kernel.release,
+                    "boot_ms": it.boot_ms,
+                    "bare_per_second": 1e6 / it.bare_us,
+                    "basic_per_second": 1e6 / it.basic_us,
+                    "basic_to_bare": it.bare_us / it.basic_us,
+                    "generated_per_second": 1e6 / it.generated_us,
+                    "virtual_seconds_per_second": it.virtual_per_second,
+                    "generate_us": generate_us,
+                    "seed": seed,
+                });
+                println!("{line}");
+            }
+        }
+    }
+    Ok(Status::Held)
+}
+
+fn known(name: &str) -> Result<KernelName, Failure> {
+    name.parse().map_err(super::usage)
+}
+
+fn figures(kernel: &Kernel, args: &Args, seed: u64) -> Result<Figures, Failure> {
+    let times = args.times;
+    let text = || BASIC.to_string();
+    let mut boots = Vec::new();
+    for _ in 0..args.boots {
+        let job = Job::Bench {
+            text: text(),
+            times: 1,
+        };
+        boots.push(measure(kernel, &job)?.boot);
+    }
+    boots.sort();
+    let bare = measure(kernel, &Job::Bare { text: text(), times })?;
+    let basic = measure(kernel, &Job::Bench { text: text(), times })?;
+    let generated = Job::Check {
+        seed,
+        first: 0,
+        stride: 1,
+        end: times.into(),
+        // What every kernel keeps, so that no violation ends it early.
+        contract: Contract::Documented,
+        shrink_runs: 0,
+    };
+    let generated = measure(kernel, &generated)?;
+    Ok(Figures {
+        boot_ms: boots[boots.len() / 2].as_secs_f64() * 1e3,
+        bare_us: bare.each_us(),
+        basic_us: basic.each_us(),
+        generated_us: generated.each_us(),
+        virtual_per_second: basic.virtual_ns as f64 / 1e9 / basic.busy.as_secs_f64(),
+    })
+}
+
+fn measure(kernel: &Kernel, job: &Job) -> Result<Measured, Failure> {
+    let mut fleet = Fleet::new();
+    let start = Instant::now();
+    fleet.start(kernel, job)?;
+    let mut first = None;
+    let mut told = None;
+    while let Some(report) = fleet.next(Duration::from_secs(3600)) {
+        match report {
+            Report::Told(_, at, Event::About { .. }) => {
+                first.get_or_insert(at);
+            }
+            Report::Told(_, at, Event::Done { scenarios, virtual_ns }) => {
+                told = Some((at, scenarios, virtual_ns));
+            }
+            Report::Told(_, _, Event::Failed(why)) => {
+                let error = anyhow!("{}: {why}", kernel.name);
+                return Err(Failure::new(Status::Internal, error));
+            }
+            Report::Told(..) => {}
+            Report::Ended(_, _, end) => {
+                let (Some(first), Some((at, scenarios, virtual_ns))) = (first, told) else {
+                    let error = anyhow!("{}: {:?} {}", kernel.name, end.outcome, end.stray);
+                    return Err(Failure::new(Status::Internal, error));
+                };
+                return Ok(Measured {
+                    boot: first - start,
+                    busy: at - first,
+                    scenarios,
+                    virtual_ns,
+                });
+            }
+        }
+    }
+    let error = anyhow!("{}: no answer", kernel.name);
+    Err(Failure::new(Status::Internal, error))
+}
+
+/// What making one scenario costs, on the host's clock.
+fn generate_us(seed: u64) -> f64 {
+    const CASES: u64 = 5000;
+    // The first case builds the strategy.
+    std::hint::black_box(strategy::case(seed, 0));
+    let start = Instant::now();
+    for index in 0..CASES {
+        std::hint::black_box(strategy::case(seed, index));
+    }
+    start.elapsed().as_secs_f64() * 1e6 / CASES as f64
+}
+
+fn human(rows: &[(&Kernel, Figures)], generate_us: f64) -> String {
+    let headings = [
+        "kernel",
+        "boot to first",
+        "bare calls",
+        "basic scenario",
+        "to bare",
+        "generated",
+        "virtual time",
+    ];
+    let mut table = Table::new(headings, &[1, 2, 3, 4, 5, 6]);
+    let mut shares = Table::new(
+        ["of a basic scenario", "bare calls", "harness and oracle", "of a generated one: generator"],
+        &[1, 2, 3],
+    );
+    for (kernel, it) in rows {
+        table.row([
+            kernel.name.to_string(),
+            format!("{:.0} ms", it.boot_ms),
+            format!("{:.0}/s", 1e6 / it.bare_us),
+            format!("{:.0}/s", 1e6 / it.basic_us),
+            format!("{:.2}", it.bare_us / it.basic_us),
+            format!("{:.0}/s", 1e6 / it.generated_us),
+            format!("{:.0} x", it.virtual_per_second),
+        ]);
+        shares.row([
+            kernel.name.to_string(),
+            format!("{:.0} us", it.bare_us),
+            format!("{:.0} us", it.basic_us - it.bare_us),
+            format!("{generate_us:.0} of {:.0} us", it.generated_us),
+        ]);
+    }
+    format!("scenarios a second on one CPU\n\n{table}\nwhere the time goes\n\n{shares}")
+}

@@ -1,0 +1,277 @@
+//! `inflight check`: the main job.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::options::{Format, On, seed};
+use super::{Failure, Status};
+use crate::campaign::check::{self, News, Outcome, Plan};
+use crate::campaign::job::Finding;
+use crate::oracle::Property;
+use crate::report::finding::{self, Origin};
+use crate::report::{shell, table::Table};
+
+/// Generate scenarios, run them on kernels, shrink and save what breaks.
+///
+/// A stock kernel is expected to break stable-on-return: that is the race. It is
+/// searched up to the first violation, which is then made smaller. Every other
+/// kernel is expected to hold in all cases. Kernels that are not built yet are
+/// built first.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    on: On,
+    /// Scenarios to run on each kernel
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    cases: u64,
+    /// Stop after so many seconds; what was run by then counts
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    time: Option<u64>,
+    /// Seed of the generator [default: a new one, printed]
+    #[arg(short, long, value_name = "N")]
+    seed: Option<u64>,
+    /// Runs that making a violation smaller may take
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    shrink_runs: usize,
+    /// Directory for what is found
+    #[arg(long, value_name = "DIR", default_value = "findings")]
+    findings: PathBuf,
+    /// Output: human, or json with one object a kernel
+    #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
+    format: Format,
+}
+
+/// A violation that was seen, and where it was saved.
+struct Saved {
+    path: PathBuf,
+    finding: Finding,
+}
+
+/// Runs the campaign.
+pub fn run(args: &Args) -> Result<Status, Failure> {
+    let seed = seed(args.seed)?;
+    let plan = Plan {
+        kernels: args.on.kernels()?,
+        contract: args.on.contract,
+        seed,
+        cases: args.cases,
+        jobs: args.on.jobs(),
+        time: args.time.map(Duration::from_secs),
+        shrink_runs: args.shrink_runs,
+    };
+    eprintln!(
+        "inflight check: {} cases a kernel, contract {}, {} guests at a time, --seed {seed}",
+        plan.cases, plan.contract, plan.jobs
+    );
+    let lines = Lines::new(&plan);
+    let mut saved: Vec<Option<Saved>> = plan.kernels.iter().map(|_| None).collect();
+    let mut trouble = None;
+    let outcomes = check::run(&plan, |news| match news {
+        News::Progress(kernel, scenarios) => lines.progress(kernel, scenarios),
+        News::Finding(kernel, finding) => {
+            let origin = Origin {
+                kernel: &plan.kernels[kernel].name,
+                seed,
+            };
+            match finding::save(finding, &origin, &args.findings) {
+                Ok(path) => {
+                    let finding = finding.clone();
+                    saved[kernel] = Some(Saved { path, finding });
+                }
+                Err(error) => {
+                    // Better on the terminal than lost.
+                    eprintln!("{}", finding::render(finding, &origin));
+                    trouble = Some(anyhow!(
+                        "cannot save a finding in --findings {}: {error}",
+                        args.findings.display()
+                    ));
+                }
+            }
+        }
+    })?;
+    lines.clear();
+    match args.format {
+        Format::Human => print!("{}", human(&plan, &outcomes, &saved)),
+        Format::Json => print!("{}", lines_of_json(&plan, &outcomes, &saved)),
+    }
+    if let Some(error) = trouble {
+        return Err(Failure::new(Status::Missing, error));
+    }
+    Ok(status(&plan, &outcomes))
+}
+
+fn status(plan: &Plan, outcomes: &[Outcome]) -> Status {
+    let failed = outcomes.iter().any(|outcome| !outcome.failures.is_empty());
+    let surprising = outcomes.iter().any(|outcome| !as_expected(plan, outcome));
+    let idle = outcomes.iter().any(|outcome| outcome.scenarios == 0);
+    match (failed, surprising, idle) {
+        (true, ..) => Status::Internal,
+        // A time limit can pass before the first case; that is no verdict.
+        (_, _, true) => Status::NothingRan,
+        (_, true, _) => Status::Violated,
+        (false, false, false) => Status::Held,
+    }
+}
+
+fn violated(outcome: &Outcome) -> Option<Property> {
+    outcome.finding.as_ref().map(|finding| finding.property)
+}
+
+fn as_expected(plan: &Plan, outcome: &Outcome) -> bool {
+    violated(outcome) == check::expected(&outcome.kernel, plan.contract)
+}
+
+/// Scenarios a second on one CPU.
+fn rate(outcome: &Outcome) -> f64 {
+    let seconds = outcome.busy.as_secs_f64();
+    if seconds > 0.0 {
+        outcome.scenarios as f64 / seconds
+    } else {
+        0.0
+    }
+}
+
+fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
+    let headings = [
+        "kernel", "contract", "verdict", "first at", "ops", "scenarios", "per second", "virtual",
+    ];
+    let mut table = Table::new(headings, &[3, 4, 5, 6, 7]);
+    for outcome in outcomes {
+        let verdict = match violated(outcome) {
+            Some(property) => format!("violates {property}"),
+            None => "holds".to_string(),
+        };
+        let surprise = match as_expected(plan, outcome) {
+            true => " (as expected)",
+            false => " (NOT EXPECTED)",
+        };
+        let finding = outcome.finding.as_ref();
+        table.row([
+            outcome.kernel.to_string(),
+            plan.contract.to_string(),
+            verdict + surprise,
+            finding.map_or("-".into(), |it| (it.index + 1).to_string()),
+            finding.map_or("-".into(), |it| it.steps_after.to_string()),
+            outcome.scenarios.to_string(),
+            format!("{:.0}", rate(outcome)),
+            format!("{:.1} s", outcome.virtual_ns as f64 / 1e9),
+        ]);
+    }
+    let mut text = table.to_string();
+    for (kernel, saved) in plan.kernels.iter().zip(saved) {
+        if let Some(Saved { path, finding }) = saved {
+            let path = shell::quote(&path.display().to_string());
+            let name = shell::quote(&kernel.name.to_string());
+            let _ = write!(
+                text,
+                "\n{}: {} of {} ops left, seen in {} of {} runs\n\n{}\nreplay it:  inflight replay {path} --kernel {name}\n",
+                path,
+                finding.steps_after,
+                finding.steps_before,
+                finding.seen,
+                finding.of,
+                indent(&finding::render(
+                    finding,
+                    &Origin {
+                        kernel: &kernel.name,
+                        seed: plan.seed
+                    }
+                )),
+            );
+        }
+    }
+    for outcome in outcomes {
+        for failure in &outcome.failures {
+            let _ = writeln!(text, "\n{}: FAILED: {failure}", outcome.kernel);
+        }
+    }
+    text
+}
+
+fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
+    let mut text = String::new();
+    for (outcome, saved) in outcomes.iter().zip(saved) {
+        let finding = outcome.finding.as_ref();
+        let path: Option<&Path> = saved.as_ref().map(|saved| &*saved.path);
+        let line = json!({
+            "kernel": outcome.kernel.to_string(),
+            "contract": plan.contract,
+            "scenarios": outcome.scenarios,
+            "violated": violated(outcome),
+            "as_expected": as_expected(plan, outcome),
+            "first_at": finding.map(|it| it.index + 1),
+            "minimized_ops": finding.map(|it| it.steps_after),
+            "seen": finding.map(|it| it.seen),
+            "of": finding.map(|it| it.of),
+            "message": finding.map(|it| &it.message),
+            "file": path,
+            "scenarios_per_second": rate(outcome),
+            "virtual_seconds": outcome.virtual_ns as f64 / 1e9,
+            "seed": plan.seed,
+            "failures": outcome.failures,
+        });
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+fn indent(text: &str) -> String {
+    let line = |line: &str| match line {
+        "" => "\n".to_string(),
+        line => format!("    {line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// One line a kernel while it runs: bars on a terminal, else nothing but a word
+/// now and then.
+struct Lines {
+    bars: Option<(MultiProgress, Vec<ProgressBar>)>,
+    names: Vec<String>,
+    cases: u64,
+    spoken: std::cell::Cell<Instant>,
+}
+
+impl Lines {
+    fn new(plan: &Plan) -> Lines {
+        let names: Vec<String> = plan.kernels.iter().map(|it| it.name.to_string()).collect();
+        let bars = std::io::stderr().is_terminal().then(|| {
+            let all = MultiProgress::new();
+            let style = ProgressStyle::with_template("{prefix:14} {bar:30} {pos}/{len} {per_sec} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = |name: &String| {
+                let bar = ProgressBar::new(plan.cases).with_style(style.clone());
+                all.add(bar.with_prefix(name.clone()))
+            };
+            let bars = names.iter().map(bar).collect();
+            (all, bars)
+        });
+        Lines {
+            bars,
+            names,
+            cases: plan.cases,
+            spoken: Instant::now().into(),
+        }
+    }
+
+    fn progress(&self, kernel: usize, scenarios: u64) {
+        if let Some((_, bars)) = &self.bars {
+            bars[kernel].set_position(scenarios);
+        } else if self.spoken.get().elapsed() > Duration::from_secs(10) {
+            self.spoken.set(Instant::now());
+            eprintln!("{}: {scenarios} of {}", self.names[kernel], self.cases);
+        }
+    }
+
+    fn clear(&self) {
+        if let Some((all, _)) = &self.bars {
+            let _ = all.clear();
+        }
+    }
+}

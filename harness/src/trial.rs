@@ -1,0 +1,105 @@
+//! One scenario, run and judged, inside the kernel under test.
+
+use std::io;
+
+use crate::guest::{Guest, RunError};
+use crate::history::History;
+use crate::minimize::{self, Budget, Minimized};
+use crate::oracle::{self, Contract, Property, Violation};
+use crate::scenario::Scenario;
+
+/// A guest that judges what it runs.
+#[derive(Debug)]
+pub struct Trial {
+    guest: Guest,
+    contract: Contract,
+    wedged: bool,
+}
+
+/// What one run showed.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What was seen.
+    pub history: History,
+    /// What it breaks; empty: everything held.
+    pub violations: Vec<Violation>,
+}
+
+impl Trial {
+    /// Sets the guest up.
+    pub fn set_up(contract: Contract) -> io::Result<Trial> {
+        Ok(Trial {
+            guest: Guest::set_up()?,
+            contract,
+            wedged: false,
+        })
+    }
+
+    /// Runs `scenario`, normalized, and judges it.
+    ///
+    /// # Errors
+    /// When the set-up fails or an earlier run has wedged this kernel: nothing
+    /// was tested then.
+    pub fn run(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
+        if self.wedged {
+            return Err(io::Error::other(
+                "a call of an earlier scenario still hangs; boot again",
+            ));
+        }
+        let history = match self.guest.run(scenario) {
+            Ok(history) => history,
+            Err(RunError::Wedged(history)) => {
+                self.wedged = true;
+                *history
+            }
+            Err(RunError::SetUp(error)) => return Err(error),
+        };
+        let violations = oracle::judge(self.contract, scenario, &history);
+        Ok(Verdict {
+            history,
+            violations,
+        })
+    }
+
+    /// Whether this kernel can run no further scenario.
+    pub fn is_wedged(&self) -> bool {
+        self.wedged
+    }
+
+    /// How many of `times` runs break `property`.
+    pub fn repeat(
+        &mut self,
+        scenario: &Scenario,
+        property: Property,
+        times: u32,
+    ) -> io::Result<u32> {
+        let mut seen = 0;
+        for _ in 0..times {
+            seen += u32::from(self.run(scenario)?.breaks(property));
+        }
+        Ok(seen)
+    }
+
+    /// Makes `scenario` smaller as long as it breaks `property`. A run that
+    /// cannot be made counts as one that holds.
+    pub fn minimize(
+        &mut self,
+        scenario: &Scenario,
+        property: Property,
+        budget: Budget,
+    ) -> Minimized {
+        minimize::minimize(scenario, budget, |candidate| {
+            self.run(candidate)
+                .is_ok_and(|verdict| verdict.breaks(property))
+        })
+    }
+}
+
+impl Verdict {
+    /// Whether `property` is among the violations.
+    pub fn breaks(&self, property: Property) -> bool {
+        self.violations
+            .iter()
+            .any(|violation| violation.property == property)
+    }
+}

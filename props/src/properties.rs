@@ -1,0 +1,94 @@
+//! The properties, as proptest sees them. All of them run in a guest.
+
+use std::cell::RefCell;
+
+use inflight::oracle::{Contract, Property};
+use inflight::scenario::{Scenario, strategy};
+use inflight::trial::Trial;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+/// What a property returns: `Err` says for people what broke.
+pub type Result = std::result::Result<(), String>;
+
+/// The stream is the concatenation of the ranges reported sent.
+pub fn wire_is_the_file() -> Result {
+    holds(Contract::Documented, Property::Wire)
+}
+
+/// The file changes only where the scenario wrote.
+pub fn source_is_untouched() -> Result {
+    holds(Contract::Documented, Property::Source)
+}
+
+/// Return values, offsets and the received total agree.
+pub fn counts_add_up() -> Result {
+    holds(Contract::Documented, Property::Counts)
+}
+
+/// Every call and every stream ends within its bound.
+pub fn everything_ends() -> Result {
+    holds(Contract::Documented, Property::Liveness)
+}
+
+/// The kernel has nothing to complain about.
+pub fn the_log_is_clean() -> Result {
+    holds(Contract::Documented, Property::Splat)
+}
+
+/// A write after the return never shows.
+pub fn stable_on_return() -> Result {
+    holds(Contract::Stable, Property::StableOnReturn)
+}
+
+/// The check of the check: on a stock kernel the same search must find the race,
+/// and must shrink it to a send and a write.
+pub fn stable_on_return_is_broken() -> Result {
+    let (scenario, _) = search(Contract::Stable, Property::StableOnReturn)?
+        .ok_or("no scenario broke stable-on-return: the search or the oracle is blind")?;
+    let sends = scenario.steps.iter().filter(|step| step.op.sends()).count();
+    let writes = scenario.steps.iter().filter_map(|step| step.op.writes()).count();
+    match (scenario.steps.len(), sends, writes) {
+        (2, 1, 1) => Ok(()),
+        // A send by way of a pipe needs the pipe and its filling.
+        (4, 1, 1) => Ok(()),
+        _ => Err(format!("shrunk to more than a send and a write:\n\n{scenario}")),
+    }
+}
+
+fn holds(contract: Contract, property: Property) -> Result {
+    match search(contract, property)? {
+        None => Ok(()),
+        Some((scenario, message)) => Err(format!("{message}\n\n{scenario}")),
+    }
+}
+
+/// Searches for a scenario that breaks `property`, and shrinks it.
+fn search(
+    contract: Contract,
+    property: Property,
+) -> std::result::Result<Option<(Scenario, String)>, String> {
+    let config = Config {
+        failure_persistence: None,
+        // The default is four times the cases, which ends a shrink too early.
+        max_shrink_iters: 10_000,
+        ..Config::default()
+    };
+    let trial = Trial::set_up(contract).map_err(|error| format!("set-up: {error}"))?;
+    let trial = RefCell::new(trial);
+    let result = TestRunner::new(config).run(&strategy::scenario(), |scenario| {
+        let verdict = trial
+            .borrow_mut()
+            .run(&scenario)
+            .map_err(|error| TestCaseError::reject(error.to_string()))?;
+        let broken = |it: &&inflight::oracle::Violation| it.property == property;
+        match verdict.violations.iter().find(broken) {
+            None => Ok(()),
+            Some(violation) => Err(TestCaseError::fail(violation.message.clone())),
+        }
+    });
+    match result {
+        Ok(()) => Ok(None),
+        Err(TestError::Fail(reason, scenario)) => Ok(Some((scenario, reason.to_string()))),
+        Err(TestError::Abort(reason)) => Err(format!("gave up: {reason}")),
+    }
+}

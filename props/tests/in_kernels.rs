@@ -1,0 +1,64 @@
+//! Every property on every kernel. See the crate's documentation.
+
+use std::process::ExitCode;
+
+use inflight_props::runner::{self, On, Test};
+use inflight_props::{programs, properties};
+
+fn main() -> ExitCode {
+    // Inside a kernel this program is the first process, and the test, and the
+    // programs that the test starts.
+    inflight::engine::start();
+    match programs::as_inflight() {
+        Some(status) => status,
+        None => runner::main(TESTS),
+    }
+}
+
+const TESTS: &[Test] = &[
+    Test {
+        name: "wire_is_the_file",
+        on: On::Every,
+        run: properties::wire_is_the_file,
+    },
+    Test {
+        name: "source_is_untouched",
+        on: On::Every,
+        run: properties::source_is_untouched,
+    },
+    Test {
+        name: "counts_add_up",
+        on: On::Every,
+        run: properties::counts_add_up,
+    },
+    Test {
+        name: "everything_ends",
+        on: On::Every,
+        run: properties::everything_ends,
+    },
+    Test {
+        name: "the_log_is_clean",
+        on: On::Every,
+        run: properties::the_log_is_clean,
+    },
+    Test {
+        name: "stable_on_return",
+        on: On::Patched,
+        run: properties::stable_on_return,
+    },
+    Test {
+        name: "stable_on_return_is_broken",
+        on: On::Stock,
+        run: properties::stable_on_return_is_broken,
+    },
+    Test {
+        name: "the_programs_of_2008_are_torn",
+        on: On::Stock,
+        run: programs::are_torn,
+    },
+    Test {
+        name: "the_programs_of_2008_are_clean",
+        on: On::Patched,
+        run: programs::are_clean,
+    },
+];
