@@ -1,1 +1,4 @@
 //! What happens inside the kernel under test.
+
+pub mod init;
+mod mounts;
