@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+pub mod run;
+
 use std::process::ExitCode;
 
 /// Exit statuses, the same for every subcommand.
