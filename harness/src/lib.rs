@@ -16,14 +16,17 @@
 //! | [`minimize`] | makes a failing scenario smaller |
 //! | [`process`] | child processes that never outlive us |
 //! | [`kernel`] | where a kernel comes from: source, patches, configuration, build cache |
+//! | [`guest`] | what happens inside: the first process, namespaces, link, actors |
 //! | [`engine`] | runs a program inside a kernel |
-//! | [`guest`] | what happens inside: namespaces, link, actors, sends and writes |
-//! | [`report`] | findings, tables and JSON lines |
+//! | [`trial`] | one scenario, run and judged, inside the kernel under test |
+//! | [`campaign`] | many scenarios on many kernels: jobs, workers, what comes back |
+//! | [`report`] | findings as files, tables |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! There is no agent and no wire protocol: any binary that links this library
 //! can call [`engine::enter`] and go on inside the kernel under test.
 
+pub mod campaign;
 pub mod cli;
 pub mod engine;
 pub mod guest;
@@ -34,3 +37,4 @@ pub mod oracle;
 pub mod process;
 pub mod report;
 pub mod scenario;
+pub mod trial;

@@ -115,12 +115,10 @@ fn boot(test: Test, kernel: &Kernel) -> std::result::Result<(), Failed> {
     }
 }
 
-fn text(stream: Option<impl Read>) -> String {
+fn text(mut stream: impl Read) -> String {
     let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        // A broken pipe ends the text where it is.
-        let _ = stream.read_to_end(&mut bytes);
-    }
+    // A broken pipe ends the text where it is.
+    let _ = stream.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -8,7 +8,7 @@ use inflight_props::{programs, properties};
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
     // programs that the test starts.
-    inflight::engine::start();
+    inflight::guest::init::main_if_pid1();
     match programs::as_inflight() {
         Some(status) => status,
         None => runner::main(TESTS),

@@ -139,36 +139,32 @@ impl Default for Fleet {
 
 fn listen(
     id: Id,
-    stdout: Option<impl Read>,
-    stderr: Option<impl Read + Send + 'static>,
+    stdout: impl Read,
+    mut stderr: impl Read + Send + 'static,
     tell: &Sender<Line>,
 ) {
     // Both pipes are read at once: a guest that waits for one of them to be
     // emptied would never get to close the other.
     let errors = thread::spawn(move || {
         let mut text = Vec::new();
-        if let Some(mut stderr) = stderr {
-            // A broken pipe ends the text where it is.
-            let _ = stderr.read_to_end(&mut text);
-        }
+        // A broken pipe ends the text where it is.
+        let _ = stderr.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     });
     let mut stray = String::new();
-    if let Some(stdout) = stdout {
-        let mut lines = BufReader::new(stdout);
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
-            let text = String::from_utf8_lossy(&line);
-            match text.trim_end().parse() {
-                Ok(event) => {
-                    if tell.send(Line::Told(id, Instant::now(), event)).is_err() {
-                        return;
-                    }
+    let mut lines = BufReader::new(stdout);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+        let text = String::from_utf8_lossy(&line);
+        match text.trim_end().parse() {
+            Ok(event) => {
+                if tell.send(Line::Told(id, Instant::now(), event)).is_err() {
+                    return;
                 }
-                Err(_) => stray.push_str(&text),
             }
-            line.clear();
+            Err(_) => stray.push_str(&text),
         }
+        line.clear();
     }
     let at = Instant::now();
     stray.push_str(&errors.join().unwrap_or_default());

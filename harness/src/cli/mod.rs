@@ -2,12 +2,22 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::engine;
+use crate::kernel::KernelName;
+
+mod bench;
+mod check;
+mod options;
 mod recv;
+mod replay;
+pub mod run;
 mod send;
+mod worker;
 
 /// Exit statuses, the same for every subcommand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +63,12 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<engine::Error> for Failure {
+    fn from(error: engine::Error) -> Failure {
+        Failure::new(run::status_of(&error), error)
+    }
+}
+
 /// A usage error or bad input: exit status 2.
 fn usage(error: impl Into<anyhow::Error>) -> Failure {
     Failure::new(Status::Usage, error)
@@ -63,13 +79,26 @@ fn usage(error: impl Into<anyhow::Error>) -> Failure {
 #[command(version, infer_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
+    Replay(replay::Args),
+    Run(run::Args),
+    Bench(bench::Args),
     Send(send::Args),
     Recv(recv::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// The image of a kernel by name, built if need be.
+fn image(name: &str) -> Result<PathBuf, Failure> {
+    let name = name.parse::<KernelName>().map_err(usage)?;
+    let kernels = options::ensure(&[name])?;
+    Ok(kernels[0].image.clone())
 }
 
 /// Runs the command line of this process.
@@ -87,9 +116,17 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
-        Some(Command::Send(args)) => send::run(&args),
-        Some(Command::Recv(args)) => recv::run(&args),
-        None => Ok(Status::NothingRan),
+        Command::Check(args) => check::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Recv(args) => recv::run(&args),
+        Command::Worker(args) => worker::run(&args),
+        // Its status is the program's own.
+        Command::Run(args) => match run::run(args, image) {
+            Ok(status) => return ExitCode::from(status),
+            Err(failure) => Err(failure),
+        },
     };
     match result {
         Ok(status) => ExitCode::from(status as u8),

@@ -1,1 +1,242 @@
 //! Runs a program inside a kernel.
+//!
+//! There is no agent and no protocol to speak of: **any binary that links this
+//! library can run inside the kernel under test**. On the host it asks the engine
+//! to boot the kernel with itself as the program; in the guest it goes on.
+//! [`enter`] is that, and [`spawn`] runs any other program:
+//!
+//! ```text
+//! host                                 guest (User Mode Linux, one host process)
+//! spawn ─ job file in a run directory ─> PID 1: this same binary (guest::init)
+//!    <──── stdout, stderr pipes ──────── the program, on /dev/tty1 and /dev/tty2
+//!    <──── control pipe ──────────────── /dev/tty3: how the program ended
+//!    <──── kernel log pipe ───────────── the kernel's console
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`cpu`] | which CPU a guest gets, agreed between all processes of the user |
+//! | [`job`] | what the guest's PID 1 is told to do |
+//! | [`log`] | what the kernel log says: panics and splats |
+//! | [`run_dir`] | the private directory of a run |
+//! | `uml` | boots User Mode Linux |
+//! | `monitor` | the thread that watches a guest to its end |
+//! | `relay` | [`enter`] and [`run_to_exit`]: our streams and exit status are the guest's |
+
+pub mod cpu;
+pub mod job;
+pub mod log;
+mod monitor;
+mod relay;
+pub mod run_dir;
+mod uml;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+pub use monitor::{Guest, Output};
+pub use relay::{BROKEN_PIPE_STATUS, DIED_STATUS, HUNG_STATUS, Options, enter, run_to_exit};
+pub use uml::spawn;
+
+/// The variable that marks the environment of every program in a guest.
+pub(crate) const GUEST_VARIABLE: &str = "INFLIGHT_GUEST";
+
+/// A kernel to boot and the program to run in it. Create it with [`Boot::new`]
+/// and set what differs.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    /// The UML executable.
+    pub image: PathBuf,
+    /// More words for the kernel command line, e.g. `seccomp=on`. Each is one
+    /// word: no blanks, no quotes.
+    pub kernel_args: Vec<String>,
+    /// The program: an absolute path on the host.
+    pub program: PathBuf,
+    /// Its arguments, without the program's name.
+    pub args: Vec<OsString>,
+    /// Its environment, all of it; `INFLIGHT_GUEST=1` and `TMPDIR=/tmp` are added.
+    pub env: Vec<(OsString, OsString)>,
+    /// Its working directory: an absolute path on the host.
+    pub cwd: PathBuf,
+    /// The one host directory that the guest can write to, at the same path.
+    pub out_dir: Option<PathBuf>,
+    /// The guest's memory in MiB. It is taken from the host as it is touched.
+    pub memory_mib: u32,
+    /// Wall-clock limit of the whole run.
+    pub wall_limit: Option<Duration>,
+    /// Wall-clock limit of silence: no output, no kernel message, no [`heartbeat`].
+    /// Output that nobody reads does not count as silence.
+    pub idle_limit: Option<Duration>,
+    /// Where run directories and CPU slots live; [`run_dir::cache_root`] unless set.
+    pub cache: Option<PathBuf>,
+}
+
+impl Boot {
+    /// `program` without arguments and environment, in `/`, with 128 MiB of memory
+    /// and no limits.
+    pub fn new(image: impl Into<PathBuf>, program: impl Into<PathBuf>) -> Self {
+        Boot {
+            image: image.into(),
+            kernel_args: Vec::new(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: PathBuf::from("/"),
+            out_dir: None,
+            memory_mib: 128,
+            wall_limit: None,
+            idle_limit: None,
+            cache: None,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// The program ended with this status.
+    Status(u8),
+    /// The program died by this signal, inside the guest.
+    Signalled(i32),
+    /// The kernel panicked.
+    Panic {
+        /// The kernel's last lines.
+        log: Vec<String>,
+    },
+    /// A limit was exceeded, and the guest was killed.
+    Hung {
+        /// Which limit.
+        why: Limit,
+        /// The kernel's last lines.
+        log: Vec<String>,
+    },
+    /// The guest ended and did not say how its program did.
+    Died {
+        /// The end of the host process.
+        status: ExitStatus,
+        /// The kernel's last lines.
+        log: Vec<String>,
+    },
+}
+
+/// A limit of [`Boot`], in wall-clock time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// [`Boot::wall_limit`].
+    #[error("not done after {} s", .0.as_secs_f64())]
+    Wall(Duration),
+    /// [`Boot::idle_limit`].
+    #[error("no sign of life for {} s", .0.as_secs_f64())]
+    Idle(Duration),
+}
+
+/// What [`Guest::wait`] returns.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How the run ended.
+    pub exit: Exit,
+    /// All that the kernel, and PID 1, said. Beyond 8 MiB the middle is left out.
+    pub kernel_log: String,
+}
+
+impl Outcome {
+    /// The lines of the kernel log that report a bug of the kernel: see
+    /// [`log::splats`].
+    pub fn splats(&self) -> Vec<String> {
+        log::splats(&self.kernel_log)
+    }
+}
+
+/// Why a program could not be run in a guest.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel image is not there or cannot be executed.
+    #[error("cannot start kernel image {}", path.display())]
+    Image {
+        /// [`Boot::image`].
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// The program is not there or cannot be executed; or a path is not absolute.
+    #[error("cannot run {}: {why}", path.display())]
+    Program {
+        /// The path at fault.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A word of [`Boot::kernel_args`] or a path that the kernel command line
+    /// cannot carry.
+    #[error("the kernel command line cannot carry `{word}`: {why}")]
+    CommandLine {
+        /// The word.
+        word: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// A system call failed on the host.
+    #[error("cannot {what}")]
+    Host {
+        /// What was being done.
+        what: String,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// PID 1 could not set up the guest or start the program.
+    #[error("the guest cannot {what}")]
+    Guest {
+        /// What was being done, and what the guest's kernel said.
+        what: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: `what` completes "cannot".
+    pub(crate) fn host(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        let what = what.into();
+        move |source| Error::Host { what, source }
+    }
+}
+
+/// Whether this process runs inside a guest.
+pub fn in_guest() -> bool {
+    std::env::var_os(GUEST_VARIABLE).is_some_and(|value| value == "1")
+}
+
+/// A sign of life for [`Boot::idle_limit`], for programs that work for long
+/// without output. Costs one write; does nothing on the host.
+pub fn heartbeat() {
+    static CONTROL: OnceLock<Option<std::fs::File>> = OnceLock::new();
+    let control = CONTROL.get_or_init(|| {
+        let mut options = std::fs::OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), libc::O_NOCTTY);
+        in_guest()
+            .then(|| options.open(job::CONTROL_TTY).ok())
+            .flatten()
+    });
+    if let Some(mut control) = control.as_ref() {
+        // A guest whose host has gone is about to end anyway.
+        let _ = control.write_all(b"beat\n");
+    }
+}
+
+/// Copies until the end of `from`, unbuffered.
+///
+/// # Errors
+/// Only those of `to`: a guest's output ends, it does not fail.
+fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => to.write_all(&buffer[..len])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Ok(()),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What happens inside the kernel under test.
 //!
-//! * `init`: the first process: mounts, the program, power off;
+//! * [`init`], `mounts`: the first process: mounts, the program, power off;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`: the threads and the system calls;
@@ -13,8 +13,10 @@ mod clock;
 mod connection;
 mod crew;
 mod file;
+pub mod init;
 mod kmsg;
 pub mod link;
+mod mounts;
 pub mod netns;
 mod reader;
 mod rtnl;

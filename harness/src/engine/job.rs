@@ -1,0 +1,190 @@
+//! What the guest's PID 1 is told to do.
+//!
+//! The kernel command line is short and splits at blanks, so the host writes a
+//! file, and the command line only names it, as the variable [`VARIABLE`] of
+//! PID 1's environment. Host and guest are the same binary: the format needs no
+//! version.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The variable that names the job file to PID 1.
+pub const VARIABLE: &str = "INFLIGHT_JOB";
+/// The program's standard output in the guest.
+pub const STDOUT_TTY: &str = "/dev/tty1";
+/// The program's standard error in the guest.
+pub const STDERR_TTY: &str = "/dev/tty2";
+/// Where PID 1 writes [`Report`] lines, and [`super::heartbeat`] signs of life.
+pub const CONTROL_TTY: &str = "/dev/tty3";
+
+/// A string of the system: text where it is UTF-8, a list of bytes where not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OsText(pub OsString);
+
+impl Serialize for OsText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => self.0.as_bytes().serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OsText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Bytes(Vec<u8>),
+        }
+        Ok(OsText(match Form::deserialize(deserializer)? {
+            Form::Text(text) => text.into(),
+            Form::Bytes(bytes) => OsString::from_vec(bytes),
+        }))
+    }
+}
+
+impl<T: AsRef<OsStr>> From<T> for OsText {
+    fn from(text: T) -> Self {
+        OsText(text.as_ref().to_owned())
+    }
+}
+
+impl OsText {
+    /// The text as a path.
+    pub fn path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+/// The job: [`super::Boot`], as far as it concerns the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// [`super::Boot::program`]
+    pub program: OsText,
+    /// [`super::Boot::args`]
+    pub args: Vec<OsText>,
+    /// [`super::Boot::env`]
+    pub env: Vec<(OsText, OsText)>,
+    /// [`super::Boot::cwd`]
+    pub cwd: OsText,
+    /// [`super::Boot::out_dir`]
+    pub out_dir: Option<OsText>,
+    /// Host paths that must be visible although they lie where the guest has file
+    /// systems of its own.
+    pub visible: Vec<OsText>,
+}
+
+/// A line of the control channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The program ended with this status.
+    Exit(u8),
+    /// The program died by this signal.
+    Signal(i32),
+    /// The program was not started: what the guest cannot do.
+    Failed(String),
+}
+
+impl Report {
+    /// The line, with its end.
+    pub fn to_line(&self) -> String {
+        match self {
+            Report::Exit(status) => format!("exit {status}\n"),
+            Report::Signal(signal) => format!("signal {signal}\n"),
+            Report::Failed(what) => format!("failed {}\n", what.replace('\n', " ")),
+        }
+    }
+
+    /// Reads a line; `None` for signs of life.
+    pub fn parse(line: &str) -> Option<Report> {
+        let (word, rest) = line.split_once(' ')?;
+        match word {
+            "exit" => rest.parse().ok().map(Report::Exit),
+            "signal" => rest.parse().ok().map(Report::Signal),
+            "failed" => Some(Report::Failed(rest.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// Directories where the guest mounts file systems of its own over the host's.
+pub const OWN_DIRECTORIES: [&str; 3] = ["/tmp", "/run", "/dev"];
+
+/// The part of `path` to carry over when the guest hides the host's directories:
+/// one component below such a directory. `None` if the path is not hidden.
+pub fn hidden_part(path: &Path) -> Option<PathBuf> {
+    OWN_DIRECTORIES.iter().find_map(|own| {
+        let mut below = path.strip_prefix(own).ok()?.components();
+        let first = below.next()?;
+        // /dev is hidden twice: by devtmpfs, and within it by /dev/shm.
+        let shm = *own == "/dev" && first.as_os_str() == "shm";
+        Some(match below.next() {
+            Some(second) if shm => Path::new(own).join(first).join(second),
+            None if shm => return None,
+            _ => Path::new(own).join(first),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_survives_the_file() {
+        let odd = OsString::from_vec(vec![b'a', 0xff, b' ', b'"', b'\n']);
+        let job = Job {
+            program: OsText(odd.clone()),
+            args: vec!["".into(), "ü \\ \u{1F4A5}".into(), OsText(odd.clone())],
+            env: vec![("A".into(), OsText(odd))],
+            cwd: "/a b".into(),
+            out_dir: None,
+            visible: vec!["/tmp/x".into()],
+        };
+        let text = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+    }
+
+    #[test]
+    fn reports_survive_the_line() {
+        for report in [
+            Report::Exit(255),
+            Report::Signal(11),
+            Report::Failed("enter /x: not found".into()),
+        ] {
+            let line = report.to_line();
+            assert_eq!(
+                Report::parse(line.strip_suffix('\n').unwrap()),
+                Some(report)
+            );
+        }
+        for line in ["", "beat", "exit", "exit x", "exit 256", "noise 1"] {
+            assert_eq!(Report::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn hidden_parts() {
+        for (path, part) in [
+            ("/tmp/a/b/c", Some("/tmp/a")),
+            ("/tmp/a", Some("/tmp/a")),
+            ("/tmp", None),
+            ("/run/user/0/x", Some("/run/user")),
+            ("/dev/shm/a/b", Some("/dev/shm/a")),
+            ("/dev/shm", None),
+            ("/home/tmp/a", None),
+            ("/tmpx/a", None),
+        ] {
+            assert_eq!(
+                hidden_part(Path::new(path)),
+                part.map(PathBuf::from),
+                "{path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! PID 1 of a guest.
+//!
+//! The kernel under test starts this same binary as its init. [`main_if_pid1`],
+//! which runs before `main`, then makes the guest a place to live in, starts the
+//! job's program, reaps whatever ends, tells the host how the program ended, and
+//! switches the machine off. PID 1 must never end: the kernel would panic.
+
+use std::ffi::{CStr, CString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{OutputFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::Pid;
+
+use super::mounts;
+use crate::engine::GUEST_VARIABLE;
+use crate::engine::job::{CONTROL_TTY, Job, Report, STDERR_TTY, STDOUT_TTY, VARIABLE};
+
+/// Open files that a program in the guest may have.
+const OPEN_FILES: u64 = 65_536;
+
+/// Runs [`main_if_pid1`] before `main`, so that a binary of any kind can be PID 1:
+/// also one whose `main` is not ours, like that of a test.
+// `.init_array` functions of glibc and musl take argc, argv and envp, or nothing.
+// std fills its arguments in an earlier one. `pub` and `#[used]` keep it.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = {
+    extern "C" fn before_main() {
+        main_if_pid1();
+    }
+    before_main
+};
+
+/// Makes the linker keep [`BEFORE_MAIN`] in every binary that can boot a guest.
+pub(crate) fn ensure_linked() {
+    std::hint::black_box(BEFORE_MAIN);
+}
+
+/// Becomes PID 1 of the guest, and never returns, if this process is that;
+/// returns at once everywhere else.
+pub fn main_if_pid1() {
+    if std::process::id() != 1 {
+        return;
+    }
+    let Some(job_file) = std::env::var_os(VARIABLE) else {
+        return;
+    };
+    let report = match run(Path::new(&job_file)) {
+        Ok(report) => report,
+        Err(Failed { what, error }) => Report::Failed(format!("{what}: {error}")),
+    };
+    switch_off(&report)
+}
+
+/// What PID 1 could not do.
+struct Failed {
+    what: String,
+    error: io::Error,
+}
+
+/// For `map_err`: `what` completes "cannot".
+fn failed<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Failed {
+    let what = what.into();
+    move |error| Failed {
+        what,
+        error: error.into(),
+    }
+}
+
+fn run(job_file: &Path) -> Result<Report, Failed> {
+    // First of all, while the host's /tmp and /run are still to be seen.
+    let text = std::fs::read(job_file).map_err(failed("read the job file"))?;
+    let job: Job = serde_json::from_slice(&text).map_err(failed("understand the job file"))?;
+    mounts::set_up(&job).map_err(|(what, error)| Failed { what, error })?;
+    set_host_name().map_err(failed("set the host name"))?;
+    loopback_up().map_err(failed("set the loopback interface up"))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core files"))?;
+    setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
+        .map_err(failed("raise the limit of open files"))?;
+    let stdout = open_tty(STDOUT_TTY).map_err(failed("open standard output"))?;
+    let stderr = open_tty(STDERR_TTY).map_err(failed("open standard error"))?;
+
+    let streams = (&stdout, &stderr);
+    let program = start(&job, streams)?;
+    let report = wait_for(program)?;
+    // Nothing may still be writing when the rest is flushed.
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    while reap().is_ok() {}
+    flush(&stdout);
+    flush(&stderr);
+    Ok(report)
+}
+
+fn start(job: &Job, (stdout, stderr): (&File, &File)) -> Result<libc::pid_t, Failed> {
+    let copy = |tty: &File| tty.try_clone().map_err(failed("copy a descriptor"));
+    // chdir here, not in the child: std does not tell its failure from exec's.
+    nix::unistd::chdir(job.cwd.path())
+        .map_err(failed(format!("enter {}", job.cwd.path().display())))?;
+    let mut command = Command::new(job.program.path());
+    command
+        .args(job.args.iter().map(|arg| &arg.0))
+        .env_clear()
+        .envs(job.env.iter().map(|(name, value)| (&name.0, &value.0)))
+        .env(GUEST_VARIABLE, "1")
+        .env("TMPDIR", "/tmp")
+        .env_remove(VARIABLE)
+        .stdin(Stdio::null())
+        .stdout(copy(stdout)?)
+        .stderr(copy(stderr)?)
+        // Not in our group: a program may signal its own.
+        .process_group(0);
+    let child = command
+        .spawn()
+        .map_err(failed(format!("execute {}", job.program.path().display())))?;
+    Ok(child.id() as libc::pid_t)
+}
+
+/// Reaps until the program has ended.
+fn wait_for(program: libc::pid_t) -> Result<Report, Failed> {
+    loop {
+        // Not nix's `wait`: it has no name for real-time signals.
+        match reap() {
+            Ok((pid, status)) if pid == program && libc::WIFSIGNALED(status) => {
+                return Ok(Report::Signal(libc::WTERMSIG(status)));
+            }
+            Ok((pid, status)) if pid == program => {
+                return Ok(Report::Exit(libc::WEXITSTATUS(status) as u8));
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed("wait for the program")(errno)),
+        }
+    }
+}
+
+/// Waits for the end of any child.
+fn reap() -> nix::Result<(libc::pid_t, libc::c_int)> {
+    let mut status = 0;
+    // SAFETY: writes one int.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &mut status, 0) })?;
+    Ok((pid, status))
+}
+
+/// Opens a terminal so that bytes pass as they are.
+///
+/// Output processing (`OPOST`) stays on, with nothing to do: on that path
+/// n_tty_write() flushes the line's buffer after each write. Without it, what a
+/// signal to the host process leaves in that buffer (arch/um/drivers/line.c) would
+/// stay there for ever.
+fn open_tty(path: &str) -> io::Result<File> {
+    let tty = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open(path)?;
+    let mut termios = tcgetattr(&tty)?;
+    cfmakeraw(&mut termios);
+    termios.output_flags = OutputFlags::OPOST;
+    tcsetattr(&tty, SetArg::TCSANOW, &termios)?;
+    Ok(tty)
+}
+
+/// Hands the last bytes to the host. An empty write makes n_tty_write() flush.
+fn flush(tty: &File) {
+    let pending = || {
+        let mut count: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ writes one int.
+        unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCOUTQ, &mut count) };
+        count
+    };
+    for _ in 0..1000 {
+        if pending() == 0 {
+            return;
+        }
+        // SAFETY: no bytes are read from the empty slice. `File::write` may skip
+        // an empty write, the system call does not.
+        unsafe { libc::write(tty.as_raw_fd(), [0u8; 0].as_ptr().cast(), 0) };
+    }
+    eprintln!("inflight: {} bytes of output were lost", pending());
+}
+
+fn switch_off(report: &Report) -> ! {
+    // Files in the output directory, before the host is told that all is done.
+    nix::unistd::sync();
+    let told = open_tty(CONTROL_TTY).and_then(|mut control| {
+        control.write_all(report.to_line().as_bytes())?;
+        flush(&control);
+        Ok(())
+    });
+    if let Err(error) = told {
+        // Standard error of PID 1 is the kernel's console.
+        eprintln!("inflight: cannot tell the host ({error}): {report:?}");
+    } else if let Report::Failed(what) = report {
+        eprintln!("inflight: the guest cannot {what}");
+    }
+    match reboot(RebootMode::RB_POWER_OFF) {
+        Ok(never) => match never {},
+        // The kernel panics, and the host learns it that way.
+        Err(errno) => panic!("cannot switch off: {errno}"),
+    }
+}
+
+fn set_host_name() -> nix::Result<()> {
+    const NAME: &[u8] = b"inflight";
+    // SAFETY: reads as many bytes as it is told.
+    Errno::result(unsafe { libc::sethostname(NAME.as_ptr().cast(), NAME.len()) }).map(drop)
+}
+
+/// `ip link set lo up`
+fn loopback_up() -> nix::Result<()> {
+    const NAME: &CStr = c"lo";
+    let socket = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Inet,
+        nix::sys::socket::SockType::Datagram,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    // SAFETY: `ifreq` is plain data; the ioctls read and write one.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(NAME.to_bytes()) {
+            *to = *from as libc::c_char;
+        }
+        Errno::result(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFFLAGS as _,
+            &request,
+        ))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        Errno::result(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &request,
+        ))?;
+    }
+    Ok(())
+}
+
+/// A path for the kernel.
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}

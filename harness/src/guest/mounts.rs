@@ -1,0 +1,145 @@
+//! The file systems of a guest.
+//!
+//! The root is the *host's* root, through hostfs, and read-only. Over it go the
+//! kernel's own file systems, and tmpfs where programs expect to write. Only the
+//! output directory is writable and the host's.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+
+use super::init::c_path;
+use crate::engine::job::{Job, hidden_part};
+
+/// What failed, completing "cannot", and why.
+pub(super) type Failure = (String, io::Error);
+
+/// Mounts all of it.
+pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
+    let carried = carry(job)?;
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    required("proc", "/proc", quiet, None)?;
+    required("devtmpfs", "/dev", MsFlags::MS_NOSUID, None)?;
+    required("tmpfs", "/tmp", quiet, Some("mode=1777"))?;
+    for directory in ["/dev/shm", "/dev/pts"] {
+        make_directory(Path::new(directory))?;
+    }
+    required("tmpfs", "/dev/shm", quiet, Some("mode=1777"))?;
+    // A host may lack the directory, a kernel the file system.
+    for (kind, target, options) in [
+        ("tmpfs", "/run", Some("mode=755")),
+        ("devpts", "/dev/pts", Some("mode=620,ptmxmode=666")),
+        ("sysfs", "/sys", None),
+        ("debugfs", "/sys/kernel/debug", None),
+        ("tracefs", "/sys/kernel/tracing", None),
+    ] {
+        let _ = mount(Some(kind), target, Some(kind), quiet, options);
+    }
+    for (target, link) in [
+        ("/proc/self/fd", "/dev/fd"),
+        ("/proc/self/fd/0", "/dev/stdin"),
+        ("/proc/self/fd/1", "/dev/stdout"),
+        ("/proc/self/fd/2", "/dev/stderr"),
+    ] {
+        let _ = std::os::unix::fs::symlink(target, link);
+    }
+    for (path, tree) in carried {
+        uncover(&path, &tree)
+            .map_err(|error| (format!("make {} visible", path.display()), error))?;
+    }
+    if let Some(out_dir) = &job.out_dir {
+        let path = out_dir.path();
+        mount(
+            Some("none"),
+            path,
+            Some("hostfs"),
+            MsFlags::empty(),
+            Some(path),
+        )
+        .map_err(|errno| {
+            let what = format!("mount the output directory {}", path.display());
+            (what, errno.into())
+        })?;
+    }
+    Ok(())
+}
+
+fn required(
+    kind: &str,
+    target: &str,
+    flags: MsFlags,
+    options: Option<&str>,
+) -> Result<(), Failure> {
+    mount(Some(kind), target, Some(kind), flags, options)
+        .map_err(|errno| (format!("mount {kind} on {target}"), errno.into()))
+}
+
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| (format!("make {}", path.display()), error))
+}
+
+/// Takes hold of what the job needs and the guest is about to hide: trees cut off
+/// the read-only root, each with the path where it belongs.
+fn carry(job: &Job) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+    let mut paths: Vec<PathBuf> = job
+        .visible
+        .iter()
+        .filter_map(|path| hidden_part(path.path()))
+        .collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+        .into_iter()
+        .map(|path| match cut(&path) {
+            Ok(tree) => Ok((path, tree)),
+            Err(error) => Err((format!("take hold of {}", path.display()), error)),
+        })
+        .collect()
+}
+
+/// open_tree(2) with OPEN_TREE_CLONE: a detached bind mount of `path`.
+fn cut(path: &Path) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: libc::c_int = 1;
+    let path = c_path(path)?;
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
+    // SAFETY: a NUL-terminated path and integers; the result is checked.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Puts a tree back where it was.
+fn uncover(path: &Path, tree: &OwnedFd) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_int = 4;
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    // A mount point is of the kind of what is mounted there.
+    if nix::sys::stat::fstat(tree)?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        fs::create_dir(path)?;
+    } else {
+        File::create(path)?;
+    }
+    let path = c_path(path)?;
+    // SAFETY: NUL-terminated paths and integers; the result is checked.
+    let moved = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
+    if moved < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
