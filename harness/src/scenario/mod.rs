@@ -2,9 +2,11 @@
 //!
 //! * [`model`](Scenario): the types;
 //! * [`text`]: its form of record, with errors that give line and column;
-//! * [`normalize`]: makes any scenario one that can run;
+//! * [`limits`]: what a scenario may ask for;
+//! * [`mod@normalize`]: makes any scenario one that can run;
 //! * [`strategy`]: the generator, as a proptest strategy.
 
+pub mod limits;
 mod model;
 pub mod normalize;
 pub mod strategy;

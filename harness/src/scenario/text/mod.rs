@@ -1,8 +1,19 @@
 //! The text form of a scenario: its form of record.
+//!
+//! docs/scenario.md has the grammar. A text is accepted exactly when it runs as
+//! it is written: what [`normalize`](super::normalize) would change is an error
+//! here, with its place and reason. `parse(print(x)) == x` for every normalized
+//! scenario.
 
-use std::fmt;
+mod lex;
+mod nearest;
+mod options;
+mod parse;
+mod print;
+mod source;
+pub(super) mod units;
 
-use super::Scenario;
+pub use source::{ReadError, parse, parse_bytes, read_file};
 
 /// Where and why a text is not a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,14 +29,5 @@ pub struct ParseError {
     pub message: String,
 }
 
-/// Reads a scenario. `file` is only used in errors.
-pub fn parse(file: &str, text: &str) -> Result<Scenario, ParseError> {
-    let _ = (file, text);
-    todo!("text")
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!("text")
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! What a scenario may ask for, so that every scenario ends, in bounded virtual
+//! time and memory. docs/scenario.md lists them with their reasons.
+
+use std::ops::RangeInclusive;
+
+/// Longest text of a scenario, in bytes. The longest canonical text is well
+/// below, so what was printed can always be read.
+pub const MAX_TEXT_BYTES: usize = 256 << 10;
+
+/// Longest header, in bytes.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// Most `expect` lines.
+pub const MAX_EXPECTS: usize = 32;
+
+/// Longest name of a kernel in an `expect` line, in bytes.
+pub const MAX_KERNEL_NAME_BYTES: usize = 255;
+
+/// Most operations. A write's generation is one byte and 0 is the file as it
+/// was made, so there can never be more than 255 writes.
+pub const MAX_OPS: usize = 64;
+const _: () = assert!(MAX_OPS <= 255, "a generation must fit a byte");
+
+/// Length of the file, in bytes. An empty file has nothing to send or to write.
+pub const FILE_BYTES: RangeInclusive<u64> = 1..=1 << 20;
+
+/// Most bytes that all sends together can move.
+pub const MAX_SENT_BYTES: u64 = 4 << 20;
+
+/// Longest count of one send or read, in bytes: far past the end of any file.
+pub const MAX_COUNT_BYTES: u64 = 4 << 20;
+
+/// Highest offset of a send, in bytes: past the end of any file.
+pub const MAX_OFFSET_BYTES: u64 = 2 << 20;
+
+/// SO_SNDBUF and SO_RCVBUF, in bytes. The kernel doubles what it is given, and
+/// 2304 is the least whose double is a receive buffer (net/sock.h:
+/// SOCK_MIN_RCVBUF).
+pub const SOCKET_BUFFER_BYTES: RangeInclusive<u32> = 2304..=4 << 20;
+
+/// F_SETPIPE_SZ, in bytes: one page to fs/pipe.c:pipe_max_size.
+pub const PIPE_BYTES: RangeInclusive<u32> = 4096..=1 << 20;
+
+/// Capacity of a pipe that normalization puts in: what pipe(2) makes.
+pub const DEFAULT_PIPE_BYTES: u32 = 64 << 10;
+
+/// Longest `wait`, in microseconds.
+pub const MAX_WAIT_US: u64 = 10_000_000;
+
+/// Longest delay of one direction, in microseconds.
+pub const MAX_DELAY_US: u64 = 2_000_000;
+
+/// Highest loss of one direction, in parts per million.
+pub const MAX_LOSS_PPM: u32 = 200_000;
+
+/// Highest duplication and reordering, in parts per million.
+pub const MAX_SHUFFLE_PPM: u32 = 500_000;
+
+/// Rate of one direction, in bits per second; 0, unlimited, is legal too.
+pub const RATE_BPS: RangeInclusive<u64> = 1_000_000..=100_000_000_000;
+
+/// Longest queue, in packets.
+pub const MAX_LIMIT_PACKETS: u32 = 100_000;

@@ -1,0 +1,183 @@
+//! The operations.
+
+use super::rule::{Line, Notes, Rule};
+use crate::scenario::limits::*;
+use crate::scenario::{Actor, Op, Range, ReaderMode, Setup, Step};
+
+/// Makes `steps` runnable under `setup`, which is normalized already.
+pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
+    let mut pass = Pass {
+        setup,
+        notes,
+        kept: Vec::with_capacity(steps.len().clamp(1, MAX_OPS)),
+        budget_bytes: MAX_SENT_BYTES,
+        has_pipe: false,
+        has_spliced_in: false,
+    };
+    for (index, step) in steps.iter().enumerate() {
+        pass.step(index, *step);
+    }
+    let mut kept = pass.kept;
+    if kept.is_empty() {
+        notes.push(Line::Whole, "", Rule::NoOps);
+        let whole_file = Range {
+            offset: 0,
+            len: setup.file.size_bytes,
+        };
+        kept.push(Step {
+            actor: Actor::A,
+            op: Op::Sendfile(whole_file),
+        });
+    }
+    kept
+}
+
+/// One pass over the operations, in list order.
+struct Pass<'a> {
+    setup: &'a Setup,
+    notes: &'a mut Notes,
+    kept: Vec<Step>,
+    budget_bytes: u64,
+    has_pipe: bool,
+    has_spliced_in: bool,
+}
+
+impl Pass<'_> {
+    fn step(&mut self, index: usize, step: Step) {
+        let line = Line::Step(index);
+        if self.kept.len() == MAX_OPS {
+            self.notes.push(line, "", Rule::OpCount);
+            return;
+        }
+        let actor = self.actor(line, step);
+        let op = match step.op {
+            Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
+            Op::SpliceIn(range) => self.splice_in(line, range),
+            Op::SpliceOut { .. } if !self.has_spliced_in => self.drop(line, Rule::NothingToSplice),
+            Op::SpliceOut {
+                len,
+                more,
+                nonblock,
+            } => self.count(line, len).map(|len| Op::SpliceOut {
+                len,
+                more,
+                nonblock,
+            }),
+            Op::Pipe { capacity_bytes } => Some(self.pipe(line, capacity_bytes)),
+            Op::MmapWrite(range) => self.write(line, range).map(Op::MmapWrite),
+            Op::Pwrite(range) => self.write(line, range).map(Op::Pwrite),
+            Op::Read { .. } if self.setup.reader != ReaderMode::Paused => {
+                self.drop(line, Rule::ReadNeedsPause)
+            }
+            Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
+            Op::Wait { us: 0 } => self.drop(line, Rule::Nothing),
+            Op::Wait { us } => Some(Op::Wait {
+                us: self.at_most(line, us, MAX_WAIT_US, Rule::Wait),
+            }),
+        };
+        if let Some(op) = op {
+            self.kept.push(Step { actor, op });
+        }
+    }
+
+    /// Who performs it. The stream's order must be known, so all that can put
+    /// bytes on the socket is `a`'s; the reader's end is the reader's alone.
+    fn actor(&mut self, line: Line, Step { actor, op }: Step) -> Actor {
+        let (right, rule) = match op {
+            Op::Sendfile(_) | Op::Pipe { .. } | Op::SpliceIn(_) | Op::SpliceOut { .. } => {
+                (Actor::A, Rule::OnlyASends)
+            }
+            Op::Read { .. } => (Actor::Reader, Rule::OnlyReaderReads),
+            Op::MmapWrite(_) | Op::Pwrite(_) | Op::Wait { .. } => match actor {
+                Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
+                other => return other,
+            },
+        };
+        if actor != right {
+            self.notes.push(line, "actor", rule);
+        }
+        right
+    }
+
+    fn drop<T>(&mut self, line: Line, rule: Rule) -> Option<T> {
+        self.notes.push(line, "", rule);
+        None
+    }
+
+    fn at_most(&mut self, line: Line, value: u64, most: u64, rule: Rule) -> u64 {
+        if value > most {
+            self.notes.push(line, "", rule);
+        }
+        value.min(most)
+    }
+
+    fn count(&mut self, line: Line, len: u64) -> Option<u64> {
+        if len == 0 {
+            return self.drop(line, Rule::Nothing);
+        }
+        Some(self.at_most(line, len, MAX_COUNT_BYTES, Rule::Count))
+    }
+
+    /// A range that is sent. It may begin or end past the end of the file, which
+    /// is how a count past the end is asked for; only what lies inside is paid
+    /// for.
+    fn send(&mut self, line: Line, range: Range) -> Option<Range> {
+        let offset = self.at_most(line, range.offset, MAX_OFFSET_BYTES, Rule::Offset);
+        let mut len = self.count(line, range.len)?;
+        let inside = len.min(self.setup.file.size_bytes.saturating_sub(offset));
+        if inside > self.budget_bytes {
+            self.notes.push(line, "", Rule::Budget);
+            len = self.budget_bytes;
+        }
+        self.budget_bytes -= inside.min(self.budget_bytes);
+        (len > 0).then_some(Range { offset, len })
+    }
+
+    /// The file keeps its length: a longer one would change what a send past
+    /// the end means.
+    fn write(&mut self, line: Line, range: Range) -> Option<Range> {
+        if range.len == 0 {
+            return self.drop(line, Rule::Nothing);
+        }
+        let size_bytes = self.setup.file.size_bytes;
+        let offset = range.offset.min(size_bytes - 1);
+        let inside = Range {
+            offset,
+            len: range.len.min(size_bytes - offset),
+        };
+        if inside != range {
+            self.notes.push(line, "", Rule::WriteInside);
+        }
+        Some(inside)
+    }
+
+    fn pipe(&mut self, line: Line, capacity_bytes: u32) -> Op {
+        let clamped = capacity_bytes.clamp(*PIPE_BYTES.start(), *PIPE_BYTES.end());
+        if clamped != capacity_bytes {
+            self.notes.push(line, "capacity", Rule::PipeCapacity);
+        }
+        self.has_pipe = true;
+        Op::Pipe {
+            capacity_bytes: clamped,
+        }
+    }
+
+    fn splice_in(&mut self, line: Line, range: Range) -> Option<Op> {
+        let range = self.send(line, range)?;
+        if !self.has_pipe {
+            self.notes.push(line, "", Rule::NeedsPipe);
+            if self.kept.len() + 2 > MAX_OPS {
+                return None;
+            }
+            self.kept.push(Step {
+                actor: Actor::A,
+                op: Op::Pipe {
+                    capacity_bytes: DEFAULT_PIPE_BYTES,
+                },
+            });
+            self.has_pipe = true;
+        }
+        self.has_spliced_in = true;
+        Some(Op::SpliceIn(range))
+    }
+}

@@ -1,0 +1,181 @@
+//! What normalization changes, and why.
+
+use std::fmt;
+
+use crate::scenario::limits::*;
+use crate::scenario::text::units::{Bytes, Percent, Rate, Time};
+
+/// A line of the text form that a value stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// The comment block at the top.
+    Header,
+    /// An `expect` line, by index.
+    Expect(usize),
+    /// `link data`.
+    Data,
+    /// `link ack`.
+    Ack,
+    /// `socket`.
+    Socket,
+    /// `file`.
+    File,
+    /// An operation, by its index before normalization.
+    Step(usize),
+    /// The scenario as a whole.
+    Whole,
+}
+
+/// One change that normalization made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// The line it concerns.
+    pub line: Line,
+    /// The key on that line, or empty for the line as a whole.
+    pub key: &'static str,
+    /// The rule that asked for it.
+    pub rule: Rule,
+}
+
+/// The changes so far.
+#[derive(Debug, Default)]
+pub struct Notes(Vec<Note>);
+
+impl Notes {
+    /// Records that `rule` changed the value of `key`.
+    pub fn push(&mut self, line: Line, key: &'static str, rule: Rule) {
+        self.0.push(Note { line, key, rule });
+    }
+
+    /// All of them, in the order in which they were made.
+    pub fn into_inner(self) -> Vec<Note> {
+        self.0
+    }
+}
+
+/// Why normalization changes something. Its display is a sentence for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    HeaderPlain,
+    ExpectKernel,
+    ExpectProperty,
+    ExpectTwice,
+    ExpectCount,
+    FileSize,
+    Delay,
+    JitterWithinDelay,
+    Loss,
+    Shuffle,
+    ReorderNeedsDelay,
+    Rate,
+    Limit,
+    SocketBuffer,
+    OpCount,
+    NoOps,
+    Nothing,
+    WriteInside,
+    Offset,
+    Count,
+    Budget,
+    OnlyASends,
+    OnlyReaderReads,
+    ReaderOnlyReads,
+    ReadNeedsPause,
+    NeedsPipe,
+    NothingToSplice,
+    PipeCapacity,
+    Wait,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::HeaderPlain => write!(
+                f,
+                "a header is plain text of at most {} bytes",
+                MAX_HEADER_BYTES
+            ),
+            Rule::ExpectKernel => write!(
+                f,
+                "a kernel's name has letters, digits and `._:/+-`, and at most {MAX_KERNEL_NAME_BYTES} bytes"
+            ),
+            Rule::ExpectProperty => write!(f, "no such property"),
+            Rule::ExpectTwice => write!(f, "this kernel has an `expect` line already"),
+            Rule::ExpectCount => write!(f, "at most {MAX_EXPECTS} `expect` lines"),
+            Rule::FileSize => write!(
+                f,
+                "a file has {} to {}",
+                FILE_BYTES.start(),
+                Bytes(*FILE_BYTES.end())
+            ),
+            Rule::Delay => write!(
+                f,
+                "at most {}, so that a scenario ends in bounded virtual time",
+                Time(MAX_DELAY_US)
+            ),
+            Rule::JitterWithinDelay => write!(
+                f,
+                "jitter varies the delay, so it can be no longer than the delay of the same line"
+            ),
+            Rule::Loss => write!(
+                f,
+                "at most {}: with more, a retransmission is likely to be lost again until the connection fails",
+                Percent(MAX_LOSS_PPM)
+            ),
+            Rule::Shuffle => write!(f, "at most {}", Percent(MAX_SHUFFLE_PPM)),
+            Rule::ReorderNeedsDelay => write!(
+                f,
+                "a reordered packet is one that skips the delay, so the same line must have a delay"
+            ),
+            Rule::Rate => write!(
+                f,
+                "between {} and {}, so that a scenario ends in bounded virtual time",
+                Rate(*RATE_BPS.start()),
+                Rate(*RATE_BPS.end())
+            ),
+            Rule::Limit => write!(f, "at most {MAX_LIMIT_PACKETS} packets"),
+            Rule::SocketBuffer => write!(
+                f,
+                "between {} and {}, as the kernel has bounds of its own",
+                SOCKET_BUFFER_BYTES.start(),
+                Bytes((*SOCKET_BUFFER_BYTES.end()).into())
+            ),
+            Rule::OpCount => write!(
+                f,
+                "at most {MAX_OPS} operations, pipes that had to be made among them"
+            ),
+            Rule::NoOps => write!(f, "no operation: a scenario has at least one"),
+            Rule::Nothing => write!(f, "an operation of length 0 does nothing"),
+            Rule::WriteInside => write!(
+                f,
+                "a write must lie inside the file: it may not make it longer"
+            ),
+            Rule::Offset => write!(f, "an offset of at most {}", Bytes(MAX_OFFSET_BYTES)),
+            Rule::Count => write!(f, "at most {}", Bytes(MAX_COUNT_BYTES)),
+            Rule::Budget => write!(
+                f,
+                "all sends together move at most {} of the file",
+                Bytes(MAX_SENT_BYTES)
+            ),
+            Rule::OnlyASends => write!(
+                f,
+                "only actor `a` sends and uses the pipe: the order of the stream must be known"
+            ),
+            Rule::OnlyReaderReads => write!(f, "only the reader can `read`"),
+            Rule::ReaderOnlyReads => write!(f, "the reader can only `read`"),
+            Rule::ReadNeedsPause => write!(
+                f,
+                "`read` needs the line `reader paused`; without it everything is read as it arrives"
+            ),
+            Rule::NeedsPipe => write!(f, "no pipe yet: a `pipe` operation must come first"),
+            Rule::NothingToSplice => write!(f, "the pipe is empty: a `splice-in` must come first"),
+            Rule::PipeCapacity => write!(
+                f,
+                "between {} and {}, as the kernel has it",
+                PIPE_BYTES.start(),
+                Bytes((*PIPE_BYTES.end()).into())
+            ),
+            Rule::Wait => write!(f, "at most {}", Time(MAX_WAIT_US)),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Normalization of arbitrary values: nothing is assumed about its input.
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use super::*;
+use crate::scenario::limits::*;
+use crate::scenario::*;
+
+/// Numbers of every size, the small ones and the limits more often.
+fn wild() -> BoxedStrategy<u64> {
+    prop_oneof![
+        0..4_u64,
+        0..10_000_u64,
+        4_000..5_000_000_u64,
+        any::<u64>(),
+        Just(u64::MAX),
+    ]
+    .boxed()
+}
+
+fn wild32() -> impl Strategy<Value = u32> {
+    wild().prop_map(|number| number as u32)
+}
+
+fn wild_netem() -> impl Strategy<Value = Netem> {
+    let times = (wild(), wild());
+    let shares = (wild32(), wild32(), wild32());
+    (times, shares, wild(), wild32(), any::<u64>()).prop_map(
+        |((delay_us, jitter_us), (loss_ppm, duplicate_ppm, reorder_ppm), rate_bps, limit, seed)| {
+            Netem {
+                delay_us,
+                jitter_us,
+                loss_ppm,
+                duplicate_ppm,
+                reorder_ppm,
+                rate_bps,
+                limit_packets: limit,
+                seed,
+            }
+        },
+    )
+}
+
+fn wild_op() -> impl Strategy<Value = Op> {
+    let range = || (wild(), wild()).prop_map(|(offset, len)| Range { offset, len });
+    prop_oneof![
+        range().prop_map(Op::Sendfile),
+        wild32().prop_map(|capacity_bytes| Op::Pipe { capacity_bytes }),
+        range().prop_map(Op::SpliceIn),
+        (wild(), any::<bool>(), any::<bool>()).prop_map(|(len, more, nonblock)| Op::SpliceOut {
+            len,
+            more,
+            nonblock,
+        }),
+        range().prop_map(Op::MmapWrite),
+        range().prop_map(Op::Pwrite),
+        wild().prop_map(|len| Op::Read { len }),
+        wild().prop_map(|us| Op::Wait { us }),
+    ]
+}
+
+prop_compose! {
+    fn wild_setup()(
+        data in wild_netem(),
+        ack in wild_netem(),
+        six in any::<bool>(),
+        buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
+        flags in any::<[bool; 3]>(),
+        memfd in any::<bool>(),
+        size_bytes in wild(),
+        paused in any::<bool>(),
+    ) -> Setup {
+        Setup {
+            data,
+            ack,
+            socket: SocketSpec {
+                family: if six { Family::Tcp6 } else { Family::Tcp4 },
+                sndbuf_bytes: buffers.0,
+                rcvbuf_bytes: buffers.1,
+                nodelay: flags[0],
+                cork: flags[1],
+                nonblock: flags[2],
+            },
+            file: FileSpec {
+                kind: if memfd { FileKind::Memfd } else { FileKind::Tmpfs },
+                size_bytes,
+            },
+            reader: if paused { ReaderMode::Paused } else { ReaderMode::Drain },
+        }
+    }
+}
+
+fn wild_scenario() -> impl Strategy<Value = Scenario> {
+    let actors = vec![Actor::A, Actor::B, Actor::C, Actor::Reader];
+    let step = (prop::sample::select(actors), wild_op()).prop_map(|(actor, op)| Step { actor, op });
+    let expect = ("[a-c .#\n]{0,2}", prop::option::of("wire|splat|x"))
+        .prop_map(|(kernel, violated)| Expect { kernel, violated });
+    (
+        "[ -~é\n#\t\r\u{0}\u{85}\u{a0}]{0,20}",
+        prop::collection::vec(expect, 0..6),
+        wild_setup(),
+        prop::collection::vec(step, 0..90),
+    )
+        .prop_map(|(header, expects, setup, steps)| Scenario {
+            header,
+            expects,
+            setup,
+            steps,
+        })
+}
+
+fn config() -> Config {
+    Config {
+        cases: 1000,
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn normalize_is_idempotent() {
+    proptest!(config(), |(wild in wild_scenario())| {
+        let (once, notes) = explain(wild.clone());
+        prop_assert_eq!(notes.is_empty(), once == wild, "{:?}", notes);
+        let (twice, notes) = explain(once.clone());
+        prop_assert_eq!(&twice, &once);
+        prop_assert!(notes.is_empty(), "{:?}", notes);
+    });
+}
+
+#[test]
+fn what_was_normalized_can_be_written_and_read() {
+    proptest!(config(), |(wild in wild_scenario())| {
+        let normal = normalize(wild);
+        let text = normal.to_string();
+        prop_assert!(text.len() <= MAX_TEXT_BYTES);
+        prop_assert_eq!(text::parse("t.scn", &text), Ok(normal));
+    });
+}
+
+/// The largest header and the most of everything still fit.
+#[test]
+fn the_longest_text_can_be_read() {
+    let expects = (0..2 * MAX_EXPECTS).map(|n| Expect {
+        kernel: format!("{n:-^MAX_KERNEL_NAME_BYTES$}"),
+        violated: Some("stable-on-return".into()),
+    });
+    let normal = normalize(Scenario {
+        header: "\nx".repeat(MAX_HEADER_BYTES),
+        expects: expects.collect(),
+        steps: vec![step(Actor::B, Op::Wait { us: 9_999_999 }); 2 * MAX_OPS],
+        ..Scenario::default()
+    });
+    assert_eq!(normal.expects.len(), MAX_EXPECTS);
+    assert_eq!(normal.steps.len(), MAX_OPS);
+    let text = normal.to_string();
+    assert!(text.len() <= MAX_TEXT_BYTES, "{}", text.len());
+    assert_eq!(text::parse("t.scn", &text), Ok(normal));
+}
+
+/// Written without the code under test: what a guest relies on.
+#[test]
+fn what_was_normalized_can_run() {
+    proptest!(config(), |(wild in wild_scenario())| {
+        let Scenario { setup, steps, .. } = normalize(wild);
+        for netem in [setup.data, setup.ack] {
+            prop_assert!(netem.delay_us <= 2_000_000 && netem.jitter_us <= netem.delay_us);
+            prop_assert!(netem.loss_ppm <= 200_000);
+            prop_assert!(netem.reorder_ppm == 0 || netem.delay_us > 0);
+            prop_assert!(netem.rate_bps == 0 || netem.rate_bps >= 1_000_000);
+        }
+        let size_bytes = setup.file.size_bytes;
+        prop_assert!((1..=1 << 20).contains(&size_bytes));
+        prop_assert!((1..=64).contains(&steps.len()));
+        let (mut pipe, mut filled, mut sent) = (false, false, 0);
+        for Step { actor, op } in steps {
+            match op {
+                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!(range.len > 0);
+                    sent += range.end().min(size_bytes).saturating_sub(range.offset);
+                    filled |= matches!(op, Op::SpliceIn(_));
+                    prop_assert!(pipe || matches!(op, Op::Sendfile(_)));
+                }
+                Op::Pipe { capacity_bytes } => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!((4096..=1 << 20).contains(&capacity_bytes));
+                    pipe = true;
+                }
+                Op::SpliceOut { len, .. } => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!(filled && len > 0);
+                }
+                Op::MmapWrite(range) | Op::Pwrite(range) => {
+                    prop_assert_ne!(actor, Actor::Reader);
+                    prop_assert!(range.len > 0 && range.end() <= size_bytes);
+                }
+                Op::Read { len } => {
+                    prop_assert_eq!(actor, Actor::Reader);
+                    prop_assert!(len > 0 && setup.reader == ReaderMode::Paused);
+                }
+                Op::Wait { us } => {
+                    prop_assert_ne!(actor, Actor::Reader);
+                    prop_assert!((1..=10_000_000).contains(&us));
+                }
+            }
+        }
+        prop_assert!(sent <= 4 << 20);
+    });
+}
+
+fn step(actor: Actor, op: Op) -> Step {
+    Step { actor, op }
+}
+
+/// What stands in `text`, after `steps` were normalized in the setup that `text`
+/// begins with.
+fn check(steps: &[Step], text: &str) {
+    let expected = text::parse("expected.scn", text).unwrap();
+    let normal = normalize(Scenario {
+        steps: steps.to_vec(),
+        ..expected.clone()
+    });
+    assert_eq!(normal.to_string(), expected.to_string());
+}
+
+const fn range(offset: u64, len: u64) -> Range {
+    Range { offset, len }
+}
+
+#[test]
+fn sends_and_pipes_are_given_to_a() {
+    check(
+        &[
+            step(Actor::B, Op::Sendfile(range(0, 1))),
+            step(Actor::Reader, Op::SpliceIn(range(0, 2))),
+            step(
+                Actor::C,
+                Op::SpliceOut {
+                    len: 2,
+                    more: true,
+                    nonblock: false,
+                },
+            ),
+        ],
+        "sendfile 0+1\npipe capacity=65536\nsplice-in 0+2\nsplice-out 2 more\n",
+    );
+}
+
+#[test]
+fn reads_are_given_to_the_reader_and_nothing_else() {
+    check(
+        &[
+            step(Actor::B, Op::Read { len: 1 }),
+            step(Actor::Reader, Op::Pwrite(range(0, 1))),
+            step(Actor::Reader, Op::Wait { us: 1 }),
+        ],
+        "reader paused\nreader: read 1\na: pwrite 0+1\na: wait 1us\n",
+    );
+}
+
+#[test]
+fn sends_may_go_past_the_end_and_writes_may_not() {
+    check(
+        &[
+            step(Actor::A, Op::Sendfile(range(4000, 5000))),
+            step(Actor::A, Op::Sendfile(range(9000, 1))),
+            step(Actor::A, Op::Sendfile(range(u64::MAX, u64::MAX))),
+            step(Actor::A, Op::Pwrite(range(4000, 5000))),
+            step(Actor::B, Op::MmapWrite(range(9000, 1))),
+        ],
+        "sendfile 4000+5000\nsendfile 9000+1\nsendfile 2M+4M\npwrite 4000+96\nb: mmap-write 4095+1\n",
+    );
+}
+
+#[test]
+fn what_does_nothing_is_dropped() {
+    check(
+        &[
+            step(Actor::A, Op::Sendfile(range(5, 0))),
+            step(
+                Actor::A,
+                Op::SpliceOut {
+                    len: 5,
+                    more: false,
+                    nonblock: false,
+                },
+            ),
+            step(Actor::A, Op::Pwrite(range(5, 0))),
+            step(Actor::A, Op::Wait { us: 0 }),
+            step(Actor::Reader, Op::Read { len: 5 }),
+        ],
+        // Nothing is left, so the whole file is sent.
+        "file memfd size=100\nsendfile 0+100\n",
+    );
+}
+
+#[test]
+fn the_bytes_sent_are_bounded() {
+    let send = step(Actor::A, Op::Sendfile(range(0, 1_000_000)));
+    let past_the_end = step(Actor::A, Op::Sendfile(range(1 << 20, 5)));
+    let mut steps = vec![send; 6];
+    steps.push(past_the_end);
+    let mut text = "file tmpfs size=1M\n".to_string();
+    text += &"sendfile 0+1000000\n".repeat(4);
+    text += "sendfile 0+194304\nsendfile 1M+5\n";
+    check(&steps, &text);
+}
+
+/// A pipe that has to be made counts: the splice goes if only one of both fits.
+#[test]
+fn a_pipe_that_does_not_fit() {
+    let wait = step(Actor::A, Op::Wait { us: 1 });
+    let mut steps = vec![wait; MAX_OPS - 1];
+    steps.push(step(Actor::A, Op::SpliceIn(range(0, 1))));
+    steps.push(step(Actor::A, Op::Pwrite(range(0, 1))));
+    let text = "wait 1us\n".repeat(MAX_OPS - 1) + "pwrite 0+1\n";
+    check(&steps, &text);
+}

@@ -1,0 +1,198 @@
+//! The canonical text: what equals the default is left out.
+
+use std::fmt;
+
+use super::units::{Percent, Rate, Time};
+use crate::scenario::{
+    Actor, Expect, Family, FileKind, FileSpec, Netem, Op, Range, ReaderMode, Scenario, Setup,
+    SocketSpec, Step,
+};
+
+impl fmt::Display for Scenario {
+    /// The canonical text. Ends with a line feed unless it is empty.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before_ops = !self.header.is_empty();
+        for line in self.header.split('\n').filter(|_| before_ops) {
+            let blank = if line.is_empty() { "" } else { " " };
+            writeln!(f, "#{blank}{line}")?;
+        }
+        before_ops |= self.setup != Setup::default() || !self.expects.is_empty();
+        write!(f, "{}", self.setup)?;
+        for expect in &self.expects {
+            writeln!(f, "{expect}")?;
+        }
+        if before_ops && !self.steps.is_empty() {
+            writeln!(f)?;
+        }
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Setup {
+    /// The lines that differ from the default, each with a line feed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (direction, netem) in [("data", &self.data), ("ack", &self.ack)] {
+            if *netem != Netem::default() {
+                writeln!(f, "link {direction}{netem}")?;
+            }
+        }
+        if self.socket != SocketSpec::default() {
+            writeln!(f, "socket {}", self.socket)?;
+        }
+        if self.file != FileSpec::default() {
+            writeln!(f, "file {}", self.file)?;
+        }
+        if self.reader == ReaderMode::Paused {
+            writeln!(f, "reader paused")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Netem {
+    /// What differs from the default, each as ` KEY=VALUE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Netem {
+            delay_us,
+            jitter_us,
+            loss_ppm,
+            duplicate_ppm,
+            reorder_ppm,
+            rate_bps,
+            limit_packets,
+            seed,
+        } = *self;
+        for (key, us) in [("delay", delay_us), ("jitter", jitter_us)] {
+            if us != 0 {
+                write!(f, " {key}={}", Time(us))?;
+            }
+        }
+        for (key, ppm) in [
+            ("loss", loss_ppm),
+            ("duplicate", duplicate_ppm),
+            ("reorder", reorder_ppm),
+        ] {
+            if ppm != 0 {
+                write!(f, " {key}={}", Percent(ppm))?;
+            }
+        }
+        if rate_bps != 0 {
+            write!(f, " rate={}", Rate(rate_bps))?;
+        }
+        if limit_packets != 0 {
+            write!(f, " limit={limit_packets}")?;
+        }
+        if seed != 0 {
+            write!(f, " seed={seed}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SocketSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.family {
+            Family::Tcp4 => "tcp4",
+            Family::Tcp6 => "tcp6",
+        })?;
+        for (key, bytes) in [("sndbuf", self.sndbuf_bytes), ("rcvbuf", self.rcvbuf_bytes)] {
+            if let Some(bytes) = bytes {
+                write!(f, " {key}={bytes}")?;
+            }
+        }
+        for (flag, set) in [
+            ("nodelay", self.nodelay),
+            ("cork", self.cork),
+            ("nonblock", self.nonblock),
+        ] {
+            if set {
+                write!(f, " {flag}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FileSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            FileKind::Tmpfs => "tmpfs",
+            FileKind::Memfd => "memfd",
+        };
+        write!(f, "{kind} size={}", self.size_bytes)
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.violated {
+            None => write!(f, "expect {} holds", self.kernel),
+            Some(property) => write!(f, "expect {} violates {property}", self.kernel),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.actor != default_actor(self.op) {
+            write!(f, "{}: ", self.actor)?;
+        }
+        write!(f, "{}", self.op)
+    }
+}
+
+/// Who performs `op` where the text names nobody.
+pub(super) fn default_actor(op: Op) -> Actor {
+    match op {
+        Op::Read { .. } => Actor::Reader,
+        _ => Actor::A,
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Actor::A => "a",
+            Actor::B => "b",
+            Actor::C => "c",
+            Actor::Reader => "reader",
+        })
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.offset, self.len)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Sendfile(range) => write!(f, "sendfile {range}"),
+            Op::Pipe { capacity_bytes } => write!(f, "pipe capacity={capacity_bytes}"),
+            Op::SpliceIn(range) => write!(f, "splice-in {range}"),
+            Op::SpliceOut {
+                len,
+                more,
+                nonblock,
+            } => {
+                write!(f, "splice-out {len}")?;
+                if *more {
+                    write!(f, " more")?;
+                }
+                if *nonblock {
+                    write!(f, " nonblock")?;
+                }
+                Ok(())
+            }
+            Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
+            Op::Pwrite(range) => write!(f, "pwrite {range}"),
+            Op::Read { len } => write!(f, "read {len}"),
+            Op::Wait { us } => write!(f, "wait {}", Time(*us)),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Every kind of error has a row here.
+
+use crate::scenario::text::parse;
+
+/// Text, then place and message.
+const ERRORS: &[(&str, &str)] = &[
+    // Words.
+    (
+        "sendfle 0+1",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `mmap-write`, `pwrite`, `read`, `wait`, `link`, `socket`, `file`, `reader`, `expect`)",
+    ),
+    (
+        "sokcet tcp4",
+        "1:1: unknown operation `sokcet`, did you mean `socket`?",
+    ),
+    (
+        "b: sokcet tcp4",
+        "1:4: unknown operation `sokcet`, expected one of `sendfile`, ",
+    ),
+    (
+        "fork",
+        "1:1: unknown operation `fork`, expected one of `sendfile`, ",
+    ),
+    ("d: pwrite 0+1", "1:1: unknown actor `d`, did you mean `a`?"),
+    (
+        "writer: pwrite 0+1",
+        "1:1: unknown actor `writer`, expected one of `a`, `b`, `c`, `reader`",
+    ),
+    (
+        "b:",
+        "1:3: found the end of the line, expected an operation",
+    ),
+    (
+        "sendfile 0+1 now",
+        "1:14: found `now`, expected the end of the line",
+    ),
+    (
+        "sendfile",
+        "1:9: found the end of the line, expected a range OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "read  # all",
+        "1:5: found the end of the line, expected a length in bytes such as 4096",
+    ),
+    (
+        "wait",
+        "1:5: found the end of the line, expected a time such as 20ms",
+    ),
+    (
+        "link dta",
+        "1:6: unknown direction `dta`, did you mean `data`?",
+    ),
+    (
+        "link",
+        "1:5: found the end of the line, expected `data` or `ack`",
+    ),
+    (
+        "socket udp",
+        "1:8: unknown socket family `udp`, expected one of `tcp4`, `tcp6`",
+    ),
+    (
+        "file ext4 size=1",
+        "1:6: unknown kind of file `ext4`, expected one of `tmpfs`, `memfd`",
+    ),
+    (
+        "reader pause",
+        "1:8: unknown reader mode `pause`, did you mean `paused`?",
+    ),
+    ("sendfile 0+1\nüü sendfile", "2:1: unknown operation `üü`"),
+    // Keys.
+    (
+        "link data dealy=1ms",
+        "1:11: unknown key `dealy`, did you mean `delay`?",
+    ),
+    (
+        "link data delay",
+        "1:11: found `delay`, expected `delay=TIME`",
+    ),
+    (
+        "link data delay=1ms delay=2ms",
+        "1:21: found a second `delay`, expected only one in a line",
+    ),
+    (
+        "socket tcp4 cork=1",
+        "1:13: found `cork=1`, expected `cork`",
+    ),
+    (
+        "splice-out 1 mor",
+        "1:14: unknown key `mor`, did you mean `more`?",
+    ),
+    (
+        "file tmpfs",
+        "1:11: found the end of the line, expected `size=SIZE`",
+    ),
+    (
+        "file tmpfs 4096",
+        "1:12: unknown key `4096`, expected one of `size`",
+    ),
+    (
+        "pipe 65536",
+        "1:6: unknown key `65536`, expected one of `capacity`",
+    ),
+    // Numbers.
+    (
+        "pwrite -1+1",
+        "1:8: found the negative size `-1`, expected 4096, 64k or 1MiB",
+    ),
+    (
+        "pwrite 0+-4096",
+        "1:10: found the negative size `-4096`, expected 4096, 64k or 1MiB",
+    ),
+    ("file tmpfs size=-1", "1:17: found the negative size `-1`"),
+    (
+        "sendfile -4096",
+        "1:10: found the negative offset `-4096`, expected OFFSET+LENGTH",
+    ),
+    (
+        "sendfile 4096",
+        "1:10: found `4096`, expected OFFSET+LENGTH such as 0+4096: the length is missing",
+    ),
+    (
+        "sendfile 4096+",
+        "1:15: the size is missing, expected 4096, 64k or 1MiB",
+    ),
+    (
+        "file tmpfs size=",
+        "1:17: the size is missing, expected 4096, 64k or 1MiB",
+    ),
+    (
+        "read all",
+        "1:6: found `all`, expected a size such as 4096, 64k or 1MiB",
+    ),
+    (
+        "read 4kb",
+        "1:6: the size `4kb` has an unknown unit, expected one of `k`, `KiB`, `M`, `MiB`",
+    ),
+    (
+        "read 1.5",
+        "1:6: the size `1.5` is too fine: it has no whole number of bytes",
+    ),
+    (
+        "read 1.k",
+        "1:6: found `1.k`, expected a digit after the decimal point",
+    ),
+    (
+        "wait 20",
+        "1:6: the time `20` has no unit, expected one of `us`, `ms`, `s`",
+    ),
+    (
+        "wait 20ns",
+        "1:6: the time `20ns` has an unknown unit, expected one of `us`, `ms`, `s`",
+    ),
+    (
+        "wait 0.0001ms",
+        "1:6: the time `0.0001ms` is too fine: it has no whole number of microseconds",
+    ),
+    (
+        "link ack loss=1",
+        "1:15: the share `1` has no unit, expected one of `%`",
+    ),
+    (
+        "link ack loss=0.00001%",
+        "1:15: the share `0.00001%` is too fine: it has no whole number of parts per million",
+    ),
+    (
+        "link ack rate=1",
+        "1:15: the rate `1` has no unit, expected one of `bit`, `kbit`, `mbit`, `gbit`",
+    ),
+    (
+        "link ack seed=1k",
+        "1:15: found `1k`, expected a plain number such as 7",
+    ),
+    (
+        "read 18446744073709551616",
+        "1:6: the size `18446744073709551616` is too large",
+    ),
+    (
+        "read 99999999999999M",
+        "1:6: the size `99999999999999M` is too large",
+    ),
+    (
+        "wait 18446744073709551615.5s",
+        "1:6: the time `18446744073709551615.5s` is too large",
+    ),
+    (
+        "link ack limit=4294967296",
+        "1:16: `4294967296` is too large: at most 4294967295",
+    ),
+    (
+        "sendfile 18446744073709551615+1",
+        "1:10: the end of the range `18446744073709551615+1` is too large",
+    ),
+    // Order.
+    (
+        "socket tcp4\nsocket tcp6",
+        "2:1: found a second `socket` line, expected only the one in line 1",
+    ),
+    (
+        "link data\nlink ack\nlink data",
+        "3:1: found a second `link data` line, expected only the one in line 1",
+    ),
+    (
+        "file tmpfs size=1\nfile tmpfs size=1",
+        "2:1: found a second `file` line",
+    ),
+    (
+        "reader drain\nreader paused",
+        "2:1: found a second `reader` line",
+    ),
+    (
+        "expect stock holds\nexpect stock holds",
+        "2:1: found a second `expect stock` line, expected only the one in line 1",
+    ),
+    (
+        "sendfile 0+1\nlink data delay=1ms",
+        "2:1: found the setup line `link` after an operation, expected all setup lines before the first operation",
+    ),
+    // Expectations.
+    (
+        "expect",
+        "1:7: found the end of the line, expected a kernel such as `6.12-stock`, or a flavour such as `stock`",
+    ),
+    (
+        "expect sto*ck holds",
+        "1:8: found `sto*ck`: a kernel's name has letters, digits and `._:/+-`",
+    ),
+    (
+        "expect stock",
+        "1:13: found the end of the line, expected `holds` or `violates PROPERTY`",
+    ),
+    (
+        "expect stock hold",
+        "1:14: unknown verdict `hold`, did you mean `holds`?",
+    ),
+    (
+        "expect stock violates",
+        "1:22: found the end of the line, expected a property",
+    ),
+    (
+        "expect stock violates wir",
+        "1:23: unknown property `wir`, did you mean `wire`?",
+    ),
+    // What cannot run as it is written.
+    ("", "1:1: no operation: a scenario has at least one"),
+    (
+        "# only prose\n\nsocket tcp4\n",
+        "3:1: no operation: a scenario has at least one",
+    ),
+    (
+        "link data loss=50%\nsendfile 0+1",
+        "1:16: found `50%`: at most 20%: with more, a retransmission is likely to be lost again",
+    ),
+    (
+        "link data duplicate=51%\nsendfile 0+1",
+        "1:21: found `51%`: at most 50%",
+    ),
+    (
+        "link data delay=3s\nsendfile 0+1",
+        "1:17: found `3s`: at most 2s, so that",
+    ),
+    (
+        "link data jitter=1ms\nsendfile 0+1",
+        "1:18: found `1ms`: jitter varies the delay",
+    ),
+    (
+        "link data reorder=1%\nsendfile 0+1",
+        "1:19: found `1%`: a reordered packet is one that skips the delay",
+    ),
+    (
+        "link data rate=1kbit\nsendfile 0+1",
+        "1:16: found `1kbit`: between 1mbit and 100gbit",
+    ),
+    (
+        "link data limit=100001\nsendfile 0+1",
+        "1:17: found `100001`: at most 100000 packets",
+    ),
+    (
+        "socket tcp4 rcvbuf=1\nsendfile 0+1",
+        "1:20: found `1`: between 2304 and 4194304 bytes",
+    ),
+    (
+        "file tmpfs size=0\nsendfile 0+1",
+        "1:17: found `0`: a file has 1 to 1048576 bytes",
+    ),
+    (
+        "file tmpfs size=1025k\nsendfile 0+1",
+        "1:17: found `1025k`: a file has",
+    ),
+    ("sendfile 0+1\nwait 11s", "2:6: found `11s`: at most 10s"),
+    (
+        "sendfile 0+0",
+        "1:10: found `0+0`: an operation of length 0 does nothing",
+    ),
+    (
+        "wait 0s",
+        "1:6: found `0s`: an operation of length 0 does nothing",
+    ),
+    ("sendfile 0+5M", "1:10: found `0+5M`: at most 4194304 bytes"),
+    (
+        "sendfile 3M+1",
+        "1:10: found `3M+1`: an offset of at most 2097152 bytes",
+    ),
+    (
+        "pwrite 4095+2",
+        "1:8: found `4095+2`: a write must lie inside the file",
+    ),
+    (
+        "b: sendfile 0+1",
+        "1:1: found `b:`: only actor `a` sends and uses the pipe",
+    ),
+    ("a: read 1", "1:1: found `a:`: only the reader can `read`"),
+    (
+        "reader: wait 1s",
+        "1:1: found `reader:`: the reader can only `read`",
+    ),
+    (
+        "read 1",
+        "1:6: found `1`: `read` needs the line `reader paused`",
+    ),
+    (
+        "splice-in 0+1",
+        "1:11: found `0+1`: no pipe yet: a `pipe` operation must come first",
+    ),
+    (
+        "pipe capacity=4096\nsplice-out 1",
+        "2:12: found `1`: the pipe is empty: a `splice-in` must come first",
+    ),
+    (
+        "pipe capacity=1",
+        "1:15: found `1`: between 4096 and 1048576 bytes",
+    ),
+    // Not text.
+    (
+        "send\0file",
+        "1:5: found a NUL byte: this is a binary file; a scenario is plain text",
+    ),
+    (
+        "# \u{1b}[2J\nwait 1s",
+        "1:3: found the control character U+001B; a scenario is plain text",
+    ),
+    (
+        "wait 1s\rwait 1s",
+        "1:8: found the control character U+000D",
+    ),
+];
+
+#[test]
+fn errors_say_where_what_and_what_instead() {
+    let mut wrong = String::new();
+    for (text, expected) in ERRORS {
+        let found = match parse("dir/t.scn", text) {
+            Ok(scenario) => format!("it was read as {scenario:?}"),
+            Err(error) => error.to_string(),
+        };
+        if !found.starts_with(&format!("dir/t.scn:{expected}")) {
+            wrong += &format!("{text:?}\n   found {found}\nexpected {expected}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
