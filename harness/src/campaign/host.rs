@@ -137,6 +137,25 @@ impl Default for Fleet {
     }
 }
 
+/// Boots one guest for `job`, passes on what it tells and when, and returns how it
+/// ended.
+pub fn alone(
+    kernel: &Kernel,
+    job: &Job,
+    mut hear: impl FnMut(Instant, Event),
+) -> Result<End, engine::Error> {
+    let mut fleet = Fleet::new();
+    fleet.start(kernel, job)?;
+    loop {
+        match fleet.next(IDLE_LIMIT) {
+            Some(Report::Told(_, at, event)) => hear(at, event),
+            Some(Report::Ended(_, _, end)) => return Ok(end),
+            // The engine's own limit ends a guest that says nothing.
+            None => {}
+        }
+    }
+}
+
 fn listen(
     id: Id,
     stdout: impl Read,

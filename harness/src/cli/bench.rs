@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::options::{Format, ensure, seed};
 use super::{Failure, Status};
-use crate::campaign::host::{Fleet, Report};
+use crate::campaign::host;
 use crate::campaign::job::{Event, Job};
 use crate::kernel::{Kernel, KernelName};
 use crate::oracle::Contract;
@@ -147,40 +147,32 @@ fn figures(kernel: &Kernel, args: &Args, seed: u64) -> Result<Figures, Failure> 
 }
 
 fn measure(kernel: &Kernel, job: &Job) -> Result<Measured, Failure> {
-    let mut fleet = Fleet::new();
     let start = Instant::now();
-    fleet.start(kernel, job)?;
     let mut first = None;
     let mut told = None;
-    while let Some(report) = fleet.next(Duration::from_secs(3600)) {
-        match report {
-            Report::Told(_, at, Event::About { .. }) => {
-                first.get_or_insert(at);
-            }
-            Report::Told(_, at, Event::Done { scenarios, virtual_ns }) => {
-                told = Some((at, scenarios, virtual_ns));
-            }
-            Report::Told(_, _, Event::Failed(why)) => {
-                let error = anyhow!("{}: {why}", kernel.name);
-                return Err(Failure::new(Status::Internal, error));
-            }
-            Report::Told(..) => {}
-            Report::Ended(_, _, end) => {
-                let (Some(first), Some((at, scenarios, virtual_ns))) = (first, told) else {
-                    let error = anyhow!("{}: {:?} {}", kernel.name, end.outcome, end.stray);
-                    return Err(Failure::new(Status::Internal, error));
-                };
-                return Ok(Measured {
-                    boot: first - start,
-                    busy: at - first,
-                    scenarios,
-                    virtual_ns,
-                });
-            }
+    let mut failure = None;
+    let end = host::alone(kernel, job, |at, event| match event {
+        Event::About { .. } => {
+            first.get_or_insert(at);
         }
-    }
-    let error = anyhow!("{}: no answer", kernel.name);
-    Err(Failure::new(Status::Internal, error))
+        Event::Done {
+            scenarios,
+            virtual_ns,
+        } => told = Some((at, scenarios, virtual_ns)),
+        Event::Failed(why) => failure = Some(why),
+        _ => {}
+    })?;
+    let (Some(first), Some((at, scenarios, virtual_ns))) = (first, told) else {
+        let why = failure.unwrap_or_else(|| format!("{:?} {}", end.outcome, end.stray));
+        let error = anyhow!("{}: {why}", kernel.name);
+        return Err(Failure::new(Status::Internal, error));
+    };
+    Ok(Measured {
+        boot: first - start,
+        busy: at - first,
+        scenarios,
+        virtual_ns,
+    })
 }
 
 /// What making one scenario costs, on the host's clock.

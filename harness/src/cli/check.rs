@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         News::Finding(kernel, finding) => {
             let origin = Origin {
                 kernel: &plan.kernels[kernel].name,
-                seed,
+                seed: Some(seed),
             };
             match finding::save(finding, &origin, &args.findings) {
                 Ok(path) => {
@@ -180,7 +180,7 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
                     finding,
                     &Origin {
                         kernel: &kernel.name,
-                        seed: plan.seed
+                        seed: Some(plan.seed),
                     }
                 )),
             );

@@ -12,6 +12,7 @@ use crate::kernel::KernelName;
 
 mod bench;
 mod check;
+mod minimize;
 mod options;
 mod recv;
 mod replay;
@@ -86,6 +87,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Replay(replay::Args),
+    Minimize(minimize::Args),
     Run(run::Args),
     Bench(bench::Args),
     Send(send::Args),
@@ -118,6 +120,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Minimize(args) => minimize::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),

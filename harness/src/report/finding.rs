@@ -13,8 +13,8 @@ use crate::scenario::{Expect, text};
 pub struct Origin<'a> {
     /// The kernel that showed it.
     pub kernel: &'a KernelName,
-    /// Seed of the campaign.
-    pub seed: u64,
+    /// Seed of the campaign, if it comes from one.
+    pub seed: Option<u64>,
 }
 
 /// The finding as a scenario file: what was seen as its header, what a replay
@@ -24,15 +24,17 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
         // Ours, so it parses; if ever not, the text itself is what must be kept.
         return finding.minimized.clone();
     };
-    let Origin { kernel, seed } = origin;
+    let kernel = origin.kernel;
+    let case = match origin.seed {
+        Some(seed) => format!("Case {} of seed {seed}, made", finding.index),
+        None => "Made".to_string(),
+    };
     scenario.header = format!(
-        "{} violates {}.\n{}\nSeen in {} of {} runs. Case {} of seed {seed}, made smaller from {} to {} ops.",
-        kernel,
+        "{kernel} violates {}.\n{}\nSeen in {} of {} runs. {case} smaller from {} to {} ops.",
         finding.property,
         finding.message.trim_end(),
         finding.seen,
         finding.of,
-        finding.index,
         finding.steps_before,
         finding.steps_after,
     );
@@ -51,7 +53,7 @@ pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Res
         "{}-{}-{}-{}.scn",
         file_name(&origin.kernel.to_string()),
         finding.property,
-        origin.seed,
+        origin.seed.unwrap_or(0),
         finding.index
     );
     let path = directory.join(&name);
