@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{OutputFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 
 use super::mounts;
@@ -93,11 +93,11 @@ fn run(job_file: &Path) -> Result<Report, Failed> {
     let streams = (&stdout, &stderr);
     let program = start(&job, streams)?;
     let report = wait_for(program)?;
-    // Nothing may still be writing when the rest is flushed.
+    // Nothing may still be writing when the host is told that all is done.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     while reap().is_ok() {}
-    flush(&stdout);
-    flush(&stderr);
+    check_flushed(&stdout)?;
+    check_flushed(&stderr)?;
     Ok(report)
 }
 
@@ -150,12 +150,11 @@ fn reap() -> nix::Result<(libc::pid_t, libc::c_int)> {
     Ok((pid, status))
 }
 
-/// Opens a terminal so that bytes pass as they are.
-///
-/// Output processing (`OPOST`) stays on, with nothing to do: on that path
-/// n_tty_write() flushes the line's buffer after each write. Without it, what a
-/// signal to the host process leaves in that buffer (arch/um/drivers/line.c) would
-/// stay there for ever.
+/// Opens a terminal so that bytes pass as they are, and at once: the kernel writes
+/// to the host's pipe before the program's write returns. The terminal layer hands
+/// over 2048 bytes at a time, and a pipe takes up to PIPE_BUF (4096) bytes whole or
+/// not at all (pipe(7)), so nothing stays in the line's buffer
+/// (arch/um/drivers/line.c), which nobody would flush.
 fn open_tty(path: &str) -> io::Result<File> {
     let tty = OpenOptions::new()
         .write(true)
@@ -163,38 +162,29 @@ fn open_tty(path: &str) -> io::Result<File> {
         .open(path)?;
     let mut termios = tcgetattr(&tty)?;
     cfmakeraw(&mut termios);
-    termios.output_flags = OutputFlags::OPOST;
     tcsetattr(&tty, SetArg::TCSANOW, &termios)?;
     Ok(tty)
 }
 
-/// Hands the last bytes to the host. An empty write makes n_tty_write() flush.
-fn flush(tty: &File) {
-    let pending = || {
-        let mut count: libc::c_int = 0;
-        // SAFETY: TIOCOUTQ writes one int.
-        unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCOUTQ, &mut count) };
-        count
-    };
-    for _ in 0..1000 {
-        if pending() == 0 {
-            return;
-        }
-        // SAFETY: no bytes are read from the empty slice. `File::write` may skip
-        // an empty write, the system call does not.
-        unsafe { libc::write(tty.as_raw_fd(), [0u8; 0].as_ptr().cast(), 0) };
+/// Makes sure that the host has everything. It has, see [`open_tty`]; a kernel
+/// where that does not hold must not go unnoticed.
+fn check_flushed(tty: &File) -> Result<(), Failed> {
+    let mut pending: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int.
+    Errno::result(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCOUTQ, &mut pending) })
+        .map_err(failed("ask for pending output"))?;
+    if pending > 0 {
+        let what = format!("hand over the last {pending} bytes of output");
+        return Err(failed(what)(io::Error::from(io::ErrorKind::WriteZero)));
     }
-    eprintln!("inflight: {} bytes of output were lost", pending());
+    Ok(())
 }
 
 fn switch_off(report: &Report) -> ! {
     // Files in the output directory, before the host is told that all is done.
     nix::unistd::sync();
-    let told = open_tty(CONTROL_TTY).and_then(|mut control| {
-        control.write_all(report.to_line().as_bytes())?;
-        flush(&control);
-        Ok(())
-    });
+    let told = open_tty(CONTROL_TTY)
+        .and_then(|mut control| control.write_all(report.to_line().as_bytes()));
     if let Err(error) = told {
         // Standard error of PID 1 is the kernel's console.
         eprintln!("inflight: cannot tell the host ({error}): {report:?}");
