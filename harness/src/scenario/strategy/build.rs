@@ -1,0 +1,305 @@
+//! From what was drawn to a scenario.
+
+use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Swarm};
+use super::tables::{self, Weighted, pick};
+use crate::scenario::limits::MAX_OPS;
+use crate::scenario::normalize::normalize;
+use crate::scenario::{
+    Actor, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Setup,
+    SocketSpec, Step,
+};
+
+/// The scenario that `genes` describe, normalized.
+pub fn build(genes: &Genes) -> Scenario {
+    let (data, ack) = link(&genes.link);
+    let file = FileSpec {
+        kind: match genes.swarm.memfd {
+            true => FileKind::Memfd,
+            false => FileKind::Tmpfs,
+        },
+        size_bytes: pick(tables::FILE_BYTES, genes.file),
+    };
+    let setup = Setup {
+        data,
+        ack,
+        socket: socket(&genes.socket),
+        file,
+        reader: match genes.socket.paused {
+            true => ReaderMode::Paused,
+            false => ReaderMode::Drain,
+        },
+    };
+    let mut builder = Builder {
+        swarm: &genes.swarm,
+        paused: genes.socket.paused,
+        size_bytes: file.size_bytes,
+        sends: Vec::with_capacity(genes.ops.len()),
+        steps: Vec::with_capacity(genes.ops.len() + 4),
+        has_pipe: false,
+    };
+    let rounds = pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds);
+    let sends = |op| matches!(builder.kind(op), Some(Kind::Sendfile | Kind::Splice));
+    if !genes.ops.iter().any(sends) {
+        // Nothing would be in flight; this way the writes have something to meet.
+        let range = builder.send(&genes.ops[0]);
+        builder.push(Actor::A, Op::Sendfile(range));
+    }
+    for _ in 0..rounds {
+        for op in &genes.ops {
+            builder.op(op);
+        }
+    }
+    builder.steps.truncate(MAX_OPS);
+    normalize(Scenario {
+        setup,
+        steps: builder.steps,
+        ..Scenario::default()
+    })
+}
+
+fn link(genes: &LinkGenes) -> (Netem, Netem) {
+    let delay_us = |(on, ms): (bool, u64)| if on { ms * 1000 } else { 0 };
+    let shares = |(on, draw): (bool, u32)| option(on, tables::SHARES_PPM, draw).unwrap_or(0);
+    let of_delay = |delay_us: u64| {
+        let (on, percent) = genes.jitter;
+        if on { delay_us * percent / 100 } else { 0 }
+    };
+    let (loss_ppm, duplicate_ppm) = (shares(genes.loss), shares(genes.duplicate));
+    let rate_bps = option(genes.rate.0, tables::RATES_BPS, genes.rate.1).unwrap_or(0);
+    let limit_packets = option(genes.limit.0, tables::LIMITS_PACKETS, genes.limit.1).unwrap_or(0);
+    let shaped = |delay_us: u64| {
+        let jitter_us = of_delay(delay_us);
+        let reorder_ppm = if delay_us > 0 {
+            shares(genes.reorder)
+        } else {
+            0
+        };
+        let random = jitter_us > 0 || loss_ppm + duplicate_ppm + reorder_ppm > 0;
+        Netem {
+            delay_us,
+            jitter_us,
+            loss_ppm,
+            duplicate_ppm,
+            reorder_ppm,
+            rate_bps,
+            limit_packets,
+            // Without a seed of its own netem would draw another one each run.
+            seed: if random { genes.seed } else { 0 },
+        }
+    };
+    let plain = |delay_us| Netem {
+        delay_us,
+        ..Netem::default()
+    };
+    let (data, ack) = (delay_us(genes.data_delay_ms), delay_us(genes.ack_delay_ms));
+    match genes.direction {
+        0..=2 => (shaped(data), plain(ack)),
+        3 | 4 => (plain(data), shaped(ack)),
+        _ => (shaped(data), shaped(ack)),
+    }
+}
+
+fn socket(genes: &SocketGenes) -> SocketSpec {
+    let buffer = |(on, draw)| option(on, tables::SOCKET_BUFFER_BYTES, draw);
+    SocketSpec {
+        family: if genes.tcp6 {
+            Family::Tcp6
+        } else {
+            Family::Tcp4
+        },
+        sndbuf_bytes: buffer(genes.sndbuf),
+        rcvbuf_bytes: buffer(genes.rcvbuf),
+        nodelay: genes.nodelay,
+        cork: genes.cork,
+        nonblock: genes.nonblock,
+    }
+}
+
+fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
+    on.then(|| pick(table, draw))
+}
+
+struct Builder<'a> {
+    swarm: &'a Swarm,
+    paused: bool,
+    size_bytes: u64,
+    /// The parts of the file that were sent, in order: what writes aim at.
+    sends: Vec<Range>,
+    steps: Vec<Step>,
+    has_pipe: bool,
+}
+
+impl Builder<'_> {
+    fn op(&mut self, genes: &OpGenes) {
+        match self.kind(genes) {
+            Some(Kind::Sendfile) => {
+                let range = self.send(genes);
+                self.push(Actor::A, Op::Sendfile(range));
+            }
+            Some(Kind::Splice) => {
+                let range = self.splice_in(genes);
+                self.splice_out(genes, range.len);
+            }
+            Some(Kind::SpliceIn) => {
+                self.splice_in(genes);
+            }
+            Some(Kind::SpliceOut) => self.splice_out(genes, pick(tables::LENGTHS, genes.len)),
+            Some(Kind::Pipe) => self.pipe(genes),
+            Some(Kind::MmapWrite) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::MmapWrite(range));
+            }
+            Some(Kind::Pwrite) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::Pwrite(range));
+            }
+            Some(Kind::Read) => {
+                let len = pick(tables::LENGTHS, genes.len);
+                self.push(Actor::Reader, Op::Read { len });
+            }
+            Some(Kind::Wait) => {
+                let us = pick(
+                    tables::WAITS_US,
+                    genes.offset % tables::total(tables::WAITS_US),
+                );
+                self.push(self.actor(genes), Op::Wait { us });
+            }
+            None => {}
+        }
+    }
+
+    /// The kind drawn, or what stands in for one that is off.
+    fn kind(&self, genes: &OpGenes) -> Option<Kind> {
+        let kind = pick(KINDS, genes.kind);
+        let (on, instead) = match kind {
+            Kind::Sendfile | Kind::MmapWrite => (true, None),
+            Kind::Pwrite => (self.swarm.pwrite, Some(Kind::MmapWrite)),
+            Kind::Splice | Kind::SpliceIn => (self.swarm.splice, Some(Kind::Sendfile)),
+            Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
+            Kind::Wait => (self.swarm.wait, None),
+            Kind::Read => (self.paused, None),
+        };
+        if on { Some(kind) } else { instead }
+    }
+
+    fn push(&mut self, actor: Actor, op: Op) {
+        self.steps.push(Step { actor, op });
+    }
+
+    fn actor(&self, genes: &OpGenes) -> Actor {
+        match (self.swarm.actors, genes.actor) {
+            (false, _) | (true, 0 | 1) => Actor::A,
+            (true, 2) => Actor::B,
+            (true, _) => Actor::C,
+        }
+    }
+
+    fn pipe(&mut self, genes: &OpGenes) {
+        let draw = genes.offset % tables::total(tables::PIPE_BYTES);
+        let capacity_bytes = pick(tables::PIPE_BYTES, draw);
+        self.push(Actor::A, Op::Pipe { capacity_bytes });
+        self.has_pipe = true;
+    }
+
+    fn splice_in(&mut self, genes: &OpGenes) -> Range {
+        if !self.has_pipe {
+            self.pipe(genes);
+        }
+        let range = self.send(genes);
+        self.push(Actor::A, Op::SpliceIn(range));
+        range
+    }
+
+    fn splice_out(&mut self, genes: &OpGenes, len: u64) {
+        // MSG_MORE in one of four, and so NONBLOCK, which a send can do without.
+        let (more, nonblock) = (genes.actor == 1, genes.back == 3);
+        let op = Op::SpliceOut {
+            len,
+            more,
+            nonblock,
+        };
+        self.push(Actor::A, op);
+    }
+
+    /// A range to send, remembered for later writes to aim at.
+    fn send(&mut self, genes: &OpGenes) -> Range {
+        let offset = self.offset(genes);
+        let len = pick(tables::LENGTHS, genes.len);
+        let left = self.size_bytes - offset;
+        let inside = Range {
+            offset,
+            len: len.min(left),
+        };
+        self.sends.push(inside);
+        // One in four from beyond the end, the others to it, at least.
+        match (self.swarm.past_the_end, genes.actor) {
+            (false, _) => inside,
+            (true, 3) => Range {
+                offset: offset + self.size_bytes,
+                len,
+            },
+            (true, _) => Range {
+                offset,
+                len: len.max(left + 1),
+            },
+        }
+    }
+
+    /// A range to write, most often one that meets an earlier send.
+    fn write(&self, genes: &OpGenes) -> Range {
+        let back = [0, 0, 1, 2][genes.back as usize % 4];
+        let len = pick(tables::LENGTHS, genes.len);
+        let anywhere = Range {
+            offset: self.offset(genes),
+            len,
+        };
+        let Some(send) = self.sends.iter().rev().nth(back).or(self.sends.last()) else {
+            return anywhere;
+        };
+        let inside = send.offset + u64::from(genes.offset) * 37 % send.len;
+        let last = send.end() - 1;
+        match pick(AIMS, genes.aim) {
+            Aim::Same => *send,
+            Aim::FirstByte => Range {
+                offset: send.offset,
+                len: 1,
+            },
+            Aim::LastByte => Range {
+                offset: last,
+                len: 1,
+            },
+            Aim::Page => Range {
+                offset: inside / PAGE_BYTES * PAGE_BYTES,
+                len: PAGE_BYTES,
+            },
+            Aim::Inside => Range {
+                offset: inside,
+                len: len.min(send.end() - inside),
+            },
+            Aim::AcrossStart => Range {
+                offset: send.offset.saturating_sub(len / 2),
+                len: len.max(2),
+            },
+            Aim::AcrossEnd => Range {
+                offset: last.saturating_sub(len / 2),
+                len: len.max(2),
+            },
+            Aim::Anywhere => anywhere,
+        }
+    }
+
+    /// An offset in the file: half of them 0, then the boundaries of pages, then
+    /// their neighbours, then anything.
+    fn offset(&self, genes: &OpGenes) -> u64 {
+        let draw = u64::from(genes.offset);
+        let offset = match draw {
+            0..512 => 0,
+            512..768 => (draw - 512) * PAGE_BYTES,
+            768..832 => (draw - 768) * PAGE_BYTES + 1,
+            832..896 => (draw - 831) * PAGE_BYTES - 1,
+            // An odd factor, so that neighbours in the draw are far apart.
+            _ => draw * 2_654_435_761,
+        };
+        offset % self.size_bytes
+    }
+}

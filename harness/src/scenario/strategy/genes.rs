@@ -1,0 +1,259 @@
+//! What is drawn: numbers and flags without any dependence among them, so that
+//! each can shrink by itself. [`build`](super::build) makes a scenario of them.
+//!
+//! A smaller number and an unset flag always mean a simpler scenario.
+
+use std::ops::Range;
+
+use proptest::bool::weighted;
+use proptest::collection::vec;
+use proptest::strategy::{BoxedStrategy, Strategy};
+
+use super::tables::{self, Weighted, total};
+
+/// A draw from a table, by [`tables::pick`].
+pub type Draw = u32;
+
+/// Everything about one scenario.
+#[derive(Debug, Clone)]
+pub struct Genes {
+    pub link: LinkGenes,
+    pub socket: SocketGenes,
+    pub swarm: Swarm,
+    pub file: Draw,
+    /// How often the operations are repeated, out of 100.
+    pub rounds: Draw,
+    pub ops: Vec<OpGenes>,
+}
+
+/// The link. A value counts only if its flag is set.
+#[derive(Debug, Clone)]
+pub struct LinkGenes {
+    pub data_delay_ms: (bool, u64),
+    pub ack_delay_ms: (bool, u64),
+    /// In percent of the delay.
+    pub jitter: (bool, u64),
+    pub loss: (bool, Draw),
+    pub duplicate: (bool, Draw),
+    pub reorder: (bool, Draw),
+    pub rate: (bool, Draw),
+    pub limit: (bool, Draw),
+    /// Which directions the six above apply to: data, acknowledgements, both.
+    pub direction: Draw,
+    pub seed: u64,
+}
+
+/// The socket and the reader.
+#[derive(Debug, Clone)]
+pub struct SocketGenes {
+    pub tcp6: bool,
+    pub sndbuf: (bool, Draw),
+    pub rcvbuf: (bool, Draw),
+    pub nodelay: bool,
+    pub cork: bool,
+    pub nonblock: bool,
+    pub paused: bool,
+}
+
+/// Which kinds of operations this scenario has besides `sendfile` and
+/// `mmap-write`. A few kinds at a time get further than all at once (swarm
+/// testing), and an operation of a kind that is off becomes a simpler one.
+#[derive(Debug, Clone)]
+pub struct Swarm {
+    pub pwrite: bool,
+    pub splice: bool,
+    pub wait: bool,
+    pub actors: bool,
+    pub past_the_end: bool,
+    pub memfd: bool,
+}
+
+/// One operation, or a few that belong together.
+#[derive(Debug, Clone)]
+pub struct OpGenes {
+    pub kind: Draw,
+    /// How a write lies to the send it aims at.
+    pub aim: Draw,
+    /// Which send it aims at: 0 the last one, 1 the one before.
+    pub back: Draw,
+    pub offset: Draw,
+    pub len: Draw,
+    pub actor: Draw,
+}
+
+/// What an operation's `kind` draws from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Sendfile,
+    MmapWrite,
+    Pwrite,
+    /// `splice-in` and `splice-out` of the same length.
+    Splice,
+    SpliceIn,
+    SpliceOut,
+    Pipe,
+    Wait,
+    Read,
+}
+
+pub const KINDS: &[Weighted<Kind>] = &[
+    (Kind::Sendfile, 30),
+    (Kind::MmapWrite, 26),
+    (Kind::Pwrite, 12),
+    (Kind::Splice, 12),
+    (Kind::SpliceIn, 4),
+    (Kind::SpliceOut, 4),
+    (Kind::Pipe, 2),
+    (Kind::Wait, 6),
+    (Kind::Read, 8),
+];
+
+/// How a write lies to the send it aims at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    Same,
+    FirstByte,
+    LastByte,
+    Page,
+    Inside,
+    AcrossStart,
+    AcrossEnd,
+    Anywhere,
+}
+
+pub const AIMS: &[Weighted<Aim>] = &[
+    (Aim::Same, 36),
+    (Aim::FirstByte, 8),
+    (Aim::LastByte, 10),
+    (Aim::Page, 12),
+    (Aim::Inside, 12),
+    (Aim::AcrossStart, 6),
+    (Aim::AcrossEnd, 6),
+    (Aim::Anywhere, 10),
+];
+
+/// Most operations before they are repeated and pipes are added.
+const MOST_OPS: usize = 9;
+
+/// Draws of an offset; see [`build`](super::build).
+pub const OFFSETS: Range<Draw> = 0..1024;
+
+pub fn genes() -> BoxedStrategy<Genes> {
+    (
+        link(),
+        socket(),
+        swarm(),
+        from(tables::FILE_BYTES),
+        0..100_u32,
+        vec(op(), 1..=MOST_OPS),
+    )
+        .prop_map(|(link, socket, swarm, file, rounds, ops)| Genes {
+            link,
+            socket,
+            swarm,
+            file,
+            rounds,
+            ops,
+        })
+        .boxed()
+}
+
+fn from<T: Copy>(table: &[Weighted<T>]) -> Range<Draw> {
+    0..total(table)
+}
+
+fn link() -> impl Strategy<Value = LinkGenes> {
+    (
+        // Without a delay of the data nothing is in flight when a send returns.
+        (weighted(0.85), 1..=50_u64),
+        (weighted(0.5), 1..=50_u64),
+        (weighted(0.12), 1..=100_u64),
+        (weighted(0.12), from(tables::SHARES_PPM)),
+        (weighted(0.08), from(tables::SHARES_PPM)),
+        (weighted(0.08), from(tables::SHARES_PPM)),
+        (weighted(0.15), from(tables::RATES_BPS)),
+        (weighted(0.05), from(tables::LIMITS_PACKETS)),
+        0..6_u32,
+        1..1_000_u64,
+    )
+        .prop_map(
+            |(data, ack, jitter, loss, duplicate, reorder, rate, limit, direction, seed)| {
+                LinkGenes {
+                    data_delay_ms: data,
+                    ack_delay_ms: ack,
+                    jitter,
+                    loss,
+                    duplicate,
+                    reorder,
+                    rate,
+                    limit,
+                    direction,
+                    seed,
+                }
+            },
+        )
+}
+
+fn socket() -> impl Strategy<Value = SocketGenes> {
+    let buffer = || (weighted(0.15), from(tables::SOCKET_BUFFER_BYTES));
+    (
+        weighted(0.25),
+        buffer(),
+        buffer(),
+        weighted(0.2),
+        weighted(0.08),
+        weighted(0.12),
+        weighted(0.15),
+    )
+        .prop_map(
+            |(tcp6, sndbuf, rcvbuf, nodelay, cork, nonblock, paused)| SocketGenes {
+                tcp6,
+                sndbuf,
+                rcvbuf,
+                nodelay,
+                cork,
+                nonblock,
+                paused,
+            },
+        )
+}
+
+fn swarm() -> impl Strategy<Value = Swarm> {
+    (
+        weighted(0.4),
+        weighted(0.3),
+        weighted(0.4),
+        weighted(0.35),
+        weighted(0.15),
+        weighted(0.2),
+    )
+        .prop_map(
+            |(pwrite, splice, wait, actors, past_the_end, memfd)| Swarm {
+                pwrite,
+                splice,
+                wait,
+                actors,
+                past_the_end,
+                memfd,
+            },
+        )
+}
+
+fn op() -> impl Strategy<Value = OpGenes> {
+    (
+        from(KINDS),
+        from(AIMS),
+        0..4_u32,
+        OFFSETS,
+        from(tables::LENGTHS),
+        0..4_u32,
+    )
+        .prop_map(|(kind, aim, back, offset, len, actor)| OpGenes {
+            kind,
+            aim,
+            back,
+            offset,
+            len,
+            actor,
+        })
+}

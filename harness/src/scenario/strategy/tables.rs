@@ -1,0 +1,150 @@
+//! Values that are worth more than a uniform draw would give them: the sizes at
+//! which the kernel takes another path, and one to each side of them.
+//!
+//! Each table begins with its simplest value, because shrinking goes to the
+//! front.
+
+/// A value and its weight.
+pub type Weighted<T> = (T, u32);
+
+/// The value that `draw` falls on: the weights are laid end to end from 0, in
+/// order, so a smaller draw never gives a later value. A draw past their sum
+/// gives the last one.
+pub fn pick<T: Copy>(table: &[Weighted<T>], draw: u32) -> T {
+    let mut end = 0;
+    for &(value, weight) in table {
+        end += weight;
+        if draw < end {
+            return value;
+        }
+    }
+    table[table.len() - 1].0
+}
+
+/// The sum of a table's weights.
+pub const fn total<T: Copy>(table: &[Weighted<T>]) -> u32 {
+    let mut sum = 0;
+    let mut index = 0;
+    while index < table.len() {
+        sum += table[index].1;
+        index += 1;
+    }
+    sum
+}
+
+/// Lengths of the file, in bytes.
+pub const FILE_BYTES: &[Weighted<u64>] = &[
+    (4096, 30),
+    (1, 2),
+    (100, 3),
+    (4095, 3),
+    (4097, 5),
+    (8192, 12),
+    (16384, 14),
+    (32768, 10),
+    (65536, 10),
+    (69632, 7),
+    (131_072, 5),
+    (262_144, 2),
+    (1_048_576, 1),
+];
+
+/// Lengths of sends and writes, in bytes.
+pub const LENGTHS: &[Weighted<u64>] = &[
+    (4096, 24),
+    (1, 6),
+    (2, 2),
+    (100, 3),
+    // What one segment carries over Ethernet with timestamps.
+    (1447, 2),
+    (1448, 5),
+    (1449, 3),
+    (2896, 3),
+    (4095, 3),
+    (4097, 4),
+    (8192, 8),
+    (12_289, 3),
+    // The initial window of ten segments.
+    (14_480, 4),
+    (14_481, 2),
+    (16_384, 6),
+    // What fits a linear head or an order-3 page fragment.
+    (32_768, 6),
+    (61_440, 2),
+    // 16 pages: what the pipe inside sendfile holds, and the bvec of
+    // fs/splice.c:splice_to_socket; 17 need a second round.
+    (65_535, 2),
+    (65_536, 6),
+    (65_537, 2),
+    (69_632, 4),
+    (131_072, 2),
+    // The default send buffer, net.core.wmem_default.
+    (212_992, 1),
+    (262_144, 1),
+];
+
+/// SO_SNDBUF and SO_RCVBUF, in bytes.
+pub const SOCKET_BUFFER_BYTES: &[Weighted<u32>] = &[
+    (65_536, 1),
+    (2304, 2),
+    (4096, 2),
+    (4608, 1),
+    (8192, 2),
+    (16_384, 2),
+    (32_768, 1),
+    (212_992, 1),
+];
+
+/// Capacities of the user pipe, in bytes.
+pub const PIPE_BYTES: &[Weighted<u32>] = &[
+    (65_536, 8),
+    (4096, 3),
+    (8192, 2),
+    (131_072, 2),
+    (1_048_576, 1),
+];
+
+/// Waits, in microseconds: around the delays, the delayed acknowledgement
+/// (40 ms), cork's and the least retransmission time-out (200 ms).
+pub const WAITS_US: &[Weighted<u64>] = &[
+    (1000, 4),
+    (10, 2),
+    (5000, 3),
+    (20_000, 4),
+    (45_000, 3),
+    (210_000, 2),
+    (1_000_000, 1),
+];
+
+/// Loss, duplication and reordering, in parts per million.
+pub const SHARES_PPM: &[Weighted<u32>] = &[
+    (10_000, 4),
+    (1000, 2),
+    (50_000, 3),
+    (100_000, 2),
+    (200_000, 1),
+];
+
+/// Rates, in bits per second.
+pub const RATES_BPS: &[Weighted<u64>] = &[
+    (100_000_000, 4),
+    (10_000_000, 4),
+    (1_000_000, 1),
+    (1_000_000_000, 2),
+];
+
+/// Queue lengths, in packets: shorter than the initial window of ten, most.
+pub const LIMITS_PACKETS: &[Weighted<u32>] = &[(10, 2), (3, 2), (2, 1), (50, 2)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draw_picks_in_proportion_and_in_order() {
+        let table = [('a', 2), ('b', 0), ('c', 1)];
+        let picked: String = (0..5).map(|draw| pick(&table, draw)).collect();
+        assert_eq!(picked, "aaccc");
+        assert_eq!(total(&table), 3);
+    }
+}

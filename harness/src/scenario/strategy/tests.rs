@@ -1,0 +1,244 @@
+//! What is generated, and what it shrinks to.
+
+use std::time::Instant;
+
+use proptest::test_runner::TestError;
+
+use super::*;
+use crate::scenario::normalize::normalize;
+use crate::scenario::{Actor, Netem, Op, Range, ReaderMode, Setup};
+
+const CASES: u64 = 4000;
+
+fn cases() -> impl Iterator<Item = Scenario> {
+    (0..CASES).map(|index| case(2008, index))
+}
+
+fn meet(one: Range, other: Range) -> bool {
+    one.offset < other.end() && other.offset < one.end()
+}
+
+/// The race: what `a` sends, `a` rewrites later.
+fn has_race(scenario: &Scenario) -> bool {
+    scenario.steps.iter().enumerate().any(|(index, send)| {
+        let Op::Sendfile(sent) = send.op else {
+            return false;
+        };
+        scenario.steps[index..].iter().any(|step| {
+            step.actor == Actor::A && step.op.writes().is_some_and(|written| meet(sent, written))
+        })
+    })
+}
+
+#[test]
+fn cases_are_normalized() {
+    for case in cases() {
+        assert_eq!(case, normalize(case.clone()));
+    }
+}
+
+#[test]
+fn a_case_depends_on_its_seed_and_index_only() {
+    let forth: Vec<_> = (0..50).map(|index| case(1, index)).collect();
+    let mut back: Vec<_> = (0..50).rev().map(|index| case(1, index)).collect();
+    back.reverse();
+    assert_eq!(forth, back);
+    let elsewhere = std::thread::spawn(|| case(1, 7)).join().unwrap();
+    assert_eq!(elsewhere, forth[7]);
+    assert_ne!(case(2, 7), forth[7]);
+    assert_ne!(case(1, 8), forth[7]);
+}
+
+/// A record of one case: if it changes, so does the meaning of every seed that
+/// was ever printed, and that deserves a line in the commit.
+#[test]
+fn a_seed_keeps_its_meaning() {
+    expect_test::expect![[r#"
+        link data delay=14ms
+        link ack delay=50ms
+        socket tcp4 sndbuf=8192
+        file tmpfs size=16384
+        reader paused
+
+        sendfile 0+1
+        c: mmap-write 0+1
+    "#]]
+    .assert_eq(&case(2008, 4).to_string());
+}
+
+#[test]
+fn races_are_frequent() {
+    // A stock kernel shows them if the data is delayed and the call can return:
+    // a third of all cases makes the median of the first one 2.
+    let likely = cases()
+        .filter(|case| {
+            case.setup.data.delay_us > 0 && case.setup.reader == ReaderMode::Drain && has_race(case)
+        })
+        .count();
+    assert!(likely * 3 > CASES as usize, "{likely} of {CASES}");
+}
+
+#[test]
+fn scenarios_are_small() {
+    let sent: u64 = cases()
+        .flat_map(|case| {
+            let size = case.setup.file.size_bytes;
+            case.steps.into_iter().map(move |step| match step.op {
+                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                    range.end().min(size).saturating_sub(range.offset)
+                }
+                _ => 0,
+            })
+        })
+        .sum();
+    let mean = sent / CASES;
+    assert!((15_000..45_000).contains(&mean), "{mean} bytes sent");
+    println!("{mean} bytes sent");
+    let ops = cases().map(|case| case.steps.len()).sum::<usize>() as f64 / CASES as f64;
+    assert!((3.0..8.0).contains(&ops), "{ops} operations");
+}
+
+/// Every feature is there, in at least this share of the cases, in percent.
+#[test]
+fn every_feature_is_generated() {
+    type Feature = (&'static str, f64, fn(&Scenario) -> bool);
+    fn some(case: &Scenario, what: fn(&Op) -> bool) -> bool {
+        case.steps.iter().any(|step| what(&step.op))
+    }
+    fn either(setup: &Setup, what: fn(&Netem) -> bool) -> bool {
+        what(&setup.data) || what(&setup.ack)
+    }
+    let features: &[Feature] = &[
+        ("data delay", 70.0, |c| c.setup.data.delay_us > 0),
+        ("ack delay", 40.0, |c| c.setup.ack.delay_us > 0),
+        ("no delay", 3.0, |c| {
+            c.setup.data.delay_us + c.setup.ack.delay_us == 0
+        }),
+        ("jitter", 5.0, |c| either(&c.setup, |n| n.jitter_us > 0)),
+        ("loss", 5.0, |c| either(&c.setup, |n| n.loss_ppm > 0)),
+        ("duplicate", 3.0, |c| {
+            either(&c.setup, |n| n.duplicate_ppm > 0)
+        }),
+        ("reorder", 3.0, |c| either(&c.setup, |n| n.reorder_ppm > 0)),
+        ("rate", 5.0, |c| either(&c.setup, |n| n.rate_bps > 0)),
+        ("limit", 2.0, |c| either(&c.setup, |n| n.limit_packets > 0)),
+        ("tcp6", 10.0, |c| {
+            c.setup.socket.family == crate::scenario::Family::Tcp6
+        }),
+        ("sndbuf", 5.0, |c| c.setup.socket.sndbuf_bytes.is_some()),
+        ("rcvbuf", 5.0, |c| c.setup.socket.rcvbuf_bytes.is_some()),
+        ("nodelay", 5.0, |c| c.setup.socket.nodelay),
+        ("cork", 5.0, |c| c.setup.socket.cork),
+        ("nonblock", 5.0, |c| c.setup.socket.nonblock),
+        ("memfd", 5.0, |c| {
+            c.setup.file.kind == crate::scenario::FileKind::Memfd
+        }),
+        ("paused", 5.0, |c| c.setup.reader == ReaderMode::Paused),
+        ("read", 3.0, |c| some(c, |op| matches!(op, Op::Read { .. }))),
+        ("wait", 5.0, |c| some(c, |op| matches!(op, Op::Wait { .. }))),
+        ("pwrite", 10.0, |c| {
+            some(c, |op| matches!(op, Op::Pwrite(_)))
+        }),
+        ("mmap-write", 50.0, |c| {
+            some(c, |op| matches!(op, Op::MmapWrite(_)))
+        }),
+        ("splice-out", 8.0, |c| {
+            some(c, |op| matches!(op, Op::SpliceOut { .. }))
+        }),
+        ("more", 2.0, |c| {
+            some(c, |op| matches!(op, Op::SpliceOut { more: true, .. }))
+        }),
+        ("nonblock splice", 2.0, |c| {
+            some(c, |op| matches!(op, Op::SpliceOut { nonblock: true, .. }))
+        }),
+        ("other writers", 5.0, |c| {
+            c.steps
+                .iter()
+                .any(|step| step.actor == Actor::B && step.op.writes().is_some())
+        }),
+        ("past the end", 5.0, |c| {
+            let size = c.setup.file.size_bytes;
+            c.steps
+                .iter()
+                .any(|step| matches!(step.op, Op::Sendfile(range) if range.end() > size))
+        }),
+        ("17 pages", 5.0, |c| {
+            some(
+                c,
+                |op| matches!(op, Op::Sendfile(range) if range.len > 65536),
+            )
+        }),
+    ];
+    let mut rare = String::new();
+    for (name, least, has) in features {
+        let share = cases().filter(has).count() as f64 * 100.0 / CASES as f64;
+        if share < *least {
+            rare += &format!("{name}: {share}%, expected {least}%\n");
+        }
+    }
+    assert!(rare.is_empty(), "\n{rare}");
+}
+
+fn shrunk(seed: u8, fails: impl Fn(&Scenario) -> bool) -> Scenario {
+    let config = Config {
+        cases: 10_000,
+        failure_persistence: None,
+        max_shrink_iters: 100_000,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let result = TestRunner::new_with_rng(config, rng).run(&scenario(), |scenario| {
+        proptest::prop_assert!(!fails(&scenario));
+        Ok(())
+    });
+    match result {
+        Err(TestError::Fail(_, scenario)) => scenario,
+        other => panic!("expected a failure, found {other:?}"),
+    }
+}
+
+#[test]
+fn the_race_shrinks_to_two_operations() {
+    for seed in 0..30 {
+        let text = shrunk(seed, has_race).to_string();
+        assert_eq!(text, "sendfile 0+4096\nmmap-write 0+4096\n", "seed {seed}");
+    }
+}
+
+#[test]
+fn what_matters_stays_and_the_rest_goes() {
+    for seed in 0..10 {
+        let delayed = |s: &Scenario| has_race(s) && s.setup.data.delay_us >= 10_000;
+        assert_eq!(
+            shrunk(seed, delayed).to_string(),
+            "link data delay=10ms\n\nsendfile 0+4096\nmmap-write 0+4096\n",
+            "seed {seed}"
+        );
+        let splice = |s: &Scenario| {
+            let out = |op| matches!(op, Op::SpliceOut { .. });
+            s.steps.iter().any(|step| out(step.op))
+        };
+        assert_eq!(
+            shrunk(seed, splice).to_string(),
+            "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
+            "seed {seed}"
+        );
+    }
+}
+
+/// Prints how long a case takes: `cargo test --release -- --ignored --nocapture
+/// a_case_is_cheap`. Ignored because a time says nothing on a busy machine.
+#[test]
+#[ignore = "measures"]
+fn a_case_is_cheap() {
+    const ROUNDS: u64 = 100_000;
+    case(0, 0);
+    let start = Instant::now();
+    let ops: usize = (0..ROUNDS).map(|index| case(1, index).steps.len()).sum();
+    let each = start.elapsed() / ROUNDS as u32;
+    println!(
+        "{each:?} a case, {:.1} operations",
+        ops as f64 / ROUNDS as f64
+    );
+    assert!(each.as_micros() < 15, "{each:?}");
+}
