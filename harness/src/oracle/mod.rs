@@ -1,11 +1,45 @@
 //! Judges a history. One file a property; each has a doctored history that makes
 //! it cry and the cases that must not be flagged.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `wire` | the stream is the concatenation of the ranges reported sent |
+//! | `source` | the file changes only where the scenario wrote |
+//! | `counts` | returns, offsets, errnos and the total agree |
+//! | `liveness` | everything ends within [`bound_ns`] |
+//! | `stable` | no byte shows a write made after its send returned |
+//! | `splat` | [`splats`]: the kernel's log reports no bug |
+//! | `ledger` | which value a byte of the file may have had, and when |
+//! | `stream` | walks the stream once, for `wire` and `stable` |
+//! | `runs` | compares runs of bytes with the pattern, fast |
+//! | `pipe` | how full the user pipe can be |
+
+mod counts;
+mod ledger;
+mod liveness;
+mod pipe;
+mod runs;
+mod source;
+mod splat;
+mod stable;
+mod stream;
+mod wire;
+
+#[cfg(test)]
+mod doctor;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::history::History;
-use crate::scenario::{Range, Scenario};
+use crate::scenario::{Op, Range, Scenario};
+
+pub use liveness::bound_ns;
+pub use splat::splats;
 
 /// The set of properties that a kernel is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +65,18 @@ pub enum Property {
     StableOnReturn,
     /// The kernel's log has no WARN, BUG, Oops or panic.
     Splat,
+}
+
+impl Property {
+    /// Every property, in the order in which violations are listed.
+    pub const ALL: [Property; 6] = [
+        Property::Wire,
+        Property::Source,
+        Property::Counts,
+        Property::Liveness,
+        Property::StableOnReturn,
+        Property::Splat,
+    ];
 }
 
 /// One way in which a history breaks a property.
@@ -67,9 +113,59 @@ impl fmt::Display for Property {
 
 /// Judges `history` under `contract`. Empty: everything held. At most one
 /// violation a property, in the order of [`Property`].
+///
+/// Never panics, whatever the history claims. [`Property::Splat`] is not judged
+/// here: the kernel's log is not part of a history, see [`splats`].
 pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<Violation> {
-    let _ = (contract, scenario, history);
-    todo!("oracle")
+    let ledger = ledger::Ledger::new(scenario, history);
+    let sent = stream::sent(scenario, history);
+    let faults = stream::walk(history, &ledger, &sent);
+    let wire = faults
+        .wire
+        .map(|fault| wire::violation(scenario, history, &ledger, &sent, fault));
+    let stable = faults
+        .stable
+        .filter(|_| contract == Contract::Stable)
+        .map(|fault| stable::violation(scenario, history, &ledger, &sent, fault));
+    [
+        wire,
+        source::judge(scenario, history, &ledger),
+        counts::judge(scenario, history),
+        liveness::judge(scenario, history),
+        stable,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A step as prose names it, counted from 1 as the lines of a scenario are.
+fn name_step(scenario: &Scenario, step: usize) -> String {
+    let number = step + 1;
+    let Some(op) = scenario.steps.get(step).map(|step| step.op) else {
+        return format!("operation {number}");
+    };
+    let ranged = |name: &str, range: Range| format!("{name} {}+{}", range.offset, range.len);
+    let what = match op {
+        Op::Sendfile(range) => ranged("sendfile", range),
+        Op::Pipe { capacity_bytes } => format!("pipe {capacity_bytes}"),
+        Op::SpliceIn(range) => ranged("splice-in", range),
+        Op::SpliceOut { len, .. } => format!("splice-out {len}"),
+        Op::MmapWrite(range) => ranged("mmap-write", range),
+        Op::Pwrite(range) => ranged("pwrite", range),
+        Op::Read { len } => format!("read {len}"),
+        Op::Wait { us } => format!("wait {us}us"),
+    };
+    format!("operation {number} ({what})")
+}
+
+/// EPIPE and the like; the number where it has no name (a kernel-internal one
+/// that leaked, for instance).
+fn name_errno(errno: i32) -> String {
+    match nix::errno::Errno::from_raw(errno) {
+        nix::errno::Errno::UnknownErrno => format!("errno {errno}"),
+        known => format!("{known:?}"),
+    }
 }
 
 /// An unknown name of a property or contract.
@@ -79,6 +175,20 @@ pub struct UnknownName {
     what: &'static str,
     name: String,
     known: &'static str,
+}
+
+impl FromStr for Property {
+    type Err = UnknownName;
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Property::ALL
+            .into_iter()
+            .find(|property| property.to_string() == name)
+            .ok_or_else(|| UnknownName {
+                what: "property",
+                name: name.into(),
+                known: "wire, source, counts, liveness, stable-on-return, splat",
+            })
+    }
 }
 
 impl FromStr for Contract {

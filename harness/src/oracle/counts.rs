@@ -1,0 +1,454 @@
+//! **counts**: what the calls returned agrees with what they were asked, with
+//! the offset, the file position, the user pipe and the received total, and they
+//! fail only with an errno that the scenario explains.
+//!
+//! Not flagged: short sends and writes; EAGAIN of a non-blocking call; any
+//! failure of a send after the connection broke.
+
+use super::pipe::PipeModel;
+use super::{Property, Violation, name_errno, name_step};
+use crate::history::{Call, End, History, Outcome};
+use crate::scenario::{Op, Range, Scenario};
+
+/// Judges every call, then the total.
+pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation> {
+    let mut judge = Judge {
+        scenario,
+        history,
+        pipe: PipeModel::default(),
+        sent: 0,
+    };
+    for call in &history.calls {
+        let Some(step) = scenario.steps.get(call.step) else {
+            let message = format!(
+                "a call for operation {} of a shorter scenario",
+                call.step + 1
+            );
+            return Some(violation(None, message));
+        };
+        if let Some(fault) = judge.call(step.op, call) {
+            let name = name_step(scenario, call.step);
+            return Some(violation(Some(call.step), format!("{name} {fault}")));
+        }
+    }
+    judge.total().map(|fault| violation(None, fault))
+}
+
+fn violation(step: Option<usize>, message: String) -> Violation {
+    Violation {
+        property: Property::Counts,
+        step,
+        stream_offset: None,
+        file_range: None,
+        torn_by: None,
+        after_return_ns: None,
+        message,
+    }
+}
+
+struct Judge<'a> {
+    scenario: &'a Scenario,
+    history: &'a History,
+    pipe: PipeModel,
+    /// Bytes reported sent.
+    sent: u64,
+}
+
+impl Judge<'_> {
+    /// What is wrong with a call, as a sentence that follows its name.
+    fn call(&mut self, op: Op, call: &Call) -> Option<String> {
+        let nonblock = self.scenario.setup.socket.nonblock;
+        match op {
+            Op::Sendfile(range) => {
+                self.sent = self.sent.saturating_add(call.outcome.bytes());
+                self.file_offset(range, call)
+                    .or_else(|| self.send_errno(call, nonblock))
+            }
+            Op::SpliceIn(range) => self
+                .file_offset(range, call)
+                .or_else(|| self.fill(range, call)),
+            Op::SpliceOut {
+                len, nonblock: now, ..
+            } => {
+                self.sent = self.sent.saturating_add(call.outcome.bytes());
+                self.drain(len, call)
+                    .or_else(|| self.send_errno(call, nonblock || now))
+            }
+            Op::Pipe { capacity_bytes } => self.resize(capacity_bytes, call),
+            Op::MmapWrite(range) | Op::Pwrite(range) => match call.outcome {
+                Outcome::Returned(0) if range.len > 0 => {
+                    Some(format!("wrote nothing of {} bytes", range.len))
+                }
+                Outcome::Returned(n) => too_many(n, range.len),
+                _ => failed(call, &[libc::EINTR]),
+            },
+            Op::Read { len } => match call.outcome {
+                Outcome::Returned(n) => too_many(n, len),
+                // The end of the stream says what broke it.
+                _ => None,
+            },
+            Op::Wait { .. } => failed(call, &[libc::EINTR]),
+        }
+    }
+
+    /// The rules that sendfile and splice-in share.
+    fn file_offset(&self, range: Range, call: &Call) -> Option<String> {
+        let size = self.scenario.setup.file.size_bytes;
+        let left = size.saturating_sub(range.offset);
+        if let Outcome::Returned(n) = call.outcome {
+            if let Some(fault) = too_many(n, range.len) {
+                return Some(fault);
+            }
+            if n > left {
+                return Some(format!(
+                    "returned {n}, but the file had only {left} bytes from there on"
+                ));
+            }
+            if n == 0 && range.len > 0 && left > 0 {
+                return Some(format!(
+                    "returned 0, {left} bytes before the end of the file"
+                ));
+            }
+        }
+        let moved = call.outcome.bytes();
+        let expected = range.offset.saturating_add(moved);
+        match (call.outcome, call.offset_after, call.f_pos_after) {
+            (Outcome::Pending | Outcome::Skipped, _, _) => None,
+            (_, Some(offset), _) if offset != expected => Some(format!(
+                "moved {moved} bytes and left its offset at {offset}, not {expected}"
+            )),
+            (_, _, Some(f_pos)) if f_pos != 0 => Some(format!(
+                "was given an offset, yet moved the file position to {f_pos}"
+            )),
+            _ => None,
+        }
+    }
+
+    fn send_errno(&self, call: &Call, nonblock: bool) -> Option<String> {
+        let Outcome::Failed(errno) = call.outcome else {
+            return None;
+        };
+        match errno {
+            libc::EINTR => None,
+            libc::EAGAIN if nonblock => None,
+            libc::EAGAIN => Some("failed with EAGAIN, and nothing about it is non-blocking".into()),
+            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT if self.history.end == End::Eof => {
+                Some(format!(
+                    "failed with {}, yet the receiver saw a clean end",
+                    name_errno(errno)
+                ))
+            }
+            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT => None,
+            _ => Some(format!("failed with {}", name_errno(errno))),
+        }
+    }
+
+    fn fill(&mut self, range: Range, call: &Call) -> Option<String> {
+        match call.outcome {
+            Outcome::Returned(n) => {
+                self.pipe.fill(range.offset, n);
+                None
+            }
+            Outcome::Failed(libc::EAGAIN)
+                if !self.pipe.may_be_full() && !self.pipe_shared_during(call) =>
+            {
+                Some(format!(
+                    "failed with EAGAIN, but the pipe held only {} bytes in {} of {} slots",
+                    self.pipe.bytes(),
+                    self.pipe.used_slots(),
+                    self.pipe.slots(),
+                ))
+            }
+            _ => failed(call, &[libc::EAGAIN, libc::EINTR]),
+        }
+    }
+
+    fn drain(&mut self, len: u64, call: &Call) -> Option<String> {
+        let Outcome::Returned(n) = call.outcome else {
+            return None;
+        };
+        if let Some(fault) = too_many(n, len) {
+            return Some(fault);
+        }
+        let held = self.pipe.bytes();
+        if self.pipe_shared_during(call) {
+            self.pipe.drain(n);
+            return None;
+        }
+        if n > held {
+            return Some(format!("returned {n}, but the pipe held only {held} bytes"));
+        }
+        if n == 0 && len > 0 && held > 0 {
+            return Some(format!("returned 0, but the pipe held {held} bytes"));
+        }
+        self.pipe.drain(n);
+        None
+    }
+
+    /// Whether another thread used the pipe during this call: what the pipe held
+    /// at any instant of it is then open.
+    fn pipe_shared_during(&self, call: &Call) -> bool {
+        self.history.calls.iter().any(|other| {
+            let steps = &self.scenario.steps;
+            let uses_pipe = matches!(
+                steps.get(other.step).map(|s| s.op),
+                Some(Op::Pipe { .. } | Op::SpliceIn(_) | Op::SpliceOut { .. })
+            );
+            let returned = other.outcome != Outcome::Pending;
+            let before = returned && other.exit.order < call.entry.order;
+            let after = call.exit.order < other.entry.order;
+            uses_pipe && other.step != call.step && !before && !after
+        })
+    }
+
+    fn resize(&mut self, capacity_bytes: u32, call: &Call) -> Option<String> {
+        match call.outcome {
+            Outcome::Returned(_) => {
+                self.pipe.resize(capacity_bytes);
+                None
+            }
+            // fs/pipe.c:pipe_set_size refuses to drop what the pipe holds, and
+            // to go over the user's limit.
+            Outcome::Failed(libc::EBUSY)
+                if !self.pipe.fits(capacity_bytes) || self.pipe_shared_during(call) =>
+            {
+                None
+            }
+            _ => failed(call, &[libc::EPERM, libc::EINTR]),
+        }
+    }
+
+    /// The sum of the returns against the stream, and how the stream ended.
+    fn total(&self) -> Option<String> {
+        let received = self.history.received.len() as u64;
+        match self.history.end {
+            End::Eof if self.sent != received => Some(format!(
+                "the sends returned {} bytes in all, but {received} were received at a clean end",
+                self.sent
+            )),
+            // No operation resets the connection, and only lost packets can make
+            // it time out.
+            End::Failed(libc::ETIMEDOUT) if super::liveness::lossy(self.scenario) => None,
+            End::Failed(errno) => Some(format!(
+                "receiving failed with {} after {received} bytes, and nothing broke the connection",
+                name_errno(errno)
+            )),
+            End::Eof | End::GivenUp => None,
+        }
+    }
+}
+
+fn too_many(returned: u64, asked: u64) -> Option<String> {
+    (returned > asked).then(|| format!("returned {returned}, but was asked for {asked}"))
+}
+
+fn failed(call: &Call, explained: &[i32]) -> Option<String> {
+    match call.outcome {
+        Outcome::Failed(errno) if !explained.contains(&errno) => {
+            Some(format!("failed with {}", name_errno(errno)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::doctor::{Plan, range};
+
+    fn sent(returned: u64) -> Plan {
+        let mut plan = Plan::new(4096);
+        let call = plan.call(Op::Sendfile(range(1000, 4000)), 1, 2);
+        call.outcome = Outcome::Returned(returned);
+        call.offset_after = Some(1000 + returned);
+        plan.receive(3, range(1000, returned.min(3096)), 0);
+        plan
+    }
+
+    fn failed_with(errno: i32) -> Plan {
+        let mut plan = Plan::new(4096);
+        let call = plan.call(Op::Sendfile(range(1000, 4000)), 1, 2);
+        call.outcome = Outcome::Failed(errno);
+        call.offset_after = Some(1000);
+        plan
+    }
+
+    #[track_caller]
+    fn says(plan: &Plan, words: &str) {
+        let found = judge(&plan.scenario, &plan.history).expect("a violation");
+        assert!(found.message.contains(words), "{}", found.message);
+    }
+
+    #[track_caller]
+    fn holds(plan: &Plan) {
+        assert_eq!(judge(&plan.scenario, &plan.history), None);
+    }
+
+    #[test]
+    fn short_sends_and_the_end_of_the_file_are_fine() {
+        holds(&sent(3096));
+        holds(&sent(1));
+        let mut plan = sent(3096);
+        plan.call(Op::Sendfile(range(4096, 10)), 4, 5).outcome = Outcome::Returned(0);
+        plan.history.calls[1].offset_after = Some(4096);
+        plan.call(Op::Sendfile(range(0, 0)), 6, 7);
+        plan.call(Op::Pwrite(range(0, 100)), 8, 9).outcome = Outcome::Returned(10);
+        holds(&plan);
+    }
+
+    #[test]
+    fn too_much_and_nothing_are_flagged() {
+        says(&sent(4001), "returned 4001, but was asked for 4000");
+        says(
+            &sent(3097),
+            "returned 3097, but the file had only 3096 bytes",
+        );
+        says(
+            &sent(0),
+            "returned 0, 3096 bytes before the end of the file",
+        );
+        let mut plan = sent(3096);
+        plan.call(Op::Pwrite(range(0, 100)), 8, 9).outcome = Outcome::Returned(0);
+        says(&plan, "wrote nothing of 100 bytes");
+    }
+
+    #[test]
+    fn offsets_must_advance_by_the_return() {
+        let mut plan = sent(3096);
+        plan.history.calls[0].offset_after = Some(1000);
+        says(
+            &plan,
+            "moved 3096 bytes and left its offset at 1000, not 4096",
+        );
+        plan.history.calls[0].offset_after = Some(4096);
+        plan.history.calls[0].f_pos_after = Some(3096);
+        says(&plan, "moved the file position to 3096");
+        let mut plan = failed_with(libc::EINTR);
+        holds(&plan);
+        plan.history.calls[0].offset_after = Some(1001);
+        says(&plan, "moved 0 bytes and left its offset at 1001");
+    }
+
+    #[test]
+    fn the_total_must_arrive_at_a_clean_end() {
+        let mut plan = sent(3096);
+        plan.history.received.pop();
+        says(&plan, "returned 3096 bytes in all, but 3095 were received");
+        plan.history.end = End::GivenUp;
+        holds(&plan);
+    }
+
+    #[test]
+    fn eagain_needs_something_that_does_not_block() {
+        let mut plan = failed_with(libc::EAGAIN);
+        says(
+            &plan,
+            "failed with EAGAIN, and nothing about it is non-blocking",
+        );
+        plan.scenario.setup.socket.nonblock = true;
+        holds(&plan);
+        for (nonblock, fine) in [(false, false), (true, true)] {
+            let mut plan = Plan::new(4096);
+            plan.call(Op::SpliceIn(range(0, 10)), 1, 2);
+            let out = Op::SpliceOut {
+                len: 10,
+                more: false,
+                nonblock,
+            };
+            plan.call(out, 3, 4).outcome = Outcome::Failed(libc::EAGAIN);
+            assert_eq!(judge(&plan.scenario, &plan.history).is_none(), fine);
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_does_not_end_cleanly() {
+        for errno in [libc::EPIPE, libc::ECONNRESET, libc::ETIMEDOUT] {
+            says(&failed_with(errno), "yet the receiver saw a clean end");
+        }
+        let mut plan = failed_with(libc::EPIPE);
+        plan.history.end = End::Failed(libc::ECONNRESET);
+        says(&plan, "receiving failed with ECONNRESET after 0 bytes");
+        plan.history.end = End::Failed(libc::ETIMEDOUT);
+        plan.scenario.setup.data.loss_ppm = 1;
+        holds(&plan);
+    }
+
+    #[test]
+    fn an_errno_that_nothing_explains_is_named() {
+        says(&failed_with(libc::EINVAL), "failed with EINVAL");
+        // ERESTARTSYS must never reach the user.
+        says(&failed_with(512), "failed with errno 512");
+    }
+
+    #[test]
+    fn a_full_pipe_refuses_and_an_empty_one_does_not() {
+        let mut plan = Plan::new(8192);
+        plan.call(
+            Op::Pipe {
+                capacity_bytes: 4096,
+            },
+            1,
+            2,
+        );
+        plan.call(Op::SpliceIn(range(0, 1)), 3, 4);
+        let call = plan.call(Op::SpliceIn(range(0, 1)), 5, 6);
+        (call.outcome, call.offset_after) = (Outcome::Failed(libc::EAGAIN), Some(0));
+        holds(&plan);
+        plan.history.calls[1].outcome = Outcome::Returned(0);
+        plan.history.calls[1].offset_after = Some(0);
+        plan.scenario.steps[1].op = Op::SpliceIn(range(0, 0));
+        says(
+            &plan,
+            "failed with EAGAIN, but the pipe held only 0 bytes in 0 of 1 slots",
+        );
+    }
+
+    #[test]
+    fn a_splice_cannot_move_more_than_the_pipe_held() {
+        let out = |len| Op::SpliceOut {
+            len,
+            more: false,
+            nonblock: false,
+        };
+        let mut plan = Plan::new(4096);
+        plan.call(Op::SpliceIn(range(0, 10)), 1, 2);
+        plan.call(out(100), 3, 4).outcome = Outcome::Returned(10);
+        plan.receive(5, range(0, 10), 0);
+        holds(&plan);
+        plan.history.calls[1].outcome = Outcome::Returned(11);
+        says(&plan, "returned 11, but the pipe held only 10 bytes");
+        plan.history.calls[1].outcome = Outcome::Returned(0);
+        says(&plan, "returned 0, but the pipe held 10 bytes");
+        // A thread that fills the pipe meanwhile may explain it.
+        plan.call(Op::SpliceIn(range(10, 1)), 2, 6);
+        plan.history.calls[1].outcome = Outcome::Returned(11);
+        plan.receive(7, range(10, 1), 0);
+        plan.history.calls.swap(1, 2);
+        assert!(plan.violations().is_empty());
+    }
+
+    #[test]
+    fn a_pipe_that_holds_more_refuses_to_shrink() {
+        let mut plan = Plan::new(8192);
+        plan.call(Op::SpliceIn(range(0, 8192)), 1, 2);
+        let busy = Outcome::Failed(libc::EBUSY);
+        plan.call(
+            Op::Pipe {
+                capacity_bytes: 4096,
+            },
+            3,
+            4,
+        )
+        .outcome = busy;
+        holds(&plan);
+        plan.call(
+            Op::Pipe {
+                capacity_bytes: 8192,
+            },
+            5,
+            6,
+        )
+        .outcome = busy;
+        says(&plan, "operation 3 (pipe 8192) failed with EBUSY");
+    }
+}

@@ -1,0 +1,121 @@
+//! Test support: histories written by hand, call by call, so that each test says
+//! when everything happened and what is wrong with it.
+
+use crate::history::{Call, Chunk, End, History, Outcome, Stamp, fill};
+use crate::scenario::{Actor, Op, Range, Scenario, Step};
+
+/// Virtual nanoseconds between two orders.
+pub const TICK_NS: u64 = 1_000;
+
+pub fn stamp(order: u64) -> Stamp {
+    Stamp {
+        order,
+        time_ns: order * TICK_NS,
+    }
+}
+
+pub fn range(offset: u64, len: u64) -> Range {
+    Range { offset, len }
+}
+
+/// A scenario and what happened in it. The file is pristine but for the writes
+/// that are applied in the order of the calls.
+pub struct Plan {
+    pub scenario: Scenario,
+    pub history: History,
+}
+
+impl Plan {
+    pub fn new(file_bytes: u64) -> Plan {
+        let mut scenario = Scenario::default();
+        scenario.setup.file.size_bytes = file_bytes;
+        let mut file_pread = vec![0; file_bytes as usize];
+        fill(&mut file_pread, 0, 0);
+        Plan {
+            scenario,
+            history: History {
+                calls: Vec::new(),
+                chunks: Vec::new(),
+                received: Vec::new(),
+                file_mmap: Vec::new(),
+                file_pread,
+                end: End::Eof,
+                end_ns: 0,
+            },
+        }
+    }
+
+    /// A step that is called at one order, returns at another, and does all that
+    /// it is asked. The result is there to be doctored.
+    pub fn call(&mut self, op: Op, entry: u64, exit: u64) -> &mut Call {
+        let step = self.scenario.steps.len();
+        let actor = Actor::A;
+        self.scenario.steps.push(Step { actor, op });
+        let (moved, offset) = match op {
+            Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
+            Op::MmapWrite(range) | Op::Pwrite(range) => (range.len, None),
+            Op::SpliceOut { len, .. } | Op::Read { len } => (len, None),
+            Op::Pipe { capacity_bytes } => (capacity_bytes.into(), None),
+            Op::Wait { .. } => (0, None),
+        };
+        if let (Some(range), Some(generation)) = (op.writes(), self.scenario.generation(step)) {
+            let bytes = range.offset as usize..range.end() as usize;
+            fill(
+                &mut self.history.file_pread[bytes],
+                range.offset,
+                generation,
+            );
+        }
+        self.history.calls.push(Call {
+            step,
+            entry: stamp(entry),
+            exit: stamp(exit),
+            outcome: Outcome::Returned(moved),
+            offset_after: offset,
+            f_pos_after: offset.map(|_| 0),
+        });
+        self.history.end_ns = self.history.end_ns.max((exit + 1) * TICK_NS);
+        self.history.calls.last_mut().unwrap()
+    }
+
+    /// The receiver gets a range of the file as a generation left it.
+    pub fn receive(&mut self, order: u64, from: Range, generation: u8) {
+        let mut bytes = vec![0; from.len as usize];
+        fill(&mut bytes, from.offset, generation);
+        self.history.chunks.push(Chunk {
+            at: stamp(order),
+            start: self.history.received.len(),
+            len: bytes.len(),
+        });
+        self.history.received.extend(bytes);
+        self.history.end_ns = self.history.end_ns.max((order + 1) * TICK_NS);
+    }
+
+    pub fn scenario(&self) -> Scenario {
+        self.scenario.clone()
+    }
+
+    pub fn history(&self) -> History {
+        self.history.clone()
+    }
+
+    /// What `judge` says under the stable contract: the properties' names.
+    pub fn verdict(&self) -> Vec<String> {
+        self.violations()
+            .iter()
+            .map(|v| v.property.to_string())
+            .collect()
+    }
+
+    pub fn violations(&self) -> Vec<super::Violation> {
+        super::judge(super::Contract::Stable, &self.scenario, &self.history)
+    }
+
+    /// The only violation.
+    #[track_caller]
+    pub fn violation(&self) -> super::Violation {
+        let mut all = self.violations();
+        assert_eq!(all.len(), 1, "{all:#?}");
+        all.remove(0)
+    }
+}

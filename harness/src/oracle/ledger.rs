@@ -1,0 +1,282 @@
+//! Which value a byte of the file may have had, and when.
+//!
+//! Two calls compare by their stamps: one is *before* the other if it returned
+//! before the other entered; else they overlap, and either may have come first,
+//! byte by byte.
+
+use crate::history::{History, Outcome, Stamp};
+use crate::scenario::Scenario;
+
+/// A set of generations; 0 is what the file was filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Generations([u64; 4]);
+
+impl Generations {
+    /// The set of one.
+    pub fn just(generation: u8) -> Self {
+        let mut set = Generations::default();
+        set.insert(generation);
+        set
+    }
+
+    pub fn insert(&mut self, generation: u8) {
+        self.0[usize::from(generation >> 6)] |= 1 << (generation & 63);
+    }
+
+    #[inline]
+    pub fn contains(&self, generation: u8) -> bool {
+        self.0[usize::from(generation >> 6)] & (1 << (generation & 63)) != 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..=255).filter(|&generation| self.contains(generation))
+    }
+
+    /// The only member, if there is exactly one.
+    pub fn single(&self) -> Option<u8> {
+        let count: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        if count != 1 {
+            return None;
+        }
+        let word = self.0.iter().position(|word| *word != 0)?;
+        u8::try_from(word as u32 * 64 + self.0[word].trailing_zeros()).ok()
+    }
+}
+
+/// One write to the file, as far as it got.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Write {
+    /// The step that wrote.
+    pub step: usize,
+    /// What it wrote.
+    pub generation: u8,
+    start: u64,
+    end: u64,
+    /// When it began.
+    pub entry: Stamp,
+    /// [`Stamp::order`] of its return; never, if it did not return.
+    exit_order: u64,
+}
+
+impl Write {
+    fn covers(&self, offset: u64) -> bool {
+        self.start <= offset && offset < self.end
+    }
+}
+
+/// The stretch of time in which a value may have been taken: from one
+/// [`Stamp::order`] to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Order of the entry.
+    pub from: u64,
+    /// Order of the return.
+    pub to: u64,
+}
+
+impl Window {
+    /// After everything.
+    pub const END: Window = Window {
+        from: u64::MAX,
+        to: u64::MAX,
+    };
+}
+
+/// All writes of a history.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    writes: Vec<Write>,
+    /// Where any of them begins or ends; ascending, without repeats.
+    cuts: Vec<u64>,
+}
+
+impl Ledger {
+    /// Reads the writes out of a history. A write that returned short counts for
+    /// what it returned; one that failed or was skipped wrote nothing; one that
+    /// is still pending may have written any part of its range.
+    pub fn new(scenario: &Scenario, history: &History) -> Self {
+        let mut generations = vec![0; scenario.steps.len()];
+        let mut last = 0_usize;
+        for (generation, step) in generations.iter_mut().zip(&scenario.steps) {
+            if step.op.writes().is_some() {
+                last += 1;
+                *generation = last;
+            }
+        }
+        let mut writes = Vec::new();
+        for call in &history.calls {
+            let Some(range) = scenario.steps.get(call.step).and_then(|s| s.op.writes()) else {
+                continue;
+            };
+            // More than 255 writes have no generation of their own, so normal
+            // scenarios have fewer.
+            let Ok(generation) = u8::try_from(generations[call.step]) else {
+                continue;
+            };
+            let (len, exit_order) = match call.outcome {
+                Outcome::Returned(len) => (len.min(range.len), call.exit.order),
+                Outcome::Pending => (range.len, u64::MAX),
+                Outcome::Failed(_) | Outcome::Skipped => continue,
+            };
+            if len == 0 {
+                continue;
+            }
+            writes.push(Write {
+                step: call.step,
+                generation,
+                start: range.offset,
+                end: range.offset.saturating_add(len),
+                entry: call.entry,
+                exit_order,
+            });
+        }
+        let mut cuts: Vec<u64> = writes.iter().flat_map(|w| [w.start, w.end]).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        Ledger { writes, cuts }
+    }
+
+    /// The write of a generation, if it happened.
+    pub fn write_of(&self, generation: u8) -> Option<&Write> {
+        self.writes.iter().find(|w| w.generation == generation)
+    }
+
+    /// The highest generation that was written anywhere; 0 if none was.
+    pub fn newest(&self) -> u8 {
+        self.writes.iter().map(|w| w.generation).max().unwrap_or(0)
+    }
+
+    /// One past the last byte for which everything this ledger says about
+    /// `offset` holds too; at most `end`.
+    pub fn segment_end(&self, offset: u64, end: u64) -> u64 {
+        let next = self.cuts.partition_point(|&cut| cut <= offset);
+        self.cuts.get(next).map_or(end, |&cut| cut.min(end))
+    }
+
+    /// What the byte at `offset` can have been at some instant of `window`: what
+    /// the last write before it left (of several that overlapped each other, any
+    /// of the last), and what any write during it may have put there.
+    pub fn during(&self, offset: u64, window: Window) -> Generations {
+        let before = |w: &&Write| w.covers(offset) && w.exit_order < window.from;
+        let newest_entry = self
+            .writes
+            .iter()
+            .filter(before)
+            .map(|w| w.entry.order)
+            .max();
+        let Some(newest_entry) = newest_entry else {
+            let mut set = Generations::just(0);
+            self.insert_overlapping(&mut set, offset, window);
+            return set;
+        };
+        let mut set = Generations::default();
+        // A write is overwritten for certain only by one that began after it had
+        // returned.
+        for write in self.writes.iter().filter(before) {
+            if write.exit_order >= newest_entry {
+                set.insert(write.generation);
+            }
+        }
+        self.insert_overlapping(&mut set, offset, window);
+        set
+    }
+
+    fn insert_overlapping(&self, set: &mut Generations, offset: u64, window: Window) {
+        for write in &self.writes {
+            let overlaps = write.exit_order >= window.from && write.entry.order < window.to;
+            if overlaps && write.covers(offset) {
+                set.insert(write.generation);
+            }
+        }
+    }
+
+    /// What the byte at `offset` can ever have been before the event `before`.
+    pub fn ever(&self, offset: u64, before: u64) -> Generations {
+        let mut set = Generations::just(0);
+        for write in &self.writes {
+            if write.entry.order < before && write.covers(offset) {
+                set.insert(write.generation);
+            }
+        }
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::doctor::{self, Plan};
+    use crate::scenario::Op;
+
+    fn ledger(plan: &Plan) -> Ledger {
+        Ledger::new(&plan.scenario(), &plan.history())
+    }
+
+    fn set(generations: &[u8]) -> Generations {
+        let mut set = Generations::default();
+        generations.iter().for_each(|&g| set.insert(g));
+        set
+    }
+
+    #[test]
+    fn a_set_knows_its_members() {
+        let many = set(&[0, 63, 64, 255]);
+        assert_eq!(many.iter().collect::<Vec<_>>(), [0, 63, 64, 255]);
+        assert_eq!(many.single(), None);
+        assert_eq!(set(&[200]).single(), Some(200));
+        assert_eq!(Generations::default().single(), None);
+    }
+
+    #[test]
+    fn the_last_write_before_the_window_counts() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Pwrite(doctor::range(0, 100)), 1, 2);
+        plan.call(Op::Pwrite(doctor::range(50, 100)), 3, 4);
+        let ledger = ledger(&plan);
+        let late = Window { from: 5, to: 6 };
+        assert_eq!(ledger.during(0, late), set(&[1]));
+        assert_eq!(ledger.during(50, late), set(&[2]));
+        assert_eq!(ledger.during(149, late), set(&[2]));
+        assert_eq!(ledger.during(150, late), set(&[0]));
+        assert_eq!(ledger.during(60, Window { from: 0, to: 1 }), set(&[0]));
+        assert_eq!(ledger.segment_end(0, 4096), 50);
+        assert_eq!(ledger.segment_end(50, 4096), 100);
+        assert_eq!(ledger.segment_end(100, 120), 120);
+        assert_eq!(ledger.segment_end(150, 4096), 4096);
+    }
+
+    #[test]
+    fn writes_that_overlap_each_other_leave_either_value() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Pwrite(doctor::range(0, 10)), 1, 2);
+        plan.call(Op::Pwrite(doctor::range(0, 10)), 3, 6);
+        plan.call(Op::Pwrite(doctor::range(0, 10)), 4, 5);
+        let ledger = ledger(&plan);
+        assert_eq!(ledger.during(0, Window { from: 7, to: 8 }), set(&[2, 3]));
+    }
+
+    #[test]
+    fn a_write_during_the_window_gives_both_values() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Pwrite(doctor::range(0, 10)), 2, 9);
+        let ledger = ledger(&plan);
+        assert_eq!(ledger.during(0, Window { from: 3, to: 4 }), set(&[0, 1]));
+        assert_eq!(ledger.during(0, Window { from: 1, to: 3 }), set(&[0, 1]));
+        assert_eq!(ledger.during(0, Window { from: 0, to: 1 }), set(&[0]));
+        assert_eq!(ledger.during(0, Window { from: 10, to: 11 }), set(&[1]));
+    }
+
+    #[test]
+    fn short_failed_and_pending_writes_count_for_what_they_did() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Pwrite(doctor::range(0, 100)), 1, 2).outcome = Outcome::Returned(10);
+        plan.call(Op::Pwrite(doctor::range(0, 100)), 3, 4).outcome = Outcome::Failed(libc::ENOSPC);
+        plan.call(Op::Pwrite(doctor::range(0, 100)), 5, 6).outcome = Outcome::Pending;
+        let ledger = ledger(&plan);
+        assert_eq!(ledger.during(9, Window { from: 3, to: 4 }), set(&[1]));
+        assert_eq!(ledger.during(10, Window { from: 3, to: 4 }), set(&[0]));
+        assert_eq!(ledger.during(9, Window::END), set(&[1, 3]));
+        assert_eq!(ledger.ever(9, 4), set(&[0, 1]));
+        assert_eq!(ledger.newest(), 3);
+    }
+}

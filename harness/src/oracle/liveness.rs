@@ -1,0 +1,352 @@
+//! **liveness**: every call returns and the stream ends within a bound that is
+//! computed from the scenario. The bound is no measure of speed: it is past
+//! everything that the protocol explains, so that what passes it is stuck.
+
+use super::{Property, Violation, name_step};
+use crate::history::{End, History, Outcome};
+use crate::scenario::{Netem, Op, ReaderMode, Scenario};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+
+/// TCP_DELACK_MAX and TCP_RTO_MIN (include/net/tcp.h): the longest that an
+/// acknowledgement, a corked tail or a Nagle remainder waits for a timer.
+const TIMER_NS: u64 = 200 * MS;
+
+/// TCP_TIMEOUT_INIT: the first retransmission of a SYN.
+const SYN_TIMEOUT_NS: u64 = SECOND;
+
+/// tcp_retries2 of 15 gives up a connection after 924.6 s (Documentation/
+/// networking/ip-sysctl.rst); one stall cannot last longer.
+const LONGEST_STALL_NS: u64 = 925 * SECOND;
+
+/// What one lost round costs, with room: most are repaired in a round trip or a
+/// timeout of 200 ms, few back off for seconds. The rare long one is in
+/// [`LONGEST_STALL_NS`].
+const LOST_ROUND_NS: u64 = 10 * SECOND;
+
+/// Ten segments of 1448 bytes: TCP_INIT_CWND.
+const INITIAL_WINDOW_BYTES: u64 = 10 * SEGMENT_BYTES;
+
+/// A full segment on Ethernet with timestamps.
+const SEGMENT_BYTES: u64 = 1448;
+
+/// The smallest segment to expect: TCP_MSS_DEFAULT, and what a tiny receive
+/// buffer makes of it.
+const SMALL_SEGMENT_BYTES: u64 = 536;
+
+/// Ethernet, IPv6 and TCP headers with timestamps.
+const HEADER_BYTES: u64 = 14 + 40 + 32;
+
+/// Queue length where the scenario says nothing, as tc-netem(8) has it.
+const DEFAULT_LIMIT_PACKETS: u64 = 1000;
+
+/// Nanoseconds of virtual time from the start of a scenario, before the
+/// handshake, by which its last call has returned and its stream has ended.
+///
+/// Without losses: the waits, the handshake, a round trip and a TCP timer for
+/// every round that the windows force, and the serialization at the link's rate
+/// several times over. Where packets can be lost (loss, or a queue shorter than
+/// what can be in flight): much more, since retransmission backs off.
+pub fn bound_ns(scenario: &Scenario) -> u64 {
+    let setup = &scenario.setup;
+    let load = Load::of(scenario);
+    let rtt_ns = one_way_ns(&setup.data).saturating_add(one_way_ns(&setup.ack));
+    // Spurious retransmissions travel too: each direction carries a few times
+    // what it must.
+    let serialize_ns = load
+        .serialize_ns(setup.data.rate_bps)
+        .saturating_add(load.serialize_ns(setup.ack.rate_bps))
+        .saturating_mul(4);
+    let round_ns = rtt_ns.saturating_add(TIMER_NS);
+    // SYN, data, FIN; a SYN whose answer takes more than a second is sent again,
+    // which costs a timeout but does not lose anything.
+    let fixed_ns = (3 * SYN_TIMEOUT_NS).saturating_add(rtt_ns.saturating_mul(4));
+    let calm_ns = load
+        .waits_ns
+        .saturating_add(fixed_ns)
+        .saturating_add(serialize_ns)
+        .saturating_add(round_ns.saturating_mul(load.rounds));
+    // A receive buffer that overflows drops segments on a perfect link (skb
+    // overhead counts against it, tcp_try_rmem_schedule), and the retransmission
+    // timer has backed off by as much again as the reader kept away.
+    let cramped = setup.reader == ReaderMode::Paused || setup.socket.rcvbuf_bytes.is_some();
+    let calm_ns = calm_ns.saturating_mul(if cramped { 3 } else { 1 });
+    if !lossy(scenario) {
+        return calm_ns;
+    }
+    // A window update that is lost while the reader pauses is found by a probe,
+    // whose interval grows with the pause.
+    let probes_ns = load.waits_ns.saturating_mul(2);
+    calm_ns
+        .saturating_mul(2)
+        .saturating_add(probes_ns)
+        .saturating_add(LOST_ROUND_NS.saturating_mul(load.rounds))
+        .saturating_add(serialize_ns.saturating_mul(4))
+        .saturating_add(4 * LONGEST_STALL_NS)
+}
+
+/// Whether packets can be lost: by chance, by a queue that is too short for what
+/// can be in flight, or, as TCP sees it for a while, by reordering.
+pub(super) fn lossy(scenario: &Scenario) -> bool {
+    let load = Load::of(scenario);
+    [&scenario.setup.data, &scenario.setup.ack]
+        .iter()
+        .any(|link| {
+            let limit = match link.limit_packets {
+                0 => DEFAULT_LIMIT_PACKETS,
+                packets => u64::from(packets),
+            };
+            let overflows = load.packets.saturating_mul(2) > limit;
+            link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0 || overflows
+        })
+}
+
+fn one_way_ns(link: &Netem) -> u64 {
+    link.delay_us
+        .saturating_add(link.jitter_us)
+        .saturating_mul(1_000)
+}
+
+/// What a scenario asks of the link at most.
+struct Load {
+    waits_ns: u64,
+    bytes: u64,
+    /// Segments in each direction, retransmissions aside.
+    packets: u64,
+    /// Times that the sender may have to wait for the receiver.
+    rounds: u64,
+}
+
+impl Load {
+    fn of(scenario: &Scenario) -> Load {
+        let setup = &scenario.setup;
+        let mut waits_ns: u64 = 0;
+        let mut bytes: u64 = 0;
+        let mut calls: u64 = 0;
+        for step in &scenario.steps {
+            match step.op {
+                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                    let left = setup.file.size_bytes.saturating_sub(range.offset);
+                    bytes = bytes.saturating_add(range.len.min(left));
+                    calls += 1;
+                }
+                Op::SpliceOut { .. } | Op::Read { .. } => calls += 1,
+                Op::Wait { us } => waits_ns = waits_ns.saturating_add(us.saturating_mul(1_000)),
+                Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) => {}
+            }
+        }
+        // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
+        // is a share of the latter: a quarter is less than either gives.
+        let small = [setup.socket.sndbuf_bytes, setup.socket.rcvbuf_bytes]
+            .into_iter()
+            .flatten()
+            .map(|buffer| u64::from(buffer) / 4)
+            .min()
+            .unwrap_or(u64::MAX);
+        let window = small.clamp(SMALL_SEGMENT_BYTES, INITIAL_WINDOW_BYTES);
+        let segment = window.min(SEGMENT_BYTES);
+        // Every call can leave a small segment that waits for an acknowledgement
+        // and a page that begins a new one.
+        let packets = (bytes / segment.min(SMALL_SEGMENT_BYTES)).saturating_add(2 * calls + 8);
+        Load {
+            waits_ns,
+            bytes,
+            packets,
+            // A spurious timeout collapses the window: some more to grow again.
+            rounds: (bytes / window).saturating_add(2 * calls + 8),
+        }
+    }
+
+    fn serialize_ns(&self, rate_bps: u64) -> u64 {
+        if rate_bps == 0 {
+            return 0;
+        }
+        let wire_bytes = self
+            .bytes
+            .saturating_add(self.packets.saturating_mul(HEADER_BYTES));
+        let bits = u128::from(wire_bytes) * 8;
+        u64::try_from(bits * u128::from(SECOND) / u128::from(rate_bps)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Judges every call and the end against the bound.
+pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation> {
+    let bound_ns = bound_ns(scenario);
+    let blame = |step: Option<usize>, message: String| {
+        Some(Violation {
+            property: Property::Liveness,
+            step,
+            stream_offset: None,
+            file_range: None,
+            torn_by: None,
+            after_return_ns: None,
+            message,
+        })
+    };
+    for call in &history.calls {
+        let took_ns = call.exit.time_ns.saturating_sub(call.entry.time_ns);
+        let fault = match call.outcome {
+            Outcome::Pending => "had not returned after",
+            _ if took_ns > bound_ns => "took",
+            _ => continue,
+        };
+        let name = name_step(scenario, call.step);
+        let message = format!(
+            "{name} {fault} {} (bound: {})",
+            secs(took_ns),
+            secs(bound_ns)
+        );
+        return blame(Some(call.step), message);
+    }
+    let end_ns = history.end_ns;
+    let timed_out = lossy(scenario)
+        && history
+            .calls
+            .iter()
+            .any(|call| call.outcome == Outcome::Failed(libc::ETIMEDOUT));
+    match history.end {
+        // A sender that gave the connection up sends nothing that would end it
+        // at the receiver.
+        End::GivenUp if timed_out => None,
+        End::GivenUp => blame(
+            None,
+            format!(
+                "all calls returned, but the stream of {} bytes had not ended after {} (bound: {})",
+                history.received.len(),
+                secs(end_ns),
+                secs(bound_ns)
+            ),
+        ),
+        _ if end_ns > bound_ns => blame(
+            None,
+            format!(
+                "the stream ended after {} (bound: {})",
+                secs(end_ns),
+                secs(bound_ns)
+            ),
+        ),
+        End::Eof | End::Failed(_) => None,
+    }
+}
+
+fn secs(ns: u64) -> String {
+    format!("{}.{:03} s", ns / SECOND, ns / MS % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::doctor::{Plan, range, stamp};
+    use crate::scenario::Scenario;
+
+    fn race() -> Plan {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
+        plan.receive(3, range(0, 4096), 0);
+        plan
+    }
+
+    fn bound_s(change: impl Fn(&mut Scenario)) -> u64 {
+        let mut scenario = race().scenario;
+        change(&mut scenario);
+        bound_ns(&scenario) / SECOND
+    }
+
+    #[test]
+    fn a_call_that_does_not_return_is_flagged() {
+        let mut plan = race();
+        plan.history.calls[0].outcome = Outcome::Pending;
+        plan.history.end = End::GivenUp;
+        let violation = plan.violation();
+        assert_eq!(violation.property, Property::Liveness);
+        assert_eq!(violation.step, Some(0));
+        assert!(
+            violation.message.contains("had not returned after"),
+            "{}",
+            violation.message
+        );
+    }
+
+    #[test]
+    fn a_call_that_takes_longer_than_the_bound_is_flagged() {
+        let mut plan = race();
+        plan.history.calls[0].exit = stamp(2);
+        plan.history.calls[0].exit.time_ns = bound_ns(&plan.scenario) + 2_000;
+        assert_eq!(plan.violation().step, Some(0));
+    }
+
+    #[test]
+    fn a_stream_that_does_not_end_is_flagged() {
+        let mut plan = race();
+        plan.history.end = End::GivenUp;
+        assert_eq!(plan.verdict(), ["liveness"]);
+        let mut plan = race();
+        plan.history.end_ns = bound_ns(&plan.scenario);
+        assert!(plan.violations().is_empty());
+        plan.history.end_ns += 1;
+        assert_eq!(plan.verdict(), ["liveness"]);
+    }
+
+    #[test]
+    fn a_sender_that_timed_out_over_a_bad_link_explains_the_end() {
+        let mut plan = race();
+        plan.call(Op::Sendfile(range(0, 4096)), 4, 5).outcome = Outcome::Failed(libc::ETIMEDOUT);
+        plan.history.calls[1].offset_after = Some(0);
+        plan.history.end = End::GivenUp;
+        assert_eq!(plan.verdict(), ["liveness"]);
+        plan.scenario.setup.data.loss_ppm = 200_000;
+        assert!(plan.violations().is_empty());
+    }
+
+    #[test]
+    fn a_quiet_link_has_a_bound_of_seconds() {
+        assert!((2..10).contains(&bound_s(|_| ())));
+        assert!((2..20).contains(&bound_s(|s| s.setup.data.delay_us = 200_000)));
+    }
+
+    #[test]
+    fn what_the_scenario_asks_for_is_in_the_bound() {
+        let wait = |s: &mut Scenario| s.steps[0].op = Op::Wait { us: 60_000_000 };
+        assert!(bound_s(wait) >= 60);
+        // The reader keeps away for a minute: the sender's timer backs off as long.
+        let paused = |s: &mut Scenario| {
+            wait(s);
+            s.setup.reader = ReaderMode::Paused;
+        };
+        assert!(bound_s(paused) >= 2 * 60 + 60);
+        // 4096 bytes at 1 kbit/s take 33 s.
+        assert!(bound_s(|s| s.setup.data.rate_bps = 1_000) >= 4 * 33);
+        // A satellite's round trips.
+        assert!(bound_s(|s| s.setup.ack.delay_us = 2_000_000) >= 3 * 2);
+        // Windows of one small segment.
+        let tiny = |s: &mut Scenario| {
+            s.setup.file.size_bytes = 1 << 16;
+            s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+            s.setup.socket.rcvbuf_bytes = Some(1);
+            s.setup.ack.delay_us = 100_000;
+        };
+        assert!(bound_s(tiny) >= (1 << 16) / 1152 / 10);
+    }
+
+    #[test]
+    fn losses_leave_room_for_a_connection_that_nearly_dies() {
+        let changes: [fn(&mut Scenario); 4] = [
+            |s| s.setup.data.loss_ppm = 1,
+            |s| s.setup.ack.loss_ppm = 200_000,
+            |s| s.setup.data.limit_packets = 1,
+            |s| (s.setup.ack.delay_us, s.setup.ack.jitter_us) = (1_000, 500),
+        ];
+        for change in changes {
+            assert!(bound_s(change) >= 925);
+        }
+        // Extremes neither panic nor wrap.
+        let extreme = |s: &mut Scenario| {
+            s.setup.data.delay_us = u64::MAX;
+            s.setup.ack.rate_bps = 1;
+            s.setup.data.loss_ppm = u32::MAX;
+            s.steps[0].op = Op::Wait { us: u64::MAX };
+        };
+        assert_eq!(bound_s(extreme), u64::MAX / SECOND);
+    }
+}

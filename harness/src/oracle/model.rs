@@ -1,0 +1,495 @@
+//! Test support: a small kernel in plain Rust that runs a scenario over a
+//! perfect network, at random interleavings, and knows for every byte whether it
+//! was torn. Its histories are legal by construction; the oracle must agree.
+
+use std::collections::VecDeque;
+
+use super::pipe::PipeModel;
+use crate::history::{Call, Chunk, End, History, Outcome, Stamp, pattern};
+use crate::scenario::{Actor, FileSpec, Op, Range, ReaderMode, Scenario, Step};
+
+/// SplitMix64: small, and the same everywhere.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A scenario that can run, on a small file so that ranges meet often.
+pub fn random_scenario(rng: &mut Rng) -> Scenario {
+    let size = 1 + rng.below(600);
+    let mut scenario = Scenario::default();
+    scenario.setup.file = FileSpec {
+        size_bytes: size,
+        ..FileSpec::default()
+    };
+    scenario.setup.socket.nonblock = rng.chance(20);
+    if rng.chance(30) {
+        scenario.setup.reader = ReaderMode::Paused;
+    }
+    for _ in 0..1 + rng.below(14) {
+        let offset = rng.below(size + 20);
+        let any = Range {
+            offset,
+            len: rng.below(size + 40),
+        };
+        let inside = Range {
+            offset: offset.min(size - 1),
+            len: 1 + rng.below(size - offset.min(size - 1)),
+        };
+        let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
+        let (actor, op) = match rng.below(13) {
+            0..=3 => (Actor::A, Op::Sendfile(any)),
+            4 => (Actor::A, Op::SpliceIn(any)),
+            5 => (
+                Actor::A,
+                Op::SpliceOut {
+                    len: rng.below(size + 100),
+                    more: rng.chance(50),
+                    nonblock: rng.chance(50),
+                },
+            ),
+            6 => (
+                Actor::A,
+                Op::Pipe {
+                    capacity_bytes: 1 + rng.below(10_000) as u32,
+                },
+            ),
+            7 | 8 => (writer, Op::Pwrite(inside)),
+            9 | 10 => (writer, Op::MmapWrite(inside)),
+            11 => (
+                Actor::Reader,
+                Op::Read {
+                    len: rng.below(300),
+                },
+            ),
+            _ => (
+                writer,
+                Op::Wait {
+                    us: rng.below(5_000),
+                },
+            ),
+        };
+        scenario.steps.push(Step { actor, op });
+    }
+    scenario
+}
+
+/// When a kernel takes the value of a byte that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Some time during the send: keeps the promise.
+    DuringSend,
+    /// When a user pipe is filled, else during the send: keeps it, too.
+    WhenFilled,
+    /// When the receiver reads: the race.
+    WhenReceived,
+}
+
+/// How a run goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    pub takes: Takes,
+    /// Whether operations of different actors overlap.
+    pub overlap: bool,
+    /// Give up after this many events.
+    pub give_up_after: Option<u64>,
+}
+
+/// What came out.
+pub struct Ran {
+    pub history: History,
+    /// Whether a received byte differs from all values that its place in the file
+    /// had during the call that sent it.
+    pub torn: bool,
+}
+
+struct InFlight {
+    offset: u64,
+    value: Option<u8>,
+    /// Order from which on the value may have been taken.
+    from: u64,
+    step: usize,
+}
+
+struct Piped {
+    offset: u64,
+    value: Option<u8>,
+    from: u64,
+}
+
+enum Work {
+    Send(VecDeque<Piped>),
+    Write { left: VecDeque<u64>, generation: u8 },
+    Read { left: u64 },
+    Return,
+}
+
+struct Running {
+    call: Call,
+    work: Work,
+}
+
+struct Kernel<'a> {
+    scenario: &'a Scenario,
+    style: Style,
+    rng: Rng,
+    now: Stamp,
+    file: Vec<u8>,
+    /// For each byte of the file: since when it has had which value.
+    past: Vec<Vec<(u64, u8)>>,
+    pipe: VecDeque<Piped>,
+    slots: PipeModel,
+    wire: VecDeque<InFlight>,
+    queues: [VecDeque<usize>; 4],
+    running: [Option<Running>; 4],
+    done: Vec<Call>,
+    chunks: Vec<Chunk>,
+    received: Vec<u8>,
+    arrived: Vec<InFlight>,
+}
+
+/// Runs a scenario once.
+pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
+    let file: Vec<u8> = (0..scenario.setup.file.size_bytes)
+        .map(|at| pattern(at, 0))
+        .collect();
+    let mut kernel = Kernel {
+        scenario,
+        style,
+        rng: Rng(seed),
+        now: Stamp::default(),
+        past: file.iter().map(|value| vec![(0, *value)]).collect(),
+        file,
+        pipe: VecDeque::new(),
+        slots: PipeModel::default(),
+        wire: VecDeque::new(),
+        queues: Default::default(),
+        running: Default::default(),
+        done: Vec::new(),
+        chunks: Vec::new(),
+        received: Vec::new(),
+        arrived: Vec::new(),
+    };
+    let end = kernel.schedule();
+    kernel.finish(end)
+}
+
+impl Kernel<'_> {
+    fn tick(&mut self) -> Stamp {
+        self.now.order += 1;
+        self.now.time_ns += self.rng.below(1_000);
+        self.now
+    }
+
+    fn schedule(&mut self) -> End {
+        let mut next = 0;
+        let mut events = 0;
+        loop {
+            events += 1;
+            if self.style.give_up_after.is_some_and(|most| events > most) {
+                return End::GivenUp;
+            }
+            let steps = &self.scenario.steps;
+            let active: Vec<usize> = (0..4)
+                .filter(|&a| self.can_go_on(a, next == steps.len()))
+                .collect();
+            let senders_done = next == steps.len()
+                && self.running[..3].iter().all(Option::is_none)
+                && self.queues[..3].iter().all(VecDeque::is_empty);
+            let idle = self.running.iter().all(Option::is_none);
+            if senders_done && idle && self.wire.is_empty() {
+                return End::Eof;
+            }
+            let blocked = active.is_empty();
+            let hand_out =
+                next < steps.len() && (blocked || self.style.overlap && self.rng.chance(30));
+            if hand_out {
+                let actor = steps[next].actor as usize;
+                self.queues[actor].push_back(next);
+                next += 1;
+                self.start(actor);
+            } else if let Some(actor) = self.pick(&active) {
+                self.work(actor, senders_done);
+            }
+            let drains = self.scenario.setup.reader == ReaderMode::Drain || senders_done;
+            if drains && self.running[Actor::Reader as usize].is_none() && self.rng.chance(40) {
+                let most = 1 + self.rng.below(200);
+                self.receive(most);
+            }
+        }
+    }
+
+    fn pick(&mut self, of: &[usize]) -> Option<usize> {
+        (!of.is_empty()).then(|| of[self.rng.below(of.len() as u64) as usize])
+    }
+
+    fn can_go_on(&self, actor: usize, all_handed_out: bool) -> bool {
+        match self.running[actor].as_ref().map(|running| &running.work) {
+            None => false,
+            Some(Work::Read { left }) => *left == 0 || !self.wire.is_empty() || all_handed_out,
+            Some(_) => true,
+        }
+    }
+
+    fn start(&mut self, actor: usize) {
+        if self.running[actor].is_some() {
+            return;
+        }
+        let Some(step) = self.queues[actor].pop_front() else {
+            return;
+        };
+        let entry = self.tick();
+        let mut call = Call {
+            step,
+            entry,
+            exit: entry,
+            outcome: Outcome::Pending,
+            offset_after: None,
+            f_pos_after: None,
+        };
+        let work = self.enter(self.scenario.steps[step].op, &mut call);
+        self.running[actor] = Some(Running { call, work });
+    }
+
+    /// Decides what a call will return, and what it does until then.
+    fn enter(&mut self, op: Op, call: &mut Call) -> Work {
+        let from = call.entry.order;
+        let size = self.file.len() as u64;
+        let refuses = self.rng.chance(15);
+        match op {
+            Op::Sendfile(range) if refuses && self.scenario.setup.socket.nonblock => {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                call.offset_after = Some(range.offset);
+                Work::Return
+            }
+            Op::Sendfile(range) => {
+                let most = range.len.min(size.saturating_sub(range.offset));
+                let len = self.short(most);
+                call.outcome = Outcome::Returned(len);
+                call.offset_after = Some(range.offset + len);
+                call.f_pos_after = Some(0);
+                let bytes = range.offset..range.offset + len;
+                Work::Send(
+                    bytes
+                        .map(|offset| Piped {
+                            offset,
+                            value: None,
+                            from,
+                        })
+                        .collect(),
+                )
+            }
+            Op::Pipe { capacity_bytes } => {
+                call.outcome = if self.slots.fits(capacity_bytes) {
+                    self.slots.resize(capacity_bytes);
+                    Outcome::Returned(capacity_bytes.into())
+                } else {
+                    Outcome::Failed(libc::EBUSY)
+                };
+                Work::Return
+            }
+            Op::SpliceIn(range) => {
+                self.fill(range, call);
+                Work::Return
+            }
+            Op::SpliceOut { .. } if self.pipe.is_empty() => {
+                call.outcome = Outcome::Skipped;
+                Work::Return
+            }
+            Op::SpliceOut { nonblock, .. }
+                if refuses && (nonblock || self.scenario.setup.socket.nonblock) =>
+            {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                Work::Return
+            }
+            Op::SpliceOut { len, .. } => {
+                let len = self.short(len.min(self.pipe.len() as u64));
+                call.outcome = Outcome::Returned(len);
+                self.slots.drain(len);
+                Work::Send(self.pipe.drain(..len as usize).collect())
+            }
+            Op::MmapWrite(range) | Op::Pwrite(range) => {
+                let len = match op {
+                    Op::Pwrite(_) => self.short(range.len),
+                    _ => range.len,
+                };
+                call.outcome = Outcome::Returned(len);
+                let generation = self.scenario.generation(call.step).unwrap();
+                let left = (range.offset..range.offset + len).collect();
+                Work::Write { left, generation }
+            }
+            Op::Read { len } => {
+                call.outcome = Outcome::Returned(0);
+                Work::Read { left: len }
+            }
+            Op::Wait { us } => {
+                self.now.time_ns += us * 1_000;
+                call.outcome = Outcome::Returned(0);
+                Work::Return
+            }
+        }
+    }
+
+    /// All of `most`, or less.
+    fn short(&mut self, most: u64) -> u64 {
+        match most {
+            2.. if self.rng.chance(20) => 1 + self.rng.below(most - 1),
+            _ => most,
+        }
+    }
+
+    fn fill(&mut self, range: Range, call: &mut Call) {
+        let end = range.end().min(self.file.len() as u64);
+        let mut at = range.offset;
+        if self.slots.may_be_full() {
+            call.outcome = Outcome::Failed(libc::EAGAIN);
+            call.offset_after = Some(at);
+            return;
+        }
+        while at < end && !self.slots.may_be_full() {
+            let part = (4096 - at % 4096).min(end - at);
+            self.slots.fill(at, part);
+            for offset in at..at + part {
+                let copies = self.style.takes == Takes::WhenFilled;
+                self.pipe.push_back(Piped {
+                    offset,
+                    value: copies.then(|| self.file[offset as usize]),
+                    from: call.entry.order,
+                });
+            }
+            at += part;
+        }
+        call.outcome = Outcome::Returned(at - range.offset);
+        call.offset_after = Some(at);
+        call.f_pos_after = Some(0);
+    }
+
+    /// Some of what a call does; at the end it returns.
+    fn work(&mut self, actor: usize, senders_done: bool) {
+        let order = self.tick().order;
+        let mut running = self.running[actor].take().unwrap();
+        let step = running.call.step;
+        let some = if self.style.overlap {
+            1 + self.rng.below(200)
+        } else {
+            u64::MAX
+        };
+        let over = match &mut running.work {
+            Work::Send(left) => {
+                for byte in left.drain(..left.len().min(some as usize)) {
+                    let now = self.file[byte.offset as usize];
+                    let taken = (self.style.takes != Takes::WhenReceived).then_some(now);
+                    self.wire.push_back(InFlight {
+                        offset: byte.offset,
+                        value: byte.value.or(taken),
+                        from: byte.from,
+                        step,
+                    });
+                }
+                left.is_empty()
+            }
+            Work::Write { left, generation } => {
+                for offset in left.drain(..left.len().min(some as usize)) {
+                    let value = pattern(offset, *generation);
+                    self.file[offset as usize] = value;
+                    self.past[offset as usize].push((order, value));
+                }
+                left.is_empty()
+            }
+            Work::Read { left } => {
+                let got = self.receive((*left).min(some));
+                *left -= got;
+                running.call.outcome = Outcome::Returned(running.call.outcome.bytes() + got);
+                *left == 0 || senders_done && self.wire.is_empty()
+            }
+            Work::Return => true,
+        };
+        if over {
+            running.call.exit = self.tick();
+            self.done.push(running.call);
+            self.start(actor);
+        } else {
+            self.running[actor] = Some(running);
+        }
+    }
+
+    /// One recv(2) of at most that many bytes.
+    fn receive(&mut self, most: u64) -> u64 {
+        let len = self.wire.len().min(most as usize);
+        if len == 0 {
+            return 0;
+        }
+        let start = self.received.len();
+        for mut byte in self.wire.drain(..len) {
+            let value = byte.value.unwrap_or(self.file[byte.offset as usize]);
+            byte.value = Some(value);
+            self.received.push(value);
+            self.arrived.push(byte);
+        }
+        let at = self.tick();
+        self.chunks.push(Chunk { at, start, len });
+        len as u64
+    }
+
+    fn finish(mut self, end: End) -> Ran {
+        let exit = self.tick();
+        let mut calls = std::mem::take(&mut self.done);
+        for running in self.running.into_iter().flatten() {
+            calls.push(Call {
+                exit,
+                outcome: Outcome::Pending,
+                offset_after: None,
+                f_pos_after: None,
+                ..running.call
+            });
+        }
+        calls.sort_by_key(|call| call.entry.order);
+        let returned = |step: usize| {
+            let call = calls.iter().find(|call| call.step == step).unwrap();
+            call.exit.order
+        };
+        let torn = self.arrived.iter().any(|byte| {
+            let past = &self.past[byte.offset as usize];
+            let first = past
+                .iter()
+                .rposition(|(since, _)| *since <= byte.from)
+                .unwrap_or(0);
+            !past[first..]
+                .iter()
+                .take_while(|(since, _)| *since <= byte.from.max(returned(byte.step)))
+                .any(|(_, value)| Some(*value) == byte.value)
+        });
+        Ran {
+            history: History {
+                calls,
+                chunks: self.chunks,
+                received: self.received,
+                file_mmap: if self.rng.chance(50) {
+                    self.file.clone()
+                } else {
+                    Vec::new()
+                },
+                file_pread: self.file,
+                end,
+                end_ns: exit.time_ns,
+            },
+            torn,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! **splat**: the kernel's log reports no bug of its own: no WARN, BUG, Oops,
+//! panic, sanitizer, lockdep or hung-task report.
+
+use super::{Property, Violation};
+
+/// What a report begins with, and what it is called.
+const REPORTS: &[(&str, &str)] = &[
+    ("Kernel panic", "panic"),
+    ("kernel BUG at", "BUG"),
+    ("KASAN:", "KASAN"),
+    ("KMSAN:", "KMSAN"),
+    ("KCSAN:", "KCSAN"),
+    ("KFENCE:", "KFENCE"),
+    ("UBSAN:", "UBSAN"),
+    ("BUG:", "BUG"),
+    ("Oops", "Oops"),
+    ("general protection", "general protection fault"),
+    ("Unable to handle kernel", "bad access"),
+    ("divide error:", "divide error"),
+    ("refcount_t:", "reference count"),
+    ("list_add corruption", "list corruption"),
+    ("list_del corruption", "list corruption"),
+    ("possible circular locking", "lockdep"),
+    ("possible recursive locking", "lockdep"),
+    ("possible irq lock inversion", "lockdep"),
+    ("inconsistent lock state", "lockdep"),
+    ("suspicious RCU usage", "lockdep"),
+    ("bad unlock balance", "lockdep"),
+    ("trying to register non-static key", "lockdep"),
+    ("lock held when returning to user space", "lockdep"),
+    ("held lock freed", "lockdep"),
+    ("invalid wait context", "lockdep"),
+    ("blocked for more than", "hung task"),
+    ("detected stall", "RCU stall"),
+    ("soft lockup", "lockup"),
+    ("hard LOCKUP", "lockup"),
+    (
+        "unregister_netdevice: waiting for",
+        "leaked device reference",
+    ),
+    ("kmemleak: ", "leak"),
+    ("Memory failure", "memory failure"),
+    ("WARNING:", "WARN"),
+    ("cut here ]", "WARN"),
+    ("Segfault with no mm", "bad access"),
+];
+
+/// Lines that carry such a word and report nothing.
+const BENIGN: &[&str] = &[
+    "ommand line:",
+    "kernel address sanitizer initialized",
+    "KernelAddressSanitizer initialized",
+    "kfence: initialized",
+    "kmemleak: Kernel memory leak detector initialized",
+    "kmemleak: Automatic memory scanning thread",
+    "Unknown kernel command line parameters",
+];
+
+/// The first report in a kernel log, or `None`. Time stamps and log levels in
+/// front of the lines do not matter.
+pub fn splats(kernel_log: &str) -> Option<Violation> {
+    let mut reports = kernel_log.lines().filter_map(|line| {
+        if BENIGN.iter().any(|benign| line.contains(benign)) {
+            return None;
+        }
+        let (_, kind) = REPORTS.iter().find(|(mark, _)| begins_word(line, mark))?;
+        Some((*kind, text_of(line)))
+    });
+    let (kind, first) = reports.next()?;
+    // "cut here" is only the frame: the line after it says what it is.
+    let (kind, line) = match first.contains("cut here ]") {
+        true => reports.next().unwrap_or((kind, first)),
+        false => (kind, first),
+    };
+    Some(Violation {
+        property: Property::Splat,
+        step: None,
+        stream_offset: None,
+        file_range: None,
+        torn_by: None,
+        after_return_ns: None,
+        message: format!("the kernel reported ({kind}): {line}"),
+    })
+}
+
+/// Whether `mark` stands in `line` and is not the end of a longer word.
+fn begins_word(line: &str, mark: &str) -> bool {
+    line.match_indices(mark).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// A line without log level and time stamp.
+fn text_of(line: &str) -> &str {
+    let mut text = line.trim();
+    for (open, close) in [('<', '>'), ('[', ']')] {
+        if let Some((prefix, rest)) = text.split_once(close)
+            && let Some(inner) = prefix.strip_prefix(open)
+            && inner
+                .chars()
+                .all(|c| c.is_ascii_digit() || c == '.' || c == ' ')
+        {
+            text = rest.trim_start();
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_report_is_seen() {
+        let logs = [
+            "[    1.250000] ------------[ cut here ]------------\n[    1.250000] WARNING: CPU: 0 PID: 33 at net/core/stream.c:212 sk_stream_kill_queues+0x30/0x60",
+            "<4>[   12.1] WARNING: possible circular locking dependency detected",
+            "[    0.51] BUG: kernel NULL pointer dereference, address: 0000000000000008",
+            "kernel BUG at mm/filemap.c:154!",
+            "Oops: 0000 [#1] SMP",
+            "BUG: KASAN: slab-use-after-free in tcp_clean_rtx_queue+0x1/0x2",
+            "refcount_t: underflow; use-after-free.",
+            "Kernel panic - not syncing: Kernel mode fault at addr 0x8, ip 0x60037d5a",
+            "INFO: task inflight:31 blocked for more than 120 seconds.",
+            "rcu: INFO: rcu_sched self-detected stall on CPU",
+            "general protection fault, probably for non-canonical address 0xdead000000000122",
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
+            "unregister_netdevice: waiting for veth0 to become free. Usage count = 3",
+            "UBSAN: array-index-out-of-bounds in net/ipv4/tcp_output.c:1:2",
+        ];
+        for log in logs {
+            let violation = splats(log).unwrap_or_else(|| panic!("missed: {log}"));
+            assert_eq!(violation.property, Property::Splat);
+            assert!(!violation.message.contains("cut here"), "{violation:?}");
+        }
+    }
+
+    #[test]
+    fn the_report_is_named_without_its_stamp() {
+        let log = "fine\n<4>[    3.000001] BUG: Bad page state in process a  pfn:1\n";
+        assert_eq!(
+            splats(log).unwrap().message,
+            "the kernel reported (BUG): BUG: Bad page state in process a  pfn:1"
+        );
+    }
+
+    #[test]
+    fn ordinary_lines_are_not_reports() {
+        let log = "\
+Linux version 6.12.117 (x@y) #1 Mon Jan  1 00:00:00 UTC 2026
+[    0.000000] Kernel command line: mem=128M panic=-1 oops=panic kernel.panic_on_warn=1 WARNING: BUG:
+[    0.000000] kasan: KernelAddressSanitizer initialized
+KASAN: kernel address sanitizer initialized
+Warning: unable to open an initial console.
+[    0.000000] debug_WARN_ON_once is off
+DEBUG: nothing here
+IPv6: ADDRCONF(NETDEV_CHANGE): veth1: link becomes ready
+netem: version 1.3
+Console: switching to colour dummy device 80x25
+random: crng init done
+process 'inflight' started with executable stack
+";
+        assert_eq!(splats(log), None);
+        assert_eq!(splats(""), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! **stable-on-return**: every received byte equals its file's value at some
+//! instant between the entry and the return of the call that sent it. A write
+//! after the return never shows.
+//!
+//! Not flagged: a write that overlaps the call (either value, byte by byte); a
+//! write to bytes that are still in the user pipe. Both are in the window that
+//! [`super::stream`] gives each stretch.
+
+use super::ledger::Ledger;
+use super::stream::{Sent, StableFault};
+use super::{Property, Violation, name_step};
+use crate::history::History;
+use crate::scenario::{Range, Scenario};
+
+/// Puts an unstable run into words.
+pub(super) fn violation(
+    scenario: &Scenario,
+    history: &History,
+    ledger: &Ledger,
+    runs: &[Sent],
+    fault: StableFault,
+) -> Violation {
+    let run = &runs[fault.at.run];
+    let write = ledger.write_of(fault.generation);
+    // An older value than the call could see has a writer, too, but one that had
+    // long returned; its distance from the send would mislead.
+    let torn = write.filter(|write| write.entry.order > run.exit.order);
+    let after_return_ns = torn.map(|write| write.entry.time_ns.saturating_sub(run.exit.time_ns));
+    let allowed: Vec<String> = fault.allowed.iter().map(|g| g.to_string()).collect();
+    let cause = match (write, after_return_ns) {
+        (Some(write), Some(after_ns)) => format!(
+            "{} wrote that {} ms after the send had returned",
+            name_step(scenario, write.step),
+            milliseconds(after_ns),
+        ),
+        (Some(write), None) => format!(
+            "{} wrote that, and it was overwritten before the send was called",
+            name_step(scenario, write.step),
+        ),
+        (None, _) => "the original content, overwritten before the send was called".to_string(),
+    };
+    let stream = fault.at.stream;
+    let file = fault.at.file;
+    Violation {
+        property: Property::StableOnReturn,
+        step: Some(run.step),
+        stream_offset: Some(stream as u64),
+        file_range: Some(Range {
+            offset: file,
+            len: fault.len as u64,
+        }),
+        torn_by: write.map(|write| write.step),
+        after_return_ns,
+        message: format!(
+            "{} bytes from stream byte {stream} (file byte {file}, sent by {}) on are generation \
+             {} (first {:#04x}): {cause}; allowed: generation {}",
+            fault.len,
+            name_step(scenario, run.step),
+            fault.generation,
+            history.received[stream],
+            allowed.join(" or "),
+        ),
+    }
+}
+
+fn milliseconds(ns: u64) -> String {
+    format!("{}.{:03}", ns / 1_000_000, ns / 1_000 % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::history::{Outcome, pattern};
+    use crate::oracle::doctor::{Plan, TICK_NS, range};
+    use crate::oracle::{Contract, Property, judge};
+    use crate::scenario::Op;
+
+    fn sendfile() -> Op {
+        Op::Sendfile(range(0, 4096))
+    }
+
+    fn splice_out() -> Op {
+        Op::SpliceOut {
+            len: 4096,
+            more: false,
+            nonblock: false,
+        }
+    }
+
+    fn write() -> Op {
+        Op::MmapWrite(range(1000, 500))
+    }
+
+    #[test]
+    fn a_write_after_the_return_is_named_with_its_time_and_place() {
+        let mut plan = Plan::new(4096);
+        plan.call(sendfile(), 1, 2);
+        plan.call(write(), 7, 8);
+        plan.receive(9, range(0, 1000), 0);
+        plan.receive(10, range(1000, 500), 1);
+        plan.receive(11, range(1500, 2596), 0);
+        let violation = plan.violation();
+        assert_eq!(violation.property, Property::StableOnReturn);
+        assert_eq!(violation.step, Some(0));
+        assert_eq!(violation.torn_by, Some(1));
+        assert_eq!(violation.stream_offset, Some(1000));
+        assert_eq!(violation.file_range, Some(range(1000, 500)));
+        assert_eq!(violation.after_return_ns, Some(5 * TICK_NS));
+        assert_eq!(
+            violation.message,
+            format!(
+                "500 bytes from stream byte 1000 (file byte 1000, sent by operation 1 (sendfile \
+                 0+4096)) on are generation 1 (first {:#04x}): operation 2 (mmap-write 1000+500) \
+                 wrote that 0.005 ms after the send had returned; allowed: generation 0",
+                pattern(1000, 1),
+            )
+        );
+        assert!(judge(Contract::Documented, &plan.scenario, &plan.history).is_empty());
+    }
+
+    #[test]
+    fn a_value_from_before_the_call_is_stale() {
+        let mut plan = Plan::new(4096);
+        plan.call(write(), 1, 2);
+        plan.call(write(), 3, 4);
+        plan.call(sendfile(), 5, 6);
+        plan.receive(7, range(0, 1000), 0);
+        plan.receive(8, range(1000, 500), 1);
+        plan.receive(9, range(1500, 2596), 0);
+        let violation = plan.violation();
+        assert_eq!(violation.torn_by, Some(0));
+        assert_eq!(violation.after_return_ns, None);
+        assert!(
+            violation.message.contains("overwritten before"),
+            "{}",
+            violation.message
+        );
+        plan.history.received.clear();
+        plan.receive(7, range(0, 4096), 0);
+        assert_eq!(plan.violation().torn_by, None);
+    }
+
+    #[test]
+    fn a_write_during_the_call_may_show_byte_by_byte() {
+        for (entry, exit) in [(2, 3), (0, 2), (3, 9), (0, 9)] {
+            let mut plan = Plan::new(4096);
+            plan.call(sendfile(), 1, 4);
+            plan.call(write(), entry, exit);
+            plan.history.calls.sort_by_key(|call| call.entry.order);
+            plan.receive(10, range(0, 1000), 0);
+            for at in 1000..1500 {
+                plan.receive(11, range(at, 1), u8::from(at % 3 == 0));
+            }
+            plan.receive(12, range(1500, 2596), 0);
+            assert!(plan.violations().is_empty(), "write at {entry}..{exit}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_never_returned_overlaps_all_that_follows() {
+        let mut plan = Plan::new(4096);
+        plan.call(write(), 1, 2).outcome = Outcome::Pending;
+        plan.call(sendfile(), 3, 4);
+        plan.receive(5, range(0, 1200), 0);
+        plan.history.received.truncate(1000);
+        plan.receive(6, range(1000, 500), 1);
+        plan.receive(7, range(1500, 2596), 0);
+        assert_eq!(plan.verdict(), ["liveness"]);
+    }
+
+    #[test]
+    fn a_write_to_bytes_in_the_user_pipe_is_nobodys_fault() {
+        for generation in [0, 1] {
+            let mut plan = Plan::new(4096);
+            plan.call(Op::SpliceIn(range(0, 4096)), 1, 2);
+            plan.call(write(), 3, 4);
+            plan.call(splice_out(), 5, 6);
+            plan.receive(7, range(0, 1000), 0);
+            plan.receive(7, range(1000, 500), generation);
+            plan.receive(7, range(1500, 2596), 0);
+            assert!(plan.violations().is_empty(), "generation {generation}");
+        }
+    }
+
+    #[test]
+    fn a_write_after_the_splice_to_the_socket_is_flagged() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::SpliceIn(range(0, 4096)), 1, 2);
+        plan.call(splice_out(), 3, 4);
+        plan.call(write(), 5, 6);
+        plan.receive(7, range(0, 1000), 0);
+        plan.receive(7, range(1000, 500), 1);
+        plan.receive(7, range(1500, 2596), 0);
+        let violation = plan.violation();
+        assert_eq!((violation.step, violation.torn_by), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn a_short_send_covers_only_what_it_returned() {
+        let mut plan = Plan::new(4096);
+        let call = plan.call(sendfile(), 1, 2);
+        call.outcome = Outcome::Returned(1000);
+        call.offset_after = Some(1000);
+        plan.call(write(), 3, 4);
+        plan.call(Op::Sendfile(range(1000, 3096)), 5, 6);
+        plan.receive(7, range(0, 1000), 0);
+        plan.receive(7, range(1000, 500), 1);
+        plan.receive(7, range(1500, 2596), 0);
+        assert!(plan.violations().is_empty());
+    }
+}

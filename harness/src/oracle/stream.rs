@@ -1,0 +1,337 @@
+//! Walks the received stream along the ranges that were reported sent.
+//!
+//! One pass finds the first byte that breaks `wire` and the first that breaks
+//! `stable-on-return`. Past a byte that breaks `wire` nothing is known about the
+//! alignment of the stream any more, so the walk ends there.
+
+use super::ledger::{Generations, Ledger, Window};
+use super::runs::{generation_at, matching};
+use crate::history::{Chunk, End, History, Outcome, Stamp};
+use crate::scenario::{Op, Range, Scenario};
+
+/// loff_t ends there; what a history claims beyond it was not sent.
+const LAST_OFFSET: u64 = i64::MAX as u64;
+
+/// A stretch of the stream as a send reported it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// The send.
+    pub step: usize,
+    /// The bytes of the file.
+    pub range: Range,
+    /// When their values may have been taken: during the send; for bytes that
+    /// came through the user pipe from the entry of the splice that put them
+    /// there, since a kernel is free to copy when it fills a pipe.
+    pub window: Window,
+    /// Just before the send.
+    pub entry: Stamp,
+    /// Just after it.
+    pub exit: Stamp,
+    /// Whether the send returned. One that did not may have sent any part, from
+    /// nothing to everything.
+    pub certain: bool,
+}
+
+/// The stretches of the stream, in order. A return value that claims more than
+/// the user pipe held yields what the pipe held.
+pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
+    let size = scenario.setup.file.size_bytes;
+    let mut pipe = Fifo::default();
+    // All fills first: a fill by one thread may overlap a send by another, which
+    // can then return before it.
+    for call in &history.calls {
+        if let Some(Op::SpliceIn(range)) = scenario.steps.get(call.step).map(|s| s.op) {
+            pipe.push(range.offset, call.outcome.bytes(), call.entry.order);
+        }
+    }
+    let mut runs = Vec::with_capacity(history.calls.len());
+    for call in &history.calls {
+        let Some(step) = scenario.steps.get(call.step) else {
+            continue;
+        };
+        let certain = call.outcome != Outcome::Pending;
+        let mut add = |range: Range, from: u64| {
+            let range = Range {
+                len: range.len.min(LAST_OFFSET.saturating_sub(range.offset)),
+                ..range
+            };
+            if range.len > 0 {
+                runs.push(Sent {
+                    step: call.step,
+                    range,
+                    window: Window {
+                        from,
+                        to: if certain { call.exit.order } else { u64::MAX },
+                    },
+                    entry: call.entry,
+                    exit: call.exit,
+                    certain,
+                });
+            }
+        };
+        match step.op {
+            Op::Sendfile(range) => {
+                let most = range.len.min(size.saturating_sub(range.offset));
+                let len = if certain { call.outcome.bytes() } else { most };
+                let offset = range.offset;
+                add(Range { offset, len }, call.entry.order);
+            }
+            Op::SpliceOut { len, .. } => {
+                let mut rest = if certain { call.outcome.bytes() } else { len };
+                while let Some((range, filled)) = pipe.pop(rest) {
+                    rest -= range.len;
+                    add(range, filled.min(call.entry.order));
+                }
+            }
+            _ => {}
+        }
+    }
+    runs
+}
+
+/// The user pipe: ranges of the file, each with the order of the entry of the
+/// splice that put it there.
+#[derive(Debug, Default)]
+struct Fifo {
+    ranges: Vec<(Range, u64)>,
+    head: usize,
+}
+
+impl Fifo {
+    fn push(&mut self, offset: u64, len: u64, filled: u64) {
+        let len = len.min(LAST_OFFSET.saturating_sub(offset));
+        self.ranges.push((Range { offset, len }, filled));
+    }
+
+    /// Takes up to `most` bytes off the first range that has any.
+    fn pop(&mut self, most: u64) -> Option<(Range, u64)> {
+        if most == 0 {
+            return None;
+        }
+        while let Some((range, filled)) = self.ranges.get_mut(self.head) {
+            if range.len == 0 {
+                self.head += 1;
+                continue;
+            }
+            let (offset, len) = (range.offset, range.len.min(most));
+            range.offset += len;
+            range.len -= len;
+            return Some((Range { offset, len }, *filled));
+        }
+        None
+    }
+}
+
+/// A byte of the stream and where it should come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index into the list of [`Sent`].
+    pub run: usize,
+    /// Offset in the stream.
+    pub stream: usize,
+    /// Offset in the file.
+    pub file: u64,
+}
+
+/// How the stream is not the concatenation of the ranges reported sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WireFault {
+    /// The byte has no value that was ever there.
+    Byte {
+        /// Which.
+        at: Place,
+        /// What it could have been.
+        ever: Generations,
+    },
+    /// The byte was received before the send that sent it was called.
+    Early {
+        /// Which.
+        at: Place,
+    },
+    /// More bytes arrived than were reported sent: from this one on.
+    Extra {
+        /// Offset in the stream.
+        stream: usize,
+    },
+    /// The stream ended cleanly before everything that was reported sent.
+    Missing {
+        /// The first byte that did not arrive.
+        at: Place,
+        /// Bytes reported sent.
+        reported: u64,
+    },
+}
+
+/// A run of bytes that the file held at another time than during the send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StableFault {
+    /// The first of them.
+    pub at: Place,
+    /// How many bytes.
+    pub len: usize,
+    /// Their generation.
+    pub generation: u8,
+    /// What the first of them could have been.
+    pub allowed: Generations,
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// The first fault of each kind.
+    pub wire: Option<WireFault>,
+    /// The first run that is not stable, however the stream goes on.
+    pub stable: Option<StableFault>,
+}
+
+/// Walks the stream once.
+pub(super) fn walk(history: &History, ledger: &Ledger, runs: &[Sent]) -> Faults {
+    let mut walk = Walk {
+        received: &history.received,
+        chunks: &history.chunks,
+        chunk: 0,
+        ledger,
+        faults: Faults::default(),
+    };
+    let mut stream = 0;
+    for (index, run) in runs.iter().enumerate() {
+        let rest = walk.received.len() - stream;
+        let len = usize::try_from(run.range.len).map_or(rest, |len| len.min(rest));
+        let at = Place {
+            run: index,
+            stream,
+            file: run.range.offset,
+        };
+        if (len as u64) < run.range.len && run.certain && history.end == End::Eof {
+            walk.faults.wire = Some(WireFault::Missing {
+                at: Place {
+                    stream: stream + len,
+                    file: run.range.offset + len as u64,
+                    ..at
+                },
+                reported: reported(runs),
+            });
+        }
+        walk.run(at, run, len);
+        stream += len;
+        if walk.faults.wire.is_some() {
+            return walk.faults;
+        }
+    }
+    if stream < walk.received.len() {
+        walk.faults.wire = Some(WireFault::Extra { stream });
+    }
+    walk.faults
+}
+
+/// Bytes that the sends which returned reported.
+fn reported(runs: &[Sent]) -> u64 {
+    let certain = runs.iter().filter(|run| run.certain);
+    certain.fold(0, |sum, run| sum.saturating_add(run.range.len))
+}
+
+struct Walk<'a> {
+    received: &'a [u8],
+    chunks: &'a [Chunk],
+    /// The chunk that the walk has reached.
+    chunk: usize,
+    ledger: &'a Ledger,
+    faults: Faults,
+}
+
+impl Walk<'_> {
+    /// When the byte was received, and one past the last byte received with it.
+    fn received_at(&mut self, stream: usize) -> (u64, usize) {
+        while let Some(chunk) = self.chunks.get(self.chunk) {
+            let end = chunk.start.saturating_add(chunk.len);
+            if stream < end {
+                return (chunk.at.order, end);
+            }
+            self.chunk += 1;
+        }
+        (u64::MAX, self.received.len())
+    }
+
+    /// The first `len` bytes of a run.
+    fn run(&mut self, first: Place, run: &Sent, len: usize) {
+        if len > 0 && self.received_at(first.stream).0 < run.entry.order {
+            self.faults.wire = Some(WireFault::Early { at: first });
+            return;
+        }
+        let end = first.file + len as u64;
+        let mut at = first;
+        while at.file < end {
+            let segment = (self.ledger.segment_end(at.file, end) - at.file) as usize;
+            let allowed = self.ledger.during(at.file, run.window);
+            let bytes = &self.received[at.stream..at.stream + segment];
+            // One value only: then it is from before the send, so it was there
+            // before the byte was received, too.
+            let right = match allowed.single() {
+                Some(generation) => matching(bytes, at.file, generation),
+                None => 0,
+            };
+            if right < segment {
+                let doubtful = Place {
+                    stream: at.stream + right,
+                    file: at.file + right as u64,
+                    ..at
+                };
+                if !self.segment(doubtful, segment - right, allowed) {
+                    return;
+                }
+            }
+            at.stream += segment;
+            at.file += segment as u64;
+        }
+    }
+
+    /// Judges `len` bytes with the same history one by one; false: the stream
+    /// is out of step, stop.
+    fn segment(&mut self, first: Place, len: usize, allowed: Generations) -> bool {
+        let end = first.stream + len;
+        let mut at = first;
+        while at.stream < end {
+            let (received, chunk_end) = self.received_at(at.stream);
+            let ever = self.ledger.ever(at.file, received);
+            for stream in at.stream..chunk_end.min(end) {
+                let at = Place {
+                    stream,
+                    file: first.file + (stream - first.stream) as u64,
+                    ..first
+                };
+                let generation = generation_at(at.file, self.received[stream]);
+                if !ever.contains(generation) {
+                    // A missing tail says less than the byte that is wrong.
+                    self.faults.wire = Some(WireFault::Byte { at, ever });
+                    return false;
+                }
+                if !allowed.contains(generation) {
+                    self.unstable(at, generation, allowed);
+                }
+            }
+            let next = chunk_end.min(end);
+            at.file += (next - at.stream) as u64;
+            at.stream = next;
+        }
+        true
+    }
+
+    fn unstable(&mut self, at: Place, generation: u8, allowed: Generations) {
+        match &mut self.faults.stable {
+            None => {
+                self.faults.stable = Some(StableFault {
+                    at,
+                    len: 1,
+                    generation,
+                    allowed,
+                });
+            }
+            Some(first) => {
+                let next = first.at.stream + first.len == at.stream;
+                if next && first.generation == generation && first.at.run == at.run {
+                    first.len += 1;
+                }
+            }
+        }
+    }
+}
