@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::guest::{Guest, RunError};
+use crate::guest::{Guest, KernelLog, RunError};
 use crate::history::History;
 use crate::minimize::{self, Budget, Minimized};
 use crate::oracle::{self, Contract, Property, Violation};
@@ -12,6 +12,7 @@ use crate::scenario::Scenario;
 #[derive(Debug)]
 pub struct Trial {
     guest: Guest,
+    log: KernelLog,
     contract: Contract,
     wedged: bool,
 }
@@ -30,6 +31,7 @@ impl Trial {
     pub fn set_up(contract: Contract) -> io::Result<Trial> {
         Ok(Trial {
             guest: Guest::set_up()?,
+            log: KernelLog::open()?,
             contract,
             wedged: false,
         })
@@ -54,7 +56,8 @@ impl Trial {
             }
             Err(RunError::SetUp(error)) => return Err(error),
         };
-        let violations = oracle::judge(self.contract, scenario, &history);
+        let mut violations = oracle::judge(self.contract, scenario, &history);
+        violations.extend(oracle::splat::splats(&self.log.news()?));
         Ok(Verdict {
             history,
             violations,

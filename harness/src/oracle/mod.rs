@@ -35,6 +35,8 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::history::History;
 use crate::scenario::{Op, Range, Scenario};
 
@@ -42,7 +44,8 @@ pub use liveness::bound_ns;
 pub use splat::splats;
 
 /// The set of properties that a kernel is held to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Contract {
     /// What the manual pages promise.
     Documented,
@@ -51,7 +54,8 @@ pub enum Contract {
 }
 
 /// One thing that must hold of a history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Property {
     /// The stream is the concatenation of the ranges reported sent.
     Wire,
