@@ -57,7 +57,7 @@ impl Trial {
             Err(RunError::SetUp(error)) => return Err(error),
         };
         let mut violations = oracle::judge(self.contract, scenario, &history);
-        violations.extend(oracle::splat::splats(&self.log.news()?));
+        violations.extend(oracle::splats(&self.log.news()?));
         Ok(Verdict {
             history,
             violations,

@@ -2,7 +2,7 @@
 //! measured against.
 
 use std::io::{self, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
 use super::connection::reset_on_close;
@@ -16,6 +16,7 @@ pub struct Bare {
     // Its namespaces live as long as it does.
     _link: Link,
     listener: TcpListener,
+    address: SocketAddr,
     file: SentFile,
     page: Range,
 }
@@ -31,17 +32,20 @@ impl Bare {
             offset: 0,
             len: PAGE_BYTES,
         };
+        let mut file = SentFile::create(&scenario.setup.file)?;
+        file.map()?;
         Ok(Bare {
             _link: link,
+            address: listener.local_addr()?,
             listener,
-            file: SentFile::create(&scenario.setup.file, true)?,
+            file,
             page,
         })
     }
 
     /// Connects, sends one page, writes over it, receives it, closes.
     pub fn round(&self) -> io::Result<()> {
-        let sender = TcpStream::connect(self.listener.local_addr()?)?;
+        let sender = TcpStream::connect(self.address)?;
         let mut offset = self.page.offset as libc::off_t;
         // SAFETY: both descriptors are open and `offset` outlives the call.
         let sent = unsafe {

@@ -38,6 +38,8 @@ impl Listener {
             // Inherited by accepted sockets: how often a reader looks at its
             // deadline while nothing arrives.
             socket.set_read_timeout(Some(LOOK_UP_INTERVAL))?;
+            // Inherited as well.
+            reset_on_close(&socket);
             socket.bind(&address.into())?;
             socket.listen(8)?;
             let address = socket
@@ -85,6 +87,13 @@ impl Sender {
     /// Ends the stream: the receiver reads to its end. Flushes a cork.
     pub fn finish(&self) -> io::Result<()> {
         self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Waits for the receiver to close the connection.
+    pub fn await_close(&self) {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        // It closes by a reset: that is an error, and the end.
+        while let Ok(1..) = self.socket.recv(&mut byte) {}
     }
 }
 

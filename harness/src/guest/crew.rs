@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::reader::{Read, Received, Reception};
+use super::connection::Listener;
+use super::reader::{Buffer, Read, Received, Reception};
 use super::stage::Stage;
 use crate::history::Call;
 use crate::scenario::Actor;
@@ -22,11 +23,19 @@ pub enum Event {
     Received(io::Result<Received>),
 }
 
+/// What the reader is sent for.
+#[derive(Debug)]
+struct Errand {
+    listener: Arc<Listener>,
+    reception: Reception,
+    orders: Receiver<Read>,
+}
+
 /// The threads and the way back from them.
 #[derive(Debug)]
 pub struct Crew {
     actors: [Sender<(Arc<Stage>, usize)>; 3],
-    reader: Sender<(Reception, Receiver<Read>)>,
+    reader: Sender<Errand>,
     /// What they tell.
     pub events: Receiver<Event>,
 }
@@ -54,12 +63,16 @@ impl Crew {
     }
 
     /// Lets the reader accept; it then waits for orders.
-    pub fn receive(&self, reception: Reception) -> Sender<Read> {
-        let (orders, from) = channel();
+    pub fn receive(&self, listener: Arc<Listener>, reception: Reception) -> Sender<Read> {
+        let (send, orders) = channel();
         self.reader
-            .send((reception, from))
+            .send(Errand {
+                listener,
+                reception,
+                orders,
+            })
             .expect("the reader lives as long as its crew");
-        orders
+        send
     }
 }
 
@@ -81,21 +94,30 @@ fn actor(name: &str, tell: Sender<Event>) -> io::Result<Sender<(Arc<Stage>, usiz
     Ok(sender)
 }
 
-fn reader(tell: Sender<Event>) -> io::Result<Sender<(Reception, Receiver<Read>)>> {
-    let (sender, receptions) = channel::<(Reception, Receiver<Read>)>();
+fn reader(tell: Sender<Event>) -> io::Result<Sender<Errand>> {
+    let (sender, errands) = channel::<Errand>();
     thread::Builder::new()
         .name("reader".into())
         .spawn(move || {
-            for (reception, orders) in receptions {
-                let result = reception.serve(&orders, |step| {
-                    // Nobody listens only when the crew is being dropped.
-                    let _ = tell.send(Event::Read(step));
-                });
-                drop(reception);
+            let mut buffer = Buffer::new();
+            for errand in errands {
+                let result = errand.run(&mut buffer, &tell);
                 if tell.send(Event::Received(result)).is_err() {
                     return;
                 }
             }
         })?;
     Ok(sender)
+}
+
+impl Errand {
+    // The connection is closed when this returns.
+    fn run(&self, buffer: &mut Buffer, tell: &Sender<Event>) -> io::Result<Received> {
+        let socket = self.reception.accept(&self.listener)?;
+        let on_read = |step| {
+            // Nobody listens only when the crew is being dropped.
+            let _ = tell.send(Event::Read(step));
+        };
+        Ok(self.reception.obey(&socket, &self.orders, buffer, on_read))
+    }
 }

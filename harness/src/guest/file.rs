@@ -14,8 +14,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::history;
-use crate::scenario::normalize::MAX_FILE_BYTES;
-use crate::scenario::{FileKind, FileSpec, Range};
+use crate::scenario::limits::FILE_BYTES;
+use crate::scenario::{FileKind, FileSpec, Op, Range, Step};
 
 /// Where unlinked tmpfs files are made; the guest's init mounts a tmpfs there.
 const TMPFS: &str = "/dev/shm";
@@ -30,8 +30,8 @@ pub struct SentFile {
 }
 
 impl SentFile {
-    /// Makes and fills it. `mapped`: also maps it shared and writable.
-    pub fn create(spec: &FileSpec, mapped: bool) -> io::Result<SentFile> {
+    /// Makes and fills it.
+    pub fn create(spec: &FileSpec) -> io::Result<SentFile> {
         let file = match spec.kind {
             FileKind::Tmpfs => File::options()
                 .read(true)
@@ -42,15 +42,46 @@ impl SentFile {
             FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
         };
         file.write_all_at(pristine(0, spec.size_bytes), 0)?;
-        let mapping = match mapped {
-            true => Some(Mapping::of(&file, spec.size_bytes)?),
-            false => None,
-        };
         Ok(SentFile {
             file,
             size_bytes: spec.size_bytes,
-            mapping,
+            mapping: None,
         })
+    }
+
+    /// Maps it, shared and writable, if it is not mapped yet.
+    pub fn map(&mut self) -> io::Result<()> {
+        if self.mapping.is_none() {
+            self.mapping = Some(Mapping::of(&self.file, self.size_bytes)?);
+        }
+        Ok(())
+    }
+
+    /// Puts generation 0 back over what `steps` wrote, the way they wrote it.
+    /// Returns whether the file then is as new; `content` is what was read back.
+    pub fn restore(&self, content: &[u8], steps: &[Step]) -> bool {
+        let mut content = content.to_vec();
+        for step in steps {
+            let Some(Range { offset, len }) = step.op.writes() else {
+                continue;
+            };
+            let range = offset as usize..(offset + len) as usize;
+            let Some(bytes) = content.get_mut(range) else {
+                return false;
+            };
+            bytes.copy_from_slice(pristine(offset, len));
+            let restored = match step.op {
+                Op::MmapWrite(range) => {
+                    self.store(range, 0);
+                    true
+                }
+                _ => self.pwrite(Range { offset, len }, 0) == Ok(len as usize),
+            };
+            if !restored {
+                return false;
+            }
+        }
+        content == pristine(0, self.size_bytes)
     }
 
     /// The descriptor.
@@ -61,8 +92,8 @@ impl SentFile {
     /// Stores `generation` of the pattern through the mapping.
     ///
     /// # Panics
-    /// When the file was made without a mapping or `range` leaves it: the
-    /// scenario was not normalized.
+    /// When the file is not mapped or `range` leaves it: the scenario was not
+    /// normalized.
     pub fn store(&self, range: Range, generation: u8) {
         let mapping = self.mapping.as_ref().expect("a scenario that stores maps its file");
         mapping.store(range, generation);
@@ -78,15 +109,10 @@ impl SentFile {
     /// The content by pread(2), to the end of the file.
     pub fn read_back(&self) -> io::Result<Vec<u8>> {
         // One byte more than it should hold, so that a file that grew is seen.
+        // A regular file reads short only at its end.
         let mut bytes = vec![0; self.size_bytes as usize + 1];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match self.file.read_at(&mut bytes[filled..], filled as u64)? {
-                0 => break,
-                n => filled += n,
-            }
-        }
-        bytes.truncate(filled);
+        let len = self.file.read_at(&mut bytes, 0)?;
+        bytes.truncate(len);
         Ok(bytes)
     }
 
@@ -166,7 +192,7 @@ impl Drop for Mapping {
 fn pristine(offset: u64, len: u64) -> &'static [u8] {
     static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
-        let mut bytes = vec![0; MAX_FILE_BYTES as usize];
+        let mut bytes = vec![0; *FILE_BYTES.end() as usize];
         history::fill(&mut bytes, 0, 0);
         bytes
     });
@@ -198,7 +224,8 @@ mod tests {
             kind: FileKind::Memfd,
             size_bytes: 8192,
         };
-        let file = SentFile::create(&spec, true).unwrap();
+        let mut file = SentFile::create(&spec).unwrap();
+        file.map().unwrap();
         file.store(Range { offset: 4000, len: 200 }, 1);
         file.pwrite(Range { offset: 0, len: 1 }, 2).unwrap();
         let bytes = file.read_back().unwrap();
@@ -212,5 +239,35 @@ mod tests {
             };
             assert_eq!(byte, history::pattern(at, generation), "offset {at}");
         }
+    }
+
+    #[test]
+    fn a_restored_file_is_as_new_and_a_spoilt_one_is_not() {
+        let spec = FileSpec {
+            kind: FileKind::Memfd,
+            size_bytes: 8192,
+        };
+        let mut file = SentFile::create(&spec).unwrap();
+        file.map().unwrap();
+        let range = Range {
+            offset: 4000,
+            len: 200,
+        };
+        let write = Range { offset: 0, len: 1 };
+        let steps = [Op::MmapWrite(range), Op::Pwrite(write)].map(|op| Step {
+            actor: Default::default(),
+            op,
+        });
+        file.store(range, 1);
+        file.pwrite(write, 2).unwrap();
+        assert!(file.restore(&file.read_back().unwrap(), &steps));
+        assert_eq!(file.read_back().unwrap(), pristine(0, 8192));
+
+        let beside = Range {
+            offset: 8000,
+            len: 1,
+        };
+        file.pwrite(beside, 3).unwrap();
+        assert!(!file.restore(&file.read_back().unwrap(), &steps));
     }
 }

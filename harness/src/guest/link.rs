@@ -120,7 +120,7 @@ impl Queue {
     }
 
     fn configure(&mut self, netem: &Netem) -> io::Result<()> {
-        if self.current == Some(*netem) && !remembers(netem) {
+        if self.current == Some(*netem) && !netem.is_random() {
             return Ok(());
         }
         // Unknown until the kernel has said yes.
@@ -132,14 +132,4 @@ impl Queue {
         self.current = Some(*netem);
         Ok(())
     }
-}
-
-/// Whether the queue's behaviour depends on what went through it before: random
-/// numbers, or the end of the last packet's transmission.
-fn remembers(netem: &Netem) -> bool {
-    netem.jitter_us > 0
-        || netem.loss_ppm > 0
-        || netem.duplicate_ppm > 0
-        || netem.reorder_ppm > 0
-        || netem.rate_bps > 0
 }

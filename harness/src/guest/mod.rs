@@ -3,7 +3,7 @@
 //! * [`init`], `mounts`: the first process: mounts, the program, power off;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`: what is sent, and over what;
-//! * `stage`, `reader`, `crew`: the threads and the system calls;
+//! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `kmsg`: the kernel's log while a scenario runs;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * `run`: the scheduler that turns a scenario into a history.
@@ -12,6 +12,7 @@ mod bare;
 mod clock;
 mod connection;
 mod crew;
+mod doorman;
 mod file;
 pub mod init;
 mod kmsg;

@@ -1,4 +1,4 @@
-//! The receiver: accepts, reads, and notes when each byte arrived.
+//! The receiver: reads, and notes when each byte arrived.
 
 use std::io;
 use std::sync::Arc;
@@ -8,17 +8,15 @@ use std::time::Duration;
 use socket2::Socket;
 
 use super::clock::Clock;
-use super::connection::{Listener, reset_on_close};
+use super::connection::Listener;
 use crate::history::{Call, Chunk, End, Outcome};
 
 /// Room for one recv(2).
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// One connection to be received.
+/// One stream to be received.
 #[derive(Debug, Clone)]
 pub struct Reception {
-    /// Where it arrives.
-    pub listener: Arc<Listener>,
     /// Stamps for everybody.
     pub clock: Arc<Clock>,
     /// Nanoseconds on that clock after which the reader gives up. It then closes
@@ -55,66 +53,55 @@ pub struct Received {
     pub end_ns: u64,
 }
 
-impl Reception {
-    /// Accepts, then performs orders to the end of the stream. `on_read` is told
-    /// of every `read` step as it is done. Fails only when nothing was accepted.
-    pub fn serve(
-        &self,
-        orders: &Receiver<Read>,
-        mut on_read: impl FnMut(usize),
-    ) -> io::Result<Received> {
-        let socket = self.accept()?;
-        reset_on_close(&socket);
-        let mut received = Received {
+impl Received {
+    fn nothing() -> Received {
+        Received {
             calls: Vec::new(),
             chunks: Vec::new(),
             bytes: Vec::new(),
             end: End::GivenUp,
             end_ns: 0,
-        };
-        let end = self.obey(&socket, orders, &mut received, &mut on_read);
-        received.end = match end {
-            Some(end) => end,
-            None => loop {
-                if let Err(end) = self.receive(&socket, CHUNK_BYTES, &mut received) {
-                    break end;
-                }
-            },
-        };
-        received.end_ns = self.clock.elapsed_ns();
-        Ok(received)
+        }
     }
+}
 
-    fn accept(&self) -> io::Result<Socket> {
+impl Reception {
+    /// Accepts one connection. Fails with `TimedOut` when there is none in time.
+    pub fn accept(&self, listener: &Listener) -> io::Result<Socket> {
         loop {
-            match self.listener.accept() {
+            match listener.accept() {
                 Err(error) if is_timeout(&error) && !self.is_late() => {}
+                Err(error) if is_timeout(&error) => return Err(io::ErrorKind::TimedOut.into()),
                 result => return result,
             }
         }
     }
 
-    // Performs `read` steps until it is told to drain. Returns how the stream
-    // ended, if it did.
-    fn obey(
+    /// Performs orders to the end of the stream. `on_read` is told of every `read`
+    /// step as it is done.
+    pub fn obey(
         &self,
         socket: &Socket,
         orders: &Receiver<Read>,
-        received: &mut Received,
-        on_read: &mut impl FnMut(usize),
-    ) -> Option<End> {
+        buffer: &mut Buffer,
+        mut on_read: impl FnMut(usize),
+    ) -> Received {
+        let mut received = Received::nothing();
         let mut ended = None;
         loop {
             let (step, len) = match orders.recv_timeout(self.remaining()) {
                 Ok(Read::Some { step, len }) => (step, len as usize),
-                Err(RecvTimeoutError::Timeout) => return Some(End::GivenUp),
+                Err(RecvTimeoutError::Timeout) => {
+                    ended = Some(End::GivenUp);
+                    break;
+                }
                 // A closed channel means that the scheduler is gone: drain too.
-                Ok(Read::Rest) | Err(RecvTimeoutError::Disconnected) => return ended,
+                Ok(Read::Rest) | Err(RecvTimeoutError::Disconnected) => break,
             };
             let entry = self.clock.stamp();
             let mut left = len;
             while left > 0 && ended.is_none() {
-                match self.receive(socket, left, received) {
+                match self.receive(socket, left, buffer, &mut received) {
                     Ok(bytes) => left -= bytes,
                     Err(end) => ended = Some(end),
                 }
@@ -129,23 +116,48 @@ impl Reception {
             });
             on_read(step);
         }
+        self.rest(socket, buffer, received, ended)
     }
 
-    fn receive(&self, socket: &Socket, most: usize, into: &mut Received) -> Result<usize, End> {
-        let most = most.min(CHUNK_BYTES);
-        let start = into.bytes.len();
-        into.bytes.reserve(most);
-        let room = &mut into.bytes.spare_capacity_mut()[..most];
-        match socket.recv(room) {
+    /// Reads whatever arrives, to the end of the stream.
+    pub fn drain(&self, socket: &Socket, buffer: &mut Buffer) -> Received {
+        self.rest(socket, buffer, Received::nothing(), None)
+    }
+
+    fn rest(
+        &self,
+        socket: &Socket,
+        buffer: &mut Buffer,
+        mut received: Received,
+        ended: Option<End>,
+    ) -> Received {
+        received.end = match ended {
+            Some(end) => end,
+            None => loop {
+                if let Err(end) = self.receive(socket, CHUNK_BYTES, buffer, &mut received) {
+                    break end;
+                }
+            },
+        };
+        received.end_ns = self.clock.elapsed_ns();
+        received
+    }
+
+    fn receive(
+        &self,
+        socket: &Socket,
+        most: usize,
+        buffer: &mut Buffer,
+        into: &mut Received,
+    ) -> Result<usize, End> {
+        let room = &mut buffer.0[..most.min(CHUNK_BYTES)];
+        match io::Read::read(&mut { socket }, room) {
             Ok(0) => Err(End::Eof),
             Ok(len) => {
-                // SAFETY: recv(2) has written `len` bytes of the spare room.
-                unsafe { into.bytes.set_len(start + len) };
-                into.chunks.push(Chunk {
-                    at: self.clock.stamp(),
-                    start,
-                    len,
-                });
+                let at = self.clock.stamp();
+                let start = into.bytes.len();
+                into.bytes.extend_from_slice(&room[..len]);
+                into.chunks.push(Chunk { at, start, len });
                 Ok(len)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
@@ -163,6 +175,18 @@ impl Reception {
 
     fn is_late(&self) -> bool {
         self.clock.elapsed_ns() >= self.deadline_ns
+    }
+}
+
+/// Room for one recv(2), used again and again: fresh memory costs page faults,
+/// and those are what is slow in a guest.
+#[derive(Debug)]
+pub struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// Makes it.
+    pub fn new() -> Buffer {
+        Buffer(vec![0; CHUNK_BYTES])
     }
 }
 

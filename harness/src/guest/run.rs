@@ -4,7 +4,12 @@
 //! a step is done or known to be blocked; virtual time makes "blocked" exact,
 //! because it only moves when nobody can run. A step whose actor is still busy
 //! waits behind it, while other actors go on.
+//!
+//! Where there is only one actor and a reader that needs no orders, nobody can
+//! be overtaken, and the same happens without handing anything to a thread: see
+//! [`Guest::run_alone`].
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
@@ -13,13 +18,14 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::connection::{Listener, Sender, reset_on_close};
 use super::crew::{Crew, Event};
+use super::doorman::Doorman;
 use super::file::SentFile;
 use super::link::Link;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
 use crate::history::{Call, History, Outcome};
-use crate::oracle::liveness;
-use crate::scenario::{Actor, Family, Op, ReaderMode, Scenario};
+use crate::oracle::bound_ns;
+use crate::scenario::{Actor, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
 
 /// How long a step may run before its actor counts as blocked.
 const BLOCKED_AFTER: Duration = Duration::from_micros(1);
@@ -27,13 +33,19 @@ const BLOCKED_AFTER: Duration = Duration::from_micros(1);
 const GRACE: Duration = Duration::from_secs(300);
 /// With packets lost both ways a handshake can fail; that is not what is tested.
 const CONNECT_ATTEMPTS: usize = 20;
+/// Files kept for the next scenario of the same setup.
+const MOST_FILES: usize = 16;
 
 /// The inside of a booted kernel, ready to run scenarios.
 #[derive(Debug)]
 pub struct Guest {
     link: Link,
-    listeners: [(Family, Arc<Listener>); 2],
+    /// For scenarios of one actor; the others open a listener of their own.
+    doormen: [(Family, Doorman); 2],
     crew: Crew,
+    /// As new, all of them.
+    files: HashMap<FileSpec, SentFile>,
+    virtual_time: bool,
 }
 
 /// Why a scenario could not be run to its end.
@@ -52,42 +64,93 @@ impl Guest {
     /// Makes the namespaces, the link and the threads.
     pub fn set_up() -> io::Result<Guest> {
         let link = Link::create()?;
-        let listen = |family| -> io::Result<(Family, Arc<Listener>)> {
+        let doorman = |family| -> io::Result<(Family, Doorman)> {
             let listener = Listener::open(link.receiver(), family, None)?;
-            Ok((family, Arc::new(listener)))
+            Ok((family, Doorman::start(listener)?))
         };
+        let command_line = std::fs::read_to_string("/proc/cmdline")?;
         Ok(Guest {
-            listeners: [listen(Family::Tcp4)?, listen(Family::Tcp6)?],
+            doormen: [doorman(Family::Tcp4)?, doorman(Family::Tcp6)?],
             crew: Crew::start()?,
             link,
+            files: HashMap::new(),
+            virtual_time: command_line.contains("time-travel=inf-cpu"),
         })
     }
 
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
-        let setup = &scenario.setup;
-        self.link.configure(setup).map_err(context("link"))?;
-        let mapped = scenario
-            .steps
+        self.link
+            .configure(&scenario.setup)
+            .map_err(context("link"))?;
+        let mut file = self.file(&scenario.setup.file).map_err(context("file"))?;
+        let stores = |op| matches!(op, Op::MmapWrite(_));
+        if scenario.steps.iter().any(|step| stores(step.op)) {
+            file.map().map_err(context("map the file"))?;
+        }
+        let (stage, history) = match is_simple(scenario) {
+            true => self.run_alone(scenario, file)?,
+            false => self.run_together(scenario, file)?,
+        };
+        // A stage that a thread still holds keeps its file.
+        if let Some(stage) = Arc::into_inner(stage) {
+            if stage.file.restore(&history.file_pread, &scenario.steps) {
+                self.files.insert(scenario.setup.file, stage.file);
+            }
+        }
+        Ok(history)
+    }
+
+    /// One actor, here on this thread, and a reader that sleeps at its door. The
+    /// closing of the connection says that the reader is through; the link keeps
+    /// packets in order, so that nothing of the scenario is on its way then.
+    fn run_alone(
+        &self,
+        scenario: &Scenario,
+        file: SentFile,
+    ) -> Result<(Arc<Stage>, History), RunError> {
+        let family = scenario.setup.socket.family;
+        let (_, doorman) = self
+            .doormen
             .iter()
-            .any(|step| matches!(step.op, Op::MmapWrite(_)));
-        let file = SentFile::create(&setup.file, mapped).map_err(context("file"))?;
-        let listener = self.listener(scenario).map_err(context("listener"))?;
+            .find(|(it, _)| *it == family)
+            .expect("every family has its door");
         let clock = Arc::new(Clock::start());
-        let orders = self.crew.receive(Reception {
-            listener: Arc::clone(&listener),
+        doorman.expect(Reception {
             clock: Arc::clone(&clock),
-            deadline_ns: liveness::bound_ns(scenario),
+            deadline_ns: bound_ns(scenario),
         });
+        let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
+        let stage = self.stage(scenario, clock, file, sender, self.virtual_time);
+        let steps = 0..scenario.steps.len();
+        let calls = steps.map(|step| stage.perform(step)).collect();
+        // It fails when the connection is gone, and then there is nothing to end.
+        let _ = stage.sender.finish();
+        stage.sender.await_close();
+        let received = doorman
+            .collect()
+            .ok_or_else(|| io::Error::other("the connection was closed, but not by the reader"))?;
+        let history = history(calls, received, &stage.file)?;
+        Ok((stage, history))
+    }
+
+    fn run_together(
+        &self,
+        scenario: &Scenario,
+        file: SentFile,
+    ) -> Result<(Arc<Stage>, History), RunError> {
+        let setup = &scenario.setup;
+        let rcvbuf_bytes = setup.socket.rcvbuf_bytes;
+        let listener = Listener::open(self.link.receiver(), setup.socket.family, rcvbuf_bytes);
+        let listener = Arc::new(listener.map_err(context("listener"))?);
+        let clock = Arc::new(Clock::start());
+        let reception = Reception {
+            clock: Arc::clone(&clock),
+            deadline_ns: bound_ns(scenario),
+        };
+        let orders = self.crew.receive(Arc::clone(&listener), reception);
         let sender = connect(scenario, &listener).map_err(context("connect"))?;
-        let stage = Arc::new(Stage {
-            scenario: scenario.clone(),
-            clock,
-            file,
-            sender,
-            pipe: Mutex::new(None),
-            entered: Default::default(),
-        });
+        let stage = self.stage(scenario, clock, file, sender, false);
         let mut run = Run {
             crew: &self.crew,
             stage,
@@ -95,49 +158,65 @@ impl Guest {
             outstanding: [0; 3],
             received: None,
         };
-        if is_simple(scenario) {
-            let _ = orders.send(Read::Rest);
-            run.inline();
-        } else {
-            run.interleave(&orders);
-        }
-        let history = run.finish()?;
-        // What is still on its way belongs to nobody; let it arrive before the
-        // next scenario, which shares the link.
-        let settle_us = [setup.data, setup.ack]
-            .iter()
-            .map(|netem| netem.delay_us + netem.jitter_us)
-            .sum();
-        std::thread::sleep(Duration::from_micros(settle_us));
-        Ok(history)
+        run.interleave(&orders);
+        let (stage, history) = run.finish()?;
+        reset_on_close(&stage.sender);
+        settle(setup);
+        Ok((stage, history))
     }
 
-    fn listener(&self, scenario: &Scenario) -> io::Result<Arc<Listener>> {
-        let socket = &scenario.setup.socket;
-        match socket.rcvbuf_bytes {
-            // SO_RCVBUF cannot be taken back, so such a listener is not shared.
-            Some(_) => {
-                let receiver = self.link.receiver();
-                let listener = Listener::open(receiver, socket.family, socket.rcvbuf_bytes)?;
-                Ok(Arc::new(listener))
-            }
-            None => {
-                let (_, listener) = self
-                    .listeners
-                    .iter()
-                    .find(|(family, _)| *family == socket.family)
-                    .expect("every family has a listener");
-                Ok(Arc::clone(listener))
-            }
+    fn stage(
+        &self,
+        scenario: &Scenario,
+        clock: Arc<Clock>,
+        file: SentFile,
+        sender: Sender,
+        alone: bool,
+    ) -> Arc<Stage> {
+        // So that the first stamp is not older than the connection.
+        clock.elapsed_ns();
+        Arc::new(Stage {
+            scenario: scenario.clone(),
+            clock,
+            file,
+            sender,
+            alone,
+            pipe: Mutex::new(None),
+            entered: Default::default(),
+        })
+    }
+
+    fn file(&mut self, spec: &FileSpec) -> io::Result<SentFile> {
+        if self.files.len() > MOST_FILES {
+            self.files.clear();
+        }
+        match self.files.remove(spec) {
+            Some(file) => Ok(file),
+            None => SentFile::create(spec),
         }
     }
 }
 
-/// One sender that nobody can overtake, and a reader that needs no orders: the
-/// steps can be performed right here, without handing each to a thread.
+/// One sender that nobody can overtake, a reader that needs no orders, a listener
+/// like every other, and a link on which nothing is lost or overtakes.
 fn is_simple(scenario: &Scenario) -> bool {
-    scenario.setup.reader == ReaderMode::Drain
+    let setup = &scenario.setup;
+    let steady = |netem: &crate::scenario::Netem| !netem.is_random() && netem.limit_packets == 0;
+    setup.reader == ReaderMode::Drain
+        && setup.socket.rcvbuf_bytes.is_none()
+        && steady(&setup.data)
+        && steady(&setup.ack)
         && scenario.steps.iter().all(|step| step.actor == Actor::A)
+}
+
+/// What is still on its way belongs to nobody; lets it arrive before the next
+/// scenario, which shares the link.
+fn settle(setup: &Setup) {
+    let settle_us = [setup.data, setup.ack]
+        .iter()
+        .map(|netem| netem.delay_us + netem.jitter_us)
+        .sum();
+    std::thread::sleep(Duration::from_micros(settle_us));
 }
 
 fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
@@ -154,7 +233,22 @@ fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
     }
 }
 
-/// One scenario while it runs.
+fn history(calls: Vec<Call>, received: Received, file: &SentFile) -> Result<History, RunError> {
+    let mut history = History {
+        calls,
+        chunks: received.chunks,
+        received: received.bytes,
+        file_pread: file.read_back().map_err(context("read the file back"))?,
+        file_mmap: file.mapped_bytes(),
+        end: received.end,
+        end_ns: received.end_ns,
+    };
+    history.calls.extend(received.calls);
+    history.calls.sort_by_key(|call| call.entry.order);
+    Ok(history)
+}
+
+/// One scenario of several threads while it runs.
 struct Run<'a> {
     crew: &'a Crew,
     stage: Arc<Stage>,
@@ -164,37 +258,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn inline(&mut self) {
-        for step in 0..self.stage.scenario.steps.len() {
-            let call = self.stage.perform(step);
-            self.calls.push(call);
-        }
-    }
-
     fn interleave(&mut self, orders: &std::sync::mpsc::Sender<Read>) {
+        // A reader that has given up takes no orders; sending is then idle.
+        let order = |read| drop(orders.send(read));
         if self.stage.scenario.setup.reader == ReaderMode::Drain {
-            let _ = orders.send(Read::Rest);
+            order(Read::Rest);
         }
         let stage = Arc::clone(&self.stage);
         for (index, step) in stage.scenario.steps.iter().enumerate() {
             match (step.actor, step.op) {
-                // A reader that has given up takes no orders.
-                (Actor::Reader, Op::Read { len }) => {
-                    let _ = orders.send(Read::Some { step: index, len });
-                }
+                (Actor::Reader, Op::Read { len }) => order(Read::Some { step: index, len }),
                 (actor, _) => {
                     self.outstanding[actor.index()] += 1;
                     self.crew.perform(actor, &stage, index);
                 }
             }
-            while self.next_event(BLOCKED_AFTER).is_some_and(|done| done != Some(index)) {}
+            while self
+                .next_event(BLOCKED_AFTER)
+                .is_some_and(|done| done != Some(index))
+            {}
         }
-        let _ = orders.send(Read::Rest);
+        order(Read::Rest);
         while self.outstanding.iter().any(|&steps| steps > 0) {
             let patience = match self.received {
                 // Only a wedged call outlives its connection.
                 Some(_) => GRACE,
-                None => GRACE + Duration::from_nanos(liveness::bound_ns(&stage.scenario)),
+                None => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
             };
             if self.next_event(patience).is_none() {
                 return;
@@ -221,36 +310,24 @@ impl Run<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<History, RunError> {
+    fn finish(mut self) -> Result<(Arc<Stage>, History), RunError> {
         let wedged = self.outstanding.iter().any(|&steps| steps > 0);
         if wedged {
             self.note_pending();
         }
         // It fails when the connection is gone, and then there is nothing to end.
         let _ = self.stage.sender.finish();
-        let bound = Duration::from_nanos(liveness::bound_ns(&self.stage.scenario));
+        let bound = Duration::from_nanos(bound_ns(&self.stage.scenario));
         while self.received.is_none() && self.next_event(bound + GRACE).is_some() {}
         let received = self
             .received
             .ok_or_else(|| io::Error::other("the reader does not answer"))?
             .map_err(context("accept"))?;
-        let file = &self.stage.file;
-        let mut history = History {
-            calls: self.calls,
-            chunks: received.chunks,
-            received: received.bytes,
-            file_pread: file.read_back().map_err(context("read the file back"))?,
-            file_mmap: file.mapped_bytes(),
-            end: received.end,
-            end_ns: received.end_ns,
-        };
-        history.calls.extend(received.calls);
-        history.calls.sort_by_key(|call| call.entry.order);
-        if wedged {
-            return Err(RunError::Wedged(Box::new(history)));
+        let history = history(self.calls, received, &self.stage.file)?;
+        match wedged {
+            true => Err(RunError::Wedged(Box::new(history))),
+            false => Ok((self.stage, history)),
         }
-        reset_on_close(&self.stage.sender);
-        Ok(history)
     }
 
     fn note_pending(&mut self) {

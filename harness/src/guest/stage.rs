@@ -25,6 +25,9 @@ pub struct Stage {
     pub file: SentFile,
     /// The sending socket.
     pub sender: Sender,
+    /// Whether one thread performs all steps in virtual time: then the clock only
+    /// moves in calls that wait, and need not be read around the others.
+    pub alone: bool,
     /// The user pipe and what is in it. Only actor A uses it; the lock is there
     /// to say so to the compiler.
     pub pipe: Mutex<Option<UserPipe>>,
@@ -52,7 +55,10 @@ impl Stage {
     /// call does.
     pub fn perform(&self, step: usize) -> Call {
         let Step { actor, op } = self.scenario.steps[step];
-        let entry = self.clock.stamp();
+        let entry = match self.alone {
+            true => self.clock.stamp_at_once(),
+            false => self.clock.stamp(),
+        };
         *lock(&self.entered[actor.index()]) = Some((step, entry));
         let done = match op {
             Op::Sendfile(range) => self.sendfile(range),
@@ -77,7 +83,12 @@ impl Stage {
             }
             Op::Read { .. } => unreachable!("the reader reads"),
         };
-        let exit = self.clock.stamp();
+        let exit = match op {
+            Op::MmapWrite(_) | Op::Pwrite(_) | Op::Pipe { .. } if self.alone => {
+                self.clock.stamp_at_once()
+            }
+            _ => self.clock.stamp(),
+        };
         *lock(&self.entered[actor.index()]) = None;
         let f_pos_after = match op {
             Op::Sendfile(_) | Op::SpliceIn(_) => self.position(),

@@ -64,6 +64,18 @@ pub struct Netem {
     pub seed: u64,
 }
 
+impl Netem {
+    /// Whether what happens to a packet depends on more than the packet: on random
+    /// numbers, or on the packets before it.
+    pub fn is_random(&self) -> bool {
+        self.jitter_us > 0
+            || self.loss_ppm > 0
+            || self.duplicate_ppm > 0
+            || self.reorder_ppm > 0
+            || self.rate_bps > 0
+    }
+}
+
 /// The sending socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SocketSpec {
