@@ -1,0 +1,241 @@
+//! The numbers of a scenario, and which smaller values are worth a try.
+
+use crate::scenario::{Actor, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup};
+
+/// A field of the setup as a number; switches are 0 and 1.
+pub(super) struct Field {
+    pub get: fn(&Setup) -> u64,
+    pub set: fn(&mut Setup, u64),
+    /// Values below the present one that are worth a try besides the default.
+    pub smaller: fn(u64) -> Vec<u64>,
+}
+
+impl Field {
+    pub fn is_default(&self, setup: &Setup) -> bool {
+        (self.get)(setup) == (self.get)(&Setup::default())
+    }
+
+    pub fn reset(&self, setup: &mut Setup) {
+        (self.set)(setup, (self.get)(&Setup::default()));
+    }
+}
+
+/// A field that is a plain number.
+macro_rules! number {
+    ($($path:ident).+, $smaller:expr) => {
+        Field {
+            get: |setup| setup.$($path).+.into(),
+            set: |setup, value| setup.$($path).+ = value.try_into().unwrap_or_default(),
+            smaller: $smaller,
+        }
+    };
+}
+
+/// A switch.
+macro_rules! switch {
+    ($($path:ident).+) => {
+        Field {
+            get: |setup| setup.$($path).+.into(),
+            set: |setup, value| setup.$($path).+ = value != 0,
+            smaller: none,
+        }
+    };
+}
+
+/// A field of two values, the default first.
+macro_rules! choice {
+    ($($path:ident).+, $default:expr, $other:expr) => {
+        Field {
+            get: |setup| u64::from(setup.$($path).+ != $default),
+            set: |setup, value| setup.$($path).+ = if value == 0 { $default } else { $other },
+            smaller: none,
+        }
+    };
+}
+
+/// A buffer size that may be left to the kernel.
+macro_rules! buffer {
+    ($($path:ident).+) => {
+        Field {
+            get: |setup| setup.$($path).+.unwrap_or(0).into(),
+            set: |setup, value| {
+                setup.$($path).+ = u32::try_from(value).ok().filter(|bytes| *bytes > 0);
+            },
+            smaller: powers_of_two,
+        }
+    };
+}
+
+/// Every field of the setup.
+pub(super) const FIELDS: &[Field] = &[
+    number!(data.seed, none),
+    number!(data.loss_ppm, round),
+    number!(data.duplicate_ppm, round),
+    number!(data.reorder_ppm, round),
+    number!(data.jitter_us, durations),
+    number!(data.rate_bps, round),
+    number!(data.limit_packets, round),
+    number!(data.delay_us, durations),
+    number!(ack.seed, none),
+    number!(ack.loss_ppm, round),
+    number!(ack.duplicate_ppm, round),
+    number!(ack.reorder_ppm, round),
+    number!(ack.jitter_us, durations),
+    number!(ack.rate_bps, round),
+    number!(ack.limit_packets, round),
+    number!(ack.delay_us, durations),
+    choice!(socket.family, Family::Tcp4, Family::Tcp6),
+    buffer!(socket.sndbuf_bytes),
+    buffer!(socket.rcvbuf_bytes),
+    switch!(socket.nodelay),
+    switch!(socket.cork),
+    switch!(socket.nonblock),
+    choice!(file.kind, FileKind::Tmpfs, FileKind::Memfd),
+    number!(file.size_bytes, powers_of_two),
+    choice!(reader, ReaderMode::Drain, ReaderMode::Paused),
+];
+
+/// A number in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Knob {
+    /// Where a range begins.
+    Offset,
+    /// How many bytes.
+    Len,
+    /// What a pipe can hold.
+    Capacity,
+    /// How long.
+    Wait,
+}
+
+/// The numbers in steps, in the order in which they are turned down.
+pub(super) const KNOBS: [Knob; 4] = [Knob::Len, Knob::Offset, Knob::Capacity, Knob::Wait];
+
+/// The value of a knob, if the operation has it.
+pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
+    match (op, knob) {
+        (
+            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Knob::Offset,
+        ) => Some(range.offset),
+        (
+            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Knob::Len,
+        ) => Some(range.len),
+        (Op::SpliceOut { len, .. } | Op::Read { len }, Knob::Len) => Some(len),
+        (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
+        (Op::Wait { us }, Knob::Wait) => Some(us),
+        _ => None,
+    }
+}
+
+/// Turns a knob; no effect where the operation has none.
+pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
+    match (op, knob) {
+        (
+            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Knob::Offset,
+        ) => range.offset = value,
+        (
+            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Knob::Len,
+        ) => range.len = value,
+        (Op::SpliceOut { len, .. } | Op::Read { len }, Knob::Len) => *len = value,
+        (Op::Pipe { capacity_bytes }, Knob::Capacity) => {
+            *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
+        }
+        (Op::Wait { us }, Knob::Wait) => *us = value,
+        _ => {}
+    }
+}
+
+/// Turns a knob of every step that has it.
+pub(super) fn turn_all(scenario: &mut Scenario, knob: Knob, value: impl Fn(u64) -> u64) {
+    for step in &mut scenario.steps {
+        if let Some(old) = read(step.op, knob) {
+            turn(&mut step.op, knob, value(old));
+        }
+    }
+}
+
+/// Values below the present one, best first, for the knobs that prefer round
+/// ones; lengths and offsets are bisected instead.
+pub(super) fn rounder(knob: Knob, value: u64) -> Vec<u64> {
+    match knob {
+        Knob::Wait => durations(value),
+        Knob::Capacity => powers_of_two(value),
+        Knob::Len | Knob::Offset => Vec::new(),
+    }
+}
+
+/// How far an actor is from the one that acts where nothing else is said.
+pub(super) fn rank(actor: Actor) -> u64 {
+    match actor {
+        Actor::A | Actor::Reader => 0,
+        Actor::B => 1,
+        Actor::C => 2,
+    }
+}
+
+fn none(_: u64) -> Vec<u64> {
+    Vec::new()
+}
+
+/// 1, 2, 5, 10, ... below `value`, ascending.
+fn round(value: u64) -> Vec<u64> {
+    let decades = (0..20).map(|exponent| 10_u64.pow(exponent));
+    decades
+        .flat_map(|unit| [1, 2, 5].map(|digit| unit.saturating_mul(digit)))
+        .take_while(|&candidate| candidate < value)
+        .collect()
+}
+
+/// The same in microseconds; what is not shorter than a millisecond is cut down to
+/// whole ones, which are long enough to be seen and short enough to be read.
+fn durations(us: u64) -> Vec<u64> {
+    let floor = if us >= 1_000 { 1_000 } else { 1 };
+    let mut all = round(us);
+    all.retain(|&candidate| candidate >= floor);
+    all
+}
+
+/// Whole pages, doubling, below `value`.
+fn powers_of_two(value: u64) -> Vec<u64> {
+    let doubling = std::iter::successors(Some(PAGE_BYTES), |pages| pages.checked_mul(2));
+    doubling
+        .take_while(|&candidate| candidate < value)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ladders_are_round_and_below_the_value() {
+        assert_eq!(round(20), [1, 2, 5, 10]);
+        assert_eq!(durations(37_000), [1_000, 2_000, 5_000, 10_000, 20_000]);
+        assert_eq!(durations(3), [1, 2]);
+        assert_eq!(durations(1), []);
+        assert_eq!(powers_of_two(16384), [4096, 8192]);
+        assert_eq!(round(u64::MAX).last(), Some(&10_000_000_000_000_000_000));
+    }
+
+    #[test]
+    fn every_field_resets_to_its_default_and_only_itself() {
+        let mut changed = Setup::default();
+        for field in FIELDS {
+            let other = if (field.get)(&changed) == 0 { 1 } else { 7 };
+            (field.set)(&mut changed, other);
+            assert_eq!((field.get)(&changed), other);
+        }
+        for (index, field) in FIELDS.iter().enumerate() {
+            assert!(!field.is_default(&changed), "field {index}");
+            field.reset(&mut changed);
+            let left = FIELDS.iter().filter(|f| !f.is_default(&changed)).count();
+            assert_eq!(left, FIELDS.len() - index - 1, "field {index}");
+        }
+        // No field was forgotten.
+        assert_eq!(changed, Setup::default());
+    }
+}

@@ -1,0 +1,260 @@
+//! The passes: what is tried, in which order. Those that take the most away come
+//! first, so that the later ones have little left to work on.
+
+use super::Propose;
+use super::knobs::{FIELDS, KNOBS, Knob, rank, read, rounder, turn, turn_all};
+use super::size::place;
+use crate::scenario::{Actor, Op, PAGE_BYTES, Range, Scenario, Setup};
+
+/// Above this many steps all pairs are too many.
+const PAIRS_UP_TO_STEPS: usize = 12;
+
+/// Every pass once.
+pub(super) fn all(search: &mut impl Propose) {
+    drop_tail(search);
+    drop_chunks(search);
+    drop_pairs(search);
+    fuse_splices(search);
+    reset_setup(search);
+    merge_actors(search);
+    clear_flags(search);
+    shrink_steps(search);
+    shrink_setup(search);
+    reorder(search);
+}
+
+/// Half of the steps off the end, then a quarter, and so on.
+fn drop_tail(search: &mut impl Propose) {
+    let mut cut = search.best().steps.len().div_ceil(2);
+    while cut > 0 && !search.is_over() {
+        let keep = search.best().steps.len().saturating_sub(cut);
+        if !search.change(|s| s.steps.truncate(keep)) {
+            cut /= 2;
+        }
+    }
+}
+
+/// Runs of steps, from half of them down to single ones, from the end on: what
+/// comes late is less likely to be needed by the rest.
+fn drop_chunks(search: &mut impl Propose) {
+    let mut size = (search.best().steps.len() / 2).max(1);
+    loop {
+        let mut end = search.best().steps.len();
+        while end > 0 && !search.is_over() {
+            let start = end.saturating_sub(size);
+            search.change(|s| drop(s.steps.drain(start..end)));
+            end = start.min(search.best().steps.len());
+        }
+        if size == 1 {
+            return;
+        }
+        size /= 2;
+    }
+}
+
+/// Two steps that need each other, wherever they stand.
+fn drop_pairs(search: &mut impl Propose) {
+    if search.best().steps.len() > PAIRS_UP_TO_STEPS {
+        return;
+    }
+    let mut second = search.best().steps.len();
+    while second > 1 {
+        second -= 1;
+        let dropped = (0..second).rev().any(|first| {
+            search.change(|s| {
+                s.steps.remove(second);
+                s.steps.remove(first);
+            })
+        });
+        if dropped {
+            second = search.best().steps.len();
+        }
+    }
+}
+
+/// A sendfile in place of a splice into and one out of the pipe.
+fn fuse_splices(search: &mut impl Propose) {
+    let mut out = search.best().steps.len();
+    while out > 0 {
+        out = out.min(search.best().steps.len());
+        let Some(at) = out.checked_sub(1) else { return };
+        out = at;
+        if !matches!(search.best().steps[at].op, Op::SpliceOut { .. }) {
+            continue;
+        }
+        let fills: Vec<(usize, Range)> = fills_before(search.best(), at);
+        for (fill, range) in fills.into_iter().rev() {
+            let fused = search.change(|s| {
+                s.steps[at].op = Op::Sendfile(range);
+                s.steps.remove(fill);
+            });
+            if fused {
+                break;
+            }
+        }
+    }
+}
+
+fn fills_before(scenario: &Scenario, at: usize) -> Vec<(usize, Range)> {
+    let steps = scenario.steps[..at].iter().enumerate();
+    steps
+        .filter_map(|(index, step)| match step.op {
+            Op::SpliceIn(range) => Some((index, range)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The whole setup, its parts, then every field to its default.
+fn reset_setup(search: &mut impl Propose) {
+    let parts: [fn(&mut Setup); 5] = [
+        |setup| *setup = Setup::default(),
+        |setup| (setup.data, setup.ack) = Default::default(),
+        |setup| setup.data = Default::default(),
+        |setup| setup.ack = Default::default(),
+        |setup| setup.socket = Default::default(),
+    ];
+    for reset in parts {
+        search.change(|s| reset(&mut s.setup));
+    }
+    for field in FIELDS {
+        search.change(|s| field.reset(&mut s.setup));
+    }
+}
+
+/// Everything by the first actor, then step by step.
+fn merge_actors(search: &mut impl Propose) {
+    search.change(|s| {
+        for step in &mut s.steps {
+            if rank(step.actor) > 0 {
+                step.actor = Actor::A;
+            }
+        }
+    });
+    for actor in [Actor::A, Actor::B] {
+        for at in 0..search.best().steps.len() {
+            let there = search.best().steps.get(at).map(|step| rank(step.actor));
+            if there.is_some_and(|there| there > rank(actor)) {
+                search.change(|s| s.steps[at].actor = actor);
+            }
+        }
+    }
+}
+
+fn clear_flags(search: &mut impl Propose) {
+    for at in 0..search.best().steps.len() {
+        for clear in [
+            |op: &mut Op| {
+                if let Op::SpliceOut { more, .. } = op {
+                    *more = false;
+                }
+            },
+            |op: &mut Op| {
+                if let Op::SpliceOut { nonblock, .. } = op {
+                    *nonblock = false;
+                }
+            },
+        ] {
+            search.change(|s| {
+                if let Some(step) = s.steps.get_mut(at) {
+                    clear(&mut step.op);
+                }
+            });
+        }
+    }
+}
+
+/// The numbers in the steps: all together first, since a send and the write that
+/// tears it must keep meeting, then one by one.
+fn shrink_steps(search: &mut impl Propose) {
+    for most in [PAGE_BYTES, 1] {
+        search.change(|s| {
+            turn_all(s, Knob::Offset, |_| 0);
+            turn_all(s, Knob::Len, |len| len.min(most));
+        });
+        search.change(|s| turn_all(s, Knob::Len, |len| len.min(most)));
+    }
+    search.change(|s| turn_all(s, Knob::Offset, |_| 0));
+    search.change(|s| turn_all(s, Knob::Offset, |offset| offset % PAGE_BYTES));
+    search.change(|s| turn_all(s, Knob::Offset, |offset| offset - offset % PAGE_BYTES));
+    while search.change(|s| turn_all(s, Knob::Len, |len| len.div_ceil(2))) {}
+    let lowest = search
+        .best()
+        .steps
+        .iter()
+        .filter_map(|s| read(s.op, Knob::Offset))
+        .min();
+    search.change(|s| turn_all(s, Knob::Offset, |offset| offset - lowest.unwrap_or(0)));
+    for knob in KNOBS {
+        for at in 0..search.best().steps.len() {
+            shrink_knob(search, at, knob);
+        }
+    }
+}
+
+/// The smallest value of one number that is found to fail.
+fn shrink_knob(search: &mut impl Propose, at: usize, knob: Knob) {
+    let value = |search: &_| -> Option<u64> {
+        let scenario: &Scenario = Propose::best(search);
+        read(scenario.steps.get(at)?.op, knob)
+    };
+    let Some(present) = value(search) else { return };
+    let boundaries = match knob {
+        Knob::Len | Knob::Offset => vec![0, 1, PAGE_BYTES],
+        Knob::Capacity | Knob::Wait => rounder(knob, present),
+    };
+    for candidate in boundaries {
+        if candidate < present && search.change(|s| turn(&mut s.steps[at].op, knob, candidate)) {
+            break;
+        }
+    }
+    if !matches!(knob, Knob::Len | Knob::Offset) {
+        return;
+    }
+    // Bisection finds the boundary if there is one, and something smaller if not.
+    let Some(mut high) = value(search) else {
+        return;
+    };
+    let mut low = 0;
+    while low < high && !search.is_over() {
+        let middle = low + (high - low) / 2;
+        if search.change(|s| turn(&mut s.steps[at].op, knob, middle)) {
+            // Normalization may have changed it, or dropped the step.
+            let Some(now) = value(search) else { return };
+            high = now.min(middle);
+        } else {
+            low = middle + 1;
+        }
+    }
+}
+
+/// The numbers of the setup: the first that fails of a ladder of round ones.
+fn shrink_setup(search: &mut impl Propose) {
+    for field in FIELDS {
+        if field.is_default(&search.best().setup) {
+            continue;
+        }
+        let present = (field.get)(&search.best().setup);
+        for candidate in (field.smaller)(present) {
+            if search.change(|s| (field.set)(&mut s.setup, candidate)) {
+                break;
+            }
+        }
+    }
+}
+
+/// Neighbours in the usual order, until no swap is taken.
+fn reorder(search: &mut impl Propose) {
+    loop {
+        let pairs = 1..search.best().steps.len();
+        let swapped = pairs.into_iter().any(|second| {
+            let steps = &search.best().steps;
+            let first = second - 1;
+            let inverted = place(steps[first].op) > place(steps[second].op);
+            inverted && search.change(|s| s.steps.swap(first, second))
+        });
+        if !swapped {
+            return;
+        }
+    }
+}

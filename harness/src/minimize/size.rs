@@ -1,0 +1,73 @@
+//! How large a scenario is.
+
+use super::knobs::{FIELDS, Knob, rank, read};
+use crate::scenario::{Op, Scenario};
+
+/// How large a scenario is, for a reader: what stands further up weighs more
+/// than all that stands below it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size {
+    /// Operations.
+    pub steps: usize,
+    /// Fields of the setup that are not what they are by default.
+    pub fields: usize,
+    /// Actors other than the first, one for each step, more for later ones.
+    pub actors: u64,
+    /// Flags of operations.
+    pub flags: usize,
+    /// The lengths of all operations.
+    pub bytes: u128,
+    /// Their offsets.
+    pub offsets: u128,
+    /// Pipe capacities and waits, and the fields of the setup.
+    pub numbers: u128,
+    /// Pairs of operations that do not stand in the usual order: pipe, fill,
+    /// send, write, wait, read.
+    pub inversions: usize,
+}
+
+impl Size {
+    /// Measures a scenario.
+    pub fn of(scenario: &Scenario) -> Size {
+        let steps = &scenario.steps;
+        let sum = |knob: Knob| -> u128 {
+            let values = steps.iter().filter_map(|step| read(step.op, knob));
+            values.map(u128::from).sum()
+        };
+        let changed: Vec<u128> = FIELDS
+            .iter()
+            .filter(|field| !field.is_default(&scenario.setup))
+            .map(|field| (field.get)(&scenario.setup).into())
+            .collect();
+        let flags = |op: Op| match op {
+            Op::SpliceOut { more, nonblock, .. } => usize::from(more) + usize::from(nonblock),
+            _ => 0,
+        };
+        let inversions = (0..steps.len())
+            .flat_map(|first| (first + 1..steps.len()).map(move |second| (first, second)))
+            .filter(|&(first, second)| place(steps[first].op) > place(steps[second].op))
+            .count();
+        Size {
+            steps: steps.len(),
+            fields: changed.len(),
+            actors: steps.iter().map(|step| rank(step.actor)).sum(),
+            flags: steps.iter().map(|step| flags(step.op)).sum(),
+            bytes: sum(Knob::Len),
+            offsets: sum(Knob::Offset),
+            numbers: sum(Knob::Capacity) + sum(Knob::Wait) + changed.iter().sum::<u128>(),
+            inversions,
+        }
+    }
+}
+
+/// Where an operation stands in the usual order.
+pub(super) fn place(op: Op) -> u8 {
+    match op {
+        Op::Pipe { .. } => 0,
+        Op::SpliceIn(_) => 1,
+        Op::Sendfile(_) | Op::SpliceOut { .. } => 2,
+        Op::MmapWrite(_) | Op::Pwrite(_) => 3,
+        Op::Wait { .. } => 4,
+        Op::Read { .. } => 5,
+    }
+}
