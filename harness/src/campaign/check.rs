@@ -31,7 +31,7 @@ pub struct Plan {
     /// Wall-clock limit; the cases that were run by then count.
     pub time: Option<Duration>,
     /// Runs that the minimizer may use.
-    pub shrink_runs: usize,
+    pub shrink_runs: u64,
 }
 
 /// What one kernel showed.

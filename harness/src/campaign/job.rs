@@ -23,7 +23,7 @@ pub enum Job {
         /// What the kernel is held to.
         contract: Contract,
         /// How many runs the minimizer may use.
-        shrink_runs: usize,
+        shrink_runs: u64,
     },
     /// Run given scenarios.
     Replay {
@@ -41,7 +41,7 @@ pub enum Job {
         /// What the kernel is held to.
         contract: Contract,
         /// How many runs the minimizer may use.
-        shrink_runs: usize,
+        shrink_runs: u64,
     },
     /// Run one scenario over and over, and judge it each time.
     Bench {
@@ -109,7 +109,7 @@ pub struct Finding {
     /// Steps of the smallest.
     pub steps_after: usize,
     /// Runs that the minimizer used.
-    pub shrink_runs: usize,
+    pub shrink_runs: u64,
 }
 
 /// All runs of one replayed scenario.

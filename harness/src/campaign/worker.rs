@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::guest::Bare;
 use super::job::{Event, Finding, Job, Replayed};
@@ -100,7 +100,7 @@ impl<W: Write> Worker<W> {
         trial: &mut Trial,
         seed: u64,
         index: u64,
-        shrink_runs: usize,
+        shrink_runs: u64,
     ) -> io::Result<bool> {
         let scenario = strategy::case(seed, index);
         self.examine(trial, index, &scenario, shrink_runs)
@@ -113,7 +113,7 @@ impl<W: Write> Worker<W> {
         trial: &mut Trial,
         index: u64,
         scenario: &Scenario,
-        shrink_runs: usize,
+        shrink_runs: u64,
     ) -> io::Result<bool> {
         self.about(index)?;
         let verdict = trial.run(scenario)?;
@@ -139,10 +139,15 @@ impl<W: Write> Worker<W> {
         trial: &mut Trial,
         scenario: &Scenario,
         finding: &mut Finding,
-        shrink_runs: usize,
+        shrink_runs: u64,
     ) {
         let property = finding.property;
-        let minimized = trial.minimize(scenario, property, Budget::runs(shrink_runs));
+        // The guest's clock is virtual, so only runs can bound this.
+        let budget = Budget {
+            runs: shrink_runs,
+            time: Duration::MAX,
+        };
+        let minimized = trial.minimize(scenario, property, budget);
         finding.shrink_runs = minimized.runs;
         finding.minimized = minimized.scenario.to_string();
         finding.steps_after = minimized.scenario.steps.len();

@@ -38,7 +38,7 @@ pub struct Args {
     seed: Option<u64>,
     /// Runs that making a violation smaller may take
     #[arg(long, value_name = "N", default_value_t = 2000)]
-    shrink_runs: usize,
+    shrink_runs: u64,
     /// Directory for what is found
     #[arg(long, value_name = "DIR", default_value = "findings")]
     findings: PathBuf,

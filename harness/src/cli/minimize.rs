@@ -33,7 +33,7 @@ pub struct Args {
     contract: Contract,
     /// Runs that it may take
     #[arg(long, value_name = "N", default_value_t = 2000)]
-    shrink_runs: usize,
+    shrink_runs: u64,
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,

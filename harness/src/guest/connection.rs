@@ -92,8 +92,17 @@ impl Sender {
     /// Waits for the receiver to close the connection.
     pub fn await_close(&self) {
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        // It closes by a reset: that is an error, and the end.
-        while let Ok(1..) = self.socket.recv(&mut byte) {}
+        loop {
+            match self.socket.recv(&mut byte) {
+                Ok(1..) => {}
+                // The sends are over, so it may block from here on.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && self.socket.set_nonblocking(false).is_ok() => {}
+                // It closes by a reset: that is an error, and the end.
+                Ok(0) | Err(_) => return,
+            }
+        }
     }
 }
 
