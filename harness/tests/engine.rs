@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -157,7 +158,7 @@ fn what_is_not_executable_in_the_guest_is_an_error() {
     let lab = lab!();
     let script = lab.dir("x").join("script");
     fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     let mut boot = lab.shell("");
     boot.program = script;
     let error = engine::spawn(boot).unwrap().wait().unwrap_err();
@@ -183,18 +184,30 @@ fn a_kernel_that_is_not_there_is_an_error() {
 #[test]
 fn a_kernel_that_says_nothing_of_its_program_died() {
     let lab = lab!();
-    let mut boot = lab.shell("");
-    boot.image = "/bin/false".into();
-    match engine::spawn(boot).unwrap().wait().unwrap().exit {
-        Exit::Died { status, .. } => assert_eq!(status.code(), Some(1)),
-        other => panic!("{other:?}"),
-    }
     let (outcome, ..) = run(lab.task("power-off"));
     assert!(
         matches!(outcome.exit, Exit::Died { .. }),
         "{:?}",
         outcome.exit
     );
+}
+
+#[test]
+fn a_kernel_that_the_host_does_not_let_start_is_an_error() {
+    let lab = lab!();
+    let script = lab.dir("x").join("linux");
+    fs::write(&script, "#!/bin/sh\necho ptrace: not permitted; exit 5\n").unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut boot = lab.shell("");
+    boot.image = script;
+    match engine::spawn(boot).unwrap().wait().unwrap_err() {
+        Error::NoStart { status, log } => {
+            assert_eq!(status.code(), Some(5));
+            assert_eq!(log, ["ptrace: not permitted"]);
+        }
+        other => panic!("{other}"),
+    }
+    lab.is_clean();
 }
 
 #[test]

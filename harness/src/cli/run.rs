@@ -89,7 +89,7 @@ pub fn run(
 pub fn status_of(error: &Error) -> Status {
     match error {
         Error::Program { .. } | Error::CommandLine { .. } | Error::Guest { .. } => Status::Usage,
-        Error::Image { .. } => Status::Missing,
+        Error::Image { .. } | Error::NoStart { .. } => Status::Missing,
         Error::Host { .. } => Status::Internal,
     }
 }

@@ -33,6 +33,13 @@ pub fn splats(log: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether the kernel came as far as its first message (init/main.c,
+/// `start_kernel`).
+pub fn started(log: &str) -> bool {
+    log.lines()
+        .any(|line| message(line).starts_with("Linux version "))
+}
+
 /// Whether the kernel panicked.
 pub fn panicked(log: &str) -> bool {
     log.lines()
@@ -98,7 +105,8 @@ warning: not the kernel's
 
     #[test]
     fn a_panic_is_one_in_the_kernels_words() {
-        assert!(panicked(LOG));
+        assert!(panicked(LOG) && started(LOG));
+        assert!(!started("Core dump limits :\n"));
         assert!(!panicked(
             "[ 0.0] Kernel command line: Kernel panic - not syncing\n"
         ));

@@ -187,6 +187,15 @@ pub enum Error {
         /// What the host said.
         source: io::Error,
     },
+    /// The host did not let the kernel start: it ended before its first message.
+    /// The reason is among its last lines, e.g. that ptrace(2) is not permitted.
+    #[error("the kernel did not start ({status}):\n  {}", log.join("\n  "))]
+    NoStart {
+        /// The end of the host process.
+        status: ExitStatus,
+        /// What it said.
+        log: Vec<String>,
+    },
     /// PID 1 could not set up the guest or start the program.
     #[error("the guest cannot {what}")]
     Guest {

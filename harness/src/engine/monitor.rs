@@ -360,6 +360,12 @@ impl Monitor {
                 why,
                 log: log::tail(&kernel_log),
             },
+            (None, None) if !log::started(&kernel_log) => {
+                return Err(Error::NoStart {
+                    status,
+                    log: log::tail(&kernel_log),
+                });
+            }
             (None | Some(Killed::Lingering | Killed::Cancelled), None) => Exit::Died {
                 status,
                 log: log::tail(&kernel_log),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 
@@ -245,7 +245,8 @@ fn memory_directory(boot: &Boot, run: &Path) -> PathBuf {
     if fits { shm.to_owned() } else { run.to_owned() }
 }
 
-/// Pins the kernel to one CPU, lets it inherit the ttys' pipes, and forbids core
+/// Pins the kernel to one CPU, lets it inherit the ttys' pipes, allows it as many
+/// files as the host does (hostfs opens one for each file in use), and forbids core
 /// files: a kernel that panics aborts.
 fn confine(command: &mut Command, cpu: usize, ttys: [RawFd; 3]) {
     let mut cpus = CpuSet::new();
@@ -258,6 +259,8 @@ fn confine(command: &mut Command, cpu: usize, ttys: [RawFd; 3]) {
             // than not at all.
             let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+            let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
             for tty in ttys {
                 if libc::fcntl(tty, libc::F_SETFD, 0) < 0 {
                     return Err(io::Error::last_os_error());
