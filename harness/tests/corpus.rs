@@ -1,0 +1,66 @@
+//! The scenarios in corpus/ are a record: each says what it is about and what a
+//! replay must see, and stands in its canonical form.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use inflight::scenario::Scenario;
+use inflight::scenario::text::read_file;
+
+fn corpus() -> Vec<(PathBuf, Scenario)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    let mut all: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| match read_file(&path) {
+            Ok(scenario) => (path, scenario),
+            Err(error) => panic!("{error}"),
+        })
+        .collect();
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all
+}
+
+#[test]
+fn each_is_in_canonical_form() {
+    for (path, scenario) in corpus() {
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, scenario.to_string(), "{}", path.display());
+    }
+}
+
+#[test]
+fn each_says_why_it_is_there_and_what_must_be_seen() {
+    let mut seen = HashMap::new();
+    for (path, scenario) in corpus() {
+        let name = path.display();
+        let (title, why) = scenario.header.split_once("\n\n").unwrap_or_default();
+        assert!(title.ends_with('.'), "{name}: no title");
+        assert!(why.len() > 50, "{name}: no reason");
+        let verdict = |flavour: &str| {
+            let matches = |kernel: &str| kernel == flavour || kernel == format!("6.12-{flavour}");
+            scenario
+                .expects
+                .iter()
+                .find(|expect| matches(&expect.kernel))
+                .unwrap_or_else(|| panic!("{name}: nothing expected of {flavour}"))
+                .violated
+                .clone()
+        };
+        assert_eq!(
+            verdict("patched"),
+            None,
+            "{name}: a patched kernel keeps its promise"
+        );
+        // What holds on stock must hold for the reason that its title gives.
+        let harmless = verdict("stock").is_none();
+        assert_eq!(title.starts_with("Not to be flagged: "), harmless, "{name}");
+
+        let body = (scenario.setup, scenario.steps);
+        if let Some(other) = seen.insert(body, name.to_string()) {
+            panic!("{name} is the same as {other}");
+        }
+    }
+    assert!(seen.len() >= 12, "only {} scenarios", seen.len());
+}
