@@ -170,7 +170,10 @@ mod tests {
             let same = (0..4096)
                 .filter(|&at| pattern(at, 0) == pattern(at + shift, 0))
                 .count();
-            assert!(same < 256, "shift {shift}: {same} of 4096 bytes look unmoved");
+            assert!(
+                same < 256,
+                "shift {shift}: {same} of 4096 bytes look unmoved"
+            );
         }
     }
 }
