@@ -1,5 +1,9 @@
 //! The command line: one file a subcommand.
 
+pub mod doctor;
+pub mod format;
+pub mod kernel;
+
 use std::process::ExitCode;
 
 /// Exit statuses, the same for every subcommand.

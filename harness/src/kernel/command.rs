@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Context as _;
 use super::lock::Lock;
-use super::{Error, files};
+use super::{Error, ErrorKind, files};
 use crate::process;
 
 /// How many lines of a log an error shows.
@@ -157,6 +157,7 @@ impl Log {
             what: what.to_owned(),
             log: Some(self.path.clone()),
             tail: lines[first..].iter().map(ToString::to_string).collect(),
+            kind: ErrorKind::Failed,
         }
     }
 }
@@ -181,7 +182,6 @@ pub(super) fn shown(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::ErrorKind;
     use crate::kernel::progress::Silent;
 
     fn shell(script: &str) -> Command {

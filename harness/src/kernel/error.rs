@@ -54,6 +54,8 @@ pub enum Error {
         log: Option<PathBuf>,
         /// The last lines of it.
         tail: Vec<String>,
+        /// Whose turn it is: the user's, where the user's own source does not compile.
+        kind: ErrorKind,
     },
     /// The file system said no.
     #[error("{what}: {source}")]
@@ -73,7 +75,8 @@ impl Error {
             Error::Name(_) | Error::Input(_) => ErrorKind::BadInput,
             Error::Missing { .. } => ErrorKind::Missing,
             Error::Io { source, .. } if lacks_permission(source) => ErrorKind::Missing,
-            Error::Patch { .. } | Error::Failed { .. } | Error::Io { .. } => ErrorKind::Failed,
+            Error::Failed { kind, .. } => *kind,
+            Error::Patch { .. } | Error::Io { .. } => ErrorKind::Failed,
         }
     }
 
@@ -90,6 +93,21 @@ impl Error {
         Error::Missing {
             what: what.to_string(),
             remedy: remedy.to_string(),
+        }
+    }
+
+    /// The same failure, of something that the user brought.
+    pub(super) fn of_user(self) -> Self {
+        match self {
+            Error::Failed {
+                what, log, tail, ..
+            } => Error::Failed {
+                what,
+                log,
+                tail,
+                kind: ErrorKind::BadInput,
+            },
+            other => other,
         }
     }
 
@@ -185,10 +203,13 @@ mod tests {
             what: "make failed".to_owned(),
             log: Some(PathBuf::from("/cache/logs/x.log")),
             tail: vec!["fs/splice.c:1: error".to_owned()],
+            kind: ErrorKind::Failed,
         };
+        assert_eq!(error.kind(), ErrorKind::Failed);
         assert_eq!(
             error.to_string(),
             "make failed; the last lines of /cache/logs/x.log:\n    fs/splice.c:1: error"
         );
+        assert_eq!(error.of_user().kind(), ErrorKind::BadInput);
     }
 }

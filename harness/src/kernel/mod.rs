@@ -65,6 +65,17 @@ pub struct Kernel {
     pub key: String,
 }
 
+/// What is to be done before kernels can be booted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Some source has to be fetched.
+    pub fetch: bool,
+    /// These have to be built.
+    pub build: Vec<KernelName>,
+    /// Space that has to be free in the cache's folder.
+    pub free_bytes: u64,
+}
+
 /// What [`clean`] removes. Locks stay, and so does everything outside the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Clean {
@@ -97,6 +108,14 @@ pub fn ensure(name: &KernelName, progress: &dyn Progress) -> Result<Kernel, Erro
 /// The name, tree or series makes no sense, or the cache cannot be read.
 pub fn find(name: &KernelName) -> Result<Option<Kernel>, Error> {
     Workshop::from_env()?.find(name)
+}
+
+/// What has to be done before these kernels can be booted; does nothing of it.
+///
+/// # Errors
+/// As [`find`].
+pub fn need(names: &[KernelName]) -> Result<Need, Error> {
+    Workshop::from_env()?.need(names)
 }
 
 /// Fetches the source of a catalog version anew if the archive has a newer one;

@@ -16,7 +16,8 @@ use super::series::{PatchFiles, Series};
 use super::source::{Apt, Fetch, Site};
 use super::tree::Manifest;
 use super::{
-    Cache, Clean, Error, Flavour, Kernel, KernelName, Progress, files, make, space, tools, tree,
+    Cache, Clean, Error, Flavour, Kernel, KernelName, Need, Progress, files, make, space, tools,
+    tree,
 };
 
 /// Where kernels are made, and from what. Tests put in a source and a cache of
@@ -132,6 +133,23 @@ impl Workshop {
         Ok(self.lookup(&order, source.as_deref(), tools::compiler().as_deref()))
     }
 
+    pub(super) fn need(&self, names: &[KernelName]) -> Result<Need, Error> {
+        let mut need = Need::default();
+        for name in names {
+            if self.find(name)?.is_some() {
+                continue;
+            }
+            let order = self.order(name)?;
+            if self.source_id(&order)?.is_none() {
+                need.fetch = true;
+                need.free_bytes = space::FETCH_BYTES;
+            }
+            need.build.push(name.clone());
+            need.free_bytes = need.free_bytes.max(space::BUILD_BYTES);
+        }
+        Ok(need)
+    }
+
     fn lookup(
         &self,
         order: &Order<'_>,
@@ -206,7 +224,11 @@ impl Workshop {
                 objects: made.iter().find_map(|(_, meta)| meta.objects),
             },
             site,
-        )?;
+        )
+        .map_err(|error| match order.origin {
+            Origin::Release(_) => error,
+            Origin::Tree(_) => error.of_user(),
+        })?;
         let seconds = begun.elapsed().as_secs();
         site.log.line(&format!("built in {seconds} s"));
         let meta = Meta {

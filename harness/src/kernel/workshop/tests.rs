@@ -527,6 +527,36 @@ fn a_tree_is_built_apart_and_follows_its_changes() {
 }
 
 #[test]
+fn a_tree_that_does_not_compile_is_the_users_turn() {
+    let toy = Toy::new();
+    toy.write_tree("mine");
+    toy.write("mine/fs/pipe.c", "ERROR\n");
+    let error = toy
+        .ensure(&format!("tree:{}", toy.here.join("mine").display()))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadInput);
+    assert!(
+        error.to_string().contains("fs/pipe.c:1: error: ERROR"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_need_shrinks_with_what_is_there() {
+    let toy = Toy::new();
+    let need = || toy.workshop().need(&KernelName::known()).unwrap();
+    let first = need();
+    assert!(first.fetch && first.build == KernelName::known());
+    assert_eq!(first.free_bytes, space::FETCH_BYTES);
+    toy.ensure("6.12-stock").unwrap();
+    let second = need();
+    assert!(!second.fetch && second.build.len() == 1);
+    assert_eq!(second.free_bytes, space::BUILD_BYTES);
+    toy.ensure("6.12-patched").unwrap();
+    assert_eq!(need(), Need::default());
+}
+
+#[test]
 fn a_tree_has_no_update_and_must_be_a_tree() {
     let toy = Toy::new();
     toy.write_tree("mine");
