@@ -46,12 +46,18 @@ pub fn stable_on_return_is_broken() -> Result {
     let (scenario, _) = search(Contract::Stable, Property::StableOnReturn)?
         .ok_or("no scenario broke stable-on-return: the search or the oracle is blind")?;
     let sends = scenario.steps.iter().filter(|step| step.op.sends()).count();
-    let writes = scenario.steps.iter().filter_map(|step| step.op.writes()).count();
+    let writes = scenario
+        .steps
+        .iter()
+        .filter_map(|step| step.op.writes())
+        .count();
     match (scenario.steps.len(), sends, writes) {
         (2, 1, 1) => Ok(()),
         // A send by way of a pipe needs the pipe and its filling.
         (4, 1, 1) => Ok(()),
-        _ => Err(format!("shrunk to more than a send and a write:\n\n{scenario}")),
+        _ => Err(format!(
+            "shrunk to more than a send and a write:\n\n{scenario}"
+        )),
     }
 }
 

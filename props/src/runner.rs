@@ -83,7 +83,7 @@ fn kernels() -> std::result::Result<Vec<KernelName>, kernel::NameError> {
 
 fn trial(test: Test, kernel: KernelName) -> Trial {
     Trial::test(format!("{}::{kernel}", test.name), move || {
-        let progress = kernel::progress::standard();
+        let progress = kernel::progress::stderr();
         let kernel = kernel::ensure(&kernel, &*progress)?;
         boot(test, &kernel)
     })

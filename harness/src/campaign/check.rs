@@ -240,7 +240,10 @@ impl<'a> Campaign<'a> {
                 if shard.cases.is_multiple_of(64) {
                     let cases = self.running.values().filter(|it| it.kernel == kernel);
                     let begun: u64 = cases.map(|it| it.cases).sum();
-                    tell(News::Progress(kernel, self.outcomes[kernel].scenarios + begun));
+                    tell(News::Progress(
+                        kernel,
+                        self.outcomes[kernel].scenarios + begun,
+                    ));
                 }
                 if self.is_settled_before(kernel, index) {
                     self.stop(id);
@@ -257,20 +260,20 @@ impl<'a> Campaign<'a> {
             Event::Failed(why) => {
                 shard.done = true;
                 let case = shard.at;
-                self.outcomes[kernel].failures.push(format!("case {case}: {why}"));
+                self.outcomes[kernel]
+                    .failures
+                    .push(format!("case {case}: {why}"));
             }
             Event::Replayed(_) => {}
         }
     }
 
-    fn note_finding(
-        &mut self,
-        kernel: usize,
-        finding: Finding,
-        tell: &mut impl FnMut(News<'_>),
-    ) {
+    fn note_finding(&mut self, kernel: usize, finding: Finding, tell: &mut impl FnMut(News<'_>)) {
         let known = &mut self.outcomes[kernel].finding;
-        if known.as_ref().is_none_or(|known| finding.index <= known.index) {
+        if known
+            .as_ref()
+            .is_none_or(|known| finding.index <= known.index)
+        {
             tell(News::Finding(kernel, &finding));
             *known = Some(finding);
         }

@@ -156,12 +156,7 @@ pub fn alone(
     }
 }
 
-fn listen(
-    id: Id,
-    stdout: impl Read,
-    mut stderr: impl Read + Send + 'static,
-    tell: &Sender<Line>,
-) {
+fn listen(id: Id, stdout: impl Read, mut stderr: impl Read + Send + 'static, tell: &Sender<Line>) {
     // Both pipes are read at once: a guest that waits for one of them to be
     // emptied would never get to close the other.
     let errors = thread::spawn(move || {

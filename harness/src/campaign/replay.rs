@@ -62,7 +62,12 @@ pub fn run(plan: &Plan) -> Result<Vec<Vec<Outcome>>, engine::Error> {
     let missing = || Outcome::failed("it was not run".into());
     let outcomes = replay.outcomes.into_iter();
     Ok(outcomes
-        .map(|kernel| kernel.into_iter().map(|it| it.unwrap_or_else(missing)).collect())
+        .map(|kernel| {
+            kernel
+                .into_iter()
+                .map(|it| it.unwrap_or_else(missing))
+                .collect()
+        })
         .collect())
 }
 
@@ -115,7 +120,10 @@ impl<'a> Replay<'a> {
             let Some(batch) = self.waiting.pop_front() else {
                 break;
             };
-            let texts = batch.files.iter().map(|&file| self.plan.texts[file].clone());
+            let texts = batch
+                .files
+                .iter()
+                .map(|&file| self.plan.texts[file].clone());
             let job = Job::Replay {
                 texts: texts.collect(),
                 times: self.plan.times,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use crate::guest::Bare;
 use super::job::{Event, Finding, Job, Replayed};
+use crate::guest::Bare;
 use crate::minimize::Budget;
 use crate::oracle::{Contract, Property};
 use crate::scenario::{Scenario, normalize, strategy, text};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::options::{Format, ensure, seed};
+use super::format::{Format, print};
+use super::options::{ensure, seed};
 use super::{Failure, Status};
 use crate::campaign::host;
 use crate::campaign::job::{Event, Job};
@@ -79,7 +80,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         given => given.to_vec(),
     };
     let kernels = ensure(&names)?;
-    eprintln!("inflight bench: {} scenarios a figure, --seed {seed}", args.times);
+    eprintln!(
+        "inflight bench: {} scenarios a figure, --seed {seed}",
+        args.times
+    );
     let generate_us = generate_us(seed);
     let mut rows = Vec::new();
     for kernel in &kernels {
@@ -87,7 +91,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         rows.push((kernel, figures(kernel, args, seed)?));
     }
     match args.format {
-        Format::Human => print!("{}", human(&rows, generate_us)),
+        Format::Human => print(&human(&rows, generate_us))?,
         Format::Json => {
             for (kernel, it) in &rows {
                 let line = json!({
@@ -102,7 +106,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
                     "generate_us": generate_us,
                     "seed": seed,
                 });
-                println!("{line}");
+                print(&format!("{line}\n"))?;
             }
         }
     }
@@ -125,8 +129,20 @@ fn figures(kernel: &Kernel, args: &Args, seed: u64) -> Result<Figures, Failure> 
         boots.push(measure(kernel, &job)?.boot);
     }
     boots.sort();
-    let bare = measure(kernel, &Job::Bare { text: text(), times })?;
-    let basic = measure(kernel, &Job::Bench { text: text(), times })?;
+    let bare = measure(
+        kernel,
+        &Job::Bare {
+            text: text(),
+            times,
+        },
+    )?;
+    let basic = measure(
+        kernel,
+        &Job::Bench {
+            text: text(),
+            times,
+        },
+    )?;
     let generated = Job::Check {
         seed,
         first: 0,
@@ -199,7 +215,12 @@ fn human(rows: &[(&Kernel, Figures)], generate_us: f64) -> String {
     ];
     let mut table = Table::new(headings, &[1, 2, 3, 4, 5, 6]);
     let mut shares = Table::new(
-        ["of a basic scenario", "bare calls", "harness and oracle", "of a generated one: generator"],
+        [
+            "of a basic scenario",
+            "bare calls",
+            "harness and oracle",
+            "of a generated one: generator",
+        ],
         &[1, 2, 3],
     );
     for (kernel, it) in rows {

@@ -9,7 +9,8 @@ use anyhow::anyhow;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::options::{Format, On, seed};
+use super::format::{Format, print};
+use super::options::{On, seed};
 use super::{Failure, Status};
 use crate::campaign::check::{self, News, Outcome, Plan};
 use crate::campaign::job::Finding;
@@ -97,8 +98,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     })?;
     lines.clear();
     match args.format {
-        Format::Human => print!("{}", human(&plan, &outcomes, &saved)),
-        Format::Json => print!("{}", lines_of_json(&plan, &outcomes, &saved)),
+        Format::Human => print(&human(&plan, &outcomes, &saved))?,
+        Format::Json => print(&lines_of_json(&plan, &outcomes, &saved))?,
     }
     if let Some(error) = trouble {
         return Err(Failure::new(Status::Missing, error));
@@ -139,7 +140,14 @@ fn rate(outcome: &Outcome) -> f64 {
 
 fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
     let headings = [
-        "kernel", "contract", "verdict", "first at", "ops", "scenarios", "per second", "virtual",
+        "kernel",
+        "contract",
+        "verdict",
+        "first at",
+        "ops",
+        "scenarios",
+        "per second",
+        "virtual",
     ];
     let mut table = Table::new(headings, &[3, 4, 5, 6, 7]);
     for outcome in outcomes {
@@ -243,8 +251,10 @@ impl Lines {
         let names: Vec<String> = plan.kernels.iter().map(|it| it.name.to_string()).collect();
         let bars = std::io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
-            let style = ProgressStyle::with_template("{prefix:14} {bar:30} {pos}/{len} {per_sec} {elapsed}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template(
+                "{prefix:14} {bar:30} {pos}/{len} {per_sec} {elapsed}",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = |name: &String| {
                 let bar = ProgressBar::new(plan.cases).with_style(style.clone());
                 all.add(bar.with_prefix(name.clone()))

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
-use super::options::{Format, ensure};
+use super::format::{Format, print};
+use super::options::ensure;
 use super::{Failure, Status, usage};
 use crate::campaign::host;
 use crate::campaign::job::{Event, Finding, Job};
@@ -93,10 +94,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         finding.steps_after, finding.steps_before, finding.shrink_runs, finding.seen, finding.of
     );
     match args.format {
-        Format::Human if args.output.is_none() => print!("{text}"),
+        Format::Human if args.output.is_none() => print(&text)?,
         Format::Human => {}
-        Format::Json => println!(
-            "{}",
+        Format::Json => print(&format!(
+            "{}\n",
             json!({
                 "file": args.file,
                 "kernel": kernel.name.to_string(),
@@ -110,7 +111,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
                 "of": finding.of,
                 "scenario": text,
             })
-        ),
+        ))?,
     }
     Ok(Status::Held)
 }

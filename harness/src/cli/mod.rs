@@ -12,6 +12,9 @@ use crate::kernel::KernelName;
 
 mod bench;
 mod check;
+mod doctor;
+mod format;
+mod kernel;
 mod minimize;
 mod options;
 mod recv;
@@ -89,6 +92,8 @@ enum Command {
     Replay(replay::Args),
     Minimize(minimize::Args),
     Run(run::Args),
+    Kernel(kernel::Args),
+    Doctor(doctor::Args),
     Bench(bench::Args),
     Send(send::Args),
     Recv(recv::Args),
@@ -114,13 +119,19 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Status::Usage } else { Status::Held } as u8);
+            return ExitCode::from(if error.use_stderr() {
+                Status::Usage
+            } else {
+                Status::Held
+            } as u8);
         }
     };
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Minimize(args) => minimize::run(&args),
+        Command::Kernel(args) => kernel::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),

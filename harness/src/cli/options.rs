@@ -2,7 +2,7 @@
 
 use std::thread::available_parallelism;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{Failure, usage};
 use crate::kernel::{self, Kernel, KernelName};
@@ -59,21 +59,11 @@ impl On {
 
 /// Builds what is not built yet, and says so.
 pub fn ensure(names: &[KernelName]) -> Result<Vec<Kernel>, Failure> {
-    let progress = kernel::progress::standard();
+    let progress = kernel::progress::stderr();
     names
         .iter()
         .map(|name| kernel::ensure(name, &*progress).map_err(Failure::from))
         .collect()
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// For people
-    #[default]
-    Human,
-    /// One JSON object a line
-    Json,
 }
 
 /// A number for a generator: as given, or a new one.

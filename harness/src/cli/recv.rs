@@ -34,7 +34,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     match receive(&socket, args.count) {
         Ok(End::Clean { bytes }) => {
             let rounds = bytes / args.count;
-            eprintln!("{bytes} bytes from {peer}: {rounds} rounds of {}, all zero", args.count);
+            eprintln!(
+                "{bytes} bytes from {peer}: {rounds} rounds of {}, all zero",
+                args.count
+            );
             if bytes % args.count != 0 {
                 eprintln!("the last round is not whole: does the sender use another COUNT?");
             }
@@ -85,10 +88,19 @@ mod tests {
     #[test]
     fn zeros_are_clean_and_anything_else_is_not() {
         let zeros = vec![0; 10_000];
-        assert_eq!(receive(&zeros[..], 4096).unwrap(), End::Clean { bytes: 10_000 });
+        assert_eq!(
+            receive(&zeros[..], 4096).unwrap(),
+            End::Clean { bytes: 10_000 }
+        );
         let mut torn = zeros;
         torn[9_999] = 0xab;
         let end = receive(&torn[..], 4096).unwrap();
-        assert_eq!(end, End::Corrupted { byte: 0xab, at: 9_999 });
+        assert_eq!(
+            end,
+            End::Corrupted {
+                byte: 0xab,
+                at: 9_999
+            }
+        );
     }
 }

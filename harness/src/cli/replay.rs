@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::options::{Format, On};
+use super::format::{Format, print};
+use super::options::On;
 use super::{Failure, Status};
 use crate::campaign::replay::{self, Outcome, Plan};
 use crate::kernel::{Kernel, KernelName};
@@ -73,8 +74,13 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         }
     }
     match args.format {
-        Format::Human => print!("{}", human(&rows, start.elapsed().as_secs_f64())),
-        Format::Json => rows.iter().for_each(|row| println!("{}", row.json())),
+        Format::Human => print(&human(&rows, start.elapsed().as_secs_f64()))?,
+        Format::Json => print(
+            &rows
+                .iter()
+                .map(|row| format!("{}\n", row.json()))
+                .collect::<String>(),
+        )?,
     }
     if rows.iter().any(|row| row.outcome.failure.is_some()) {
         return Ok(Status::Internal);
@@ -109,7 +115,13 @@ impl Row<'_> {
     fn reproduced(&self) -> u32 {
         match self.expected {
             Some(property) => self.outcome.times(property),
-            None => self.outcome.violated.iter().map(|it| it.1).max().unwrap_or(0),
+            None => self
+                .outcome
+                .violated
+                .iter()
+                .map(|it| it.1)
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -153,7 +165,11 @@ fn human(rows: &[Row<'_>], seconds: f64) -> String {
             format!("{verdict}{surprise}"),
             format!("{} of {}", row.reproduced(), row.outcome.runs),
         ]);
-        let message = row.outcome.failure.as_ref().or(row.outcome.message.as_ref());
+        let message = row
+            .outcome
+            .failure
+            .as_ref()
+            .or(row.outcome.message.as_ref());
         if let (Some(message), false) = (message, row.as_expected()) {
             let _ = writeln!(
                 details,

@@ -135,12 +135,7 @@ impl SharedFile {
             let left = (count - offset as u64) as usize;
             // SAFETY: both descriptors are open and `offset` outlives the call.
             let sent = unsafe {
-                libc::sendfile(
-                    socket.as_raw_fd(),
-                    self.file.as_raw_fd(),
-                    &mut offset,
-                    left,
-                )
+                libc::sendfile(socket.as_raw_fd(), self.file.as_raw_fd(), &mut offset, left)
             };
             match sent {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -78,19 +78,17 @@ impl Crew {
 
 fn actor(name: &str, tell: Sender<Event>) -> io::Result<Sender<(Arc<Stage>, usize)>> {
     let (sender, steps) = channel::<(Arc<Stage>, usize)>();
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(move || {
-            for (stage, step) in steps {
-                let call = stage.perform(step);
-                // The scheduler owns the file and the sockets again once it has
-                // heard of the last step.
-                drop(stage);
-                if tell.send(Event::Performed(call)).is_err() {
-                    return;
-                }
+    thread::Builder::new().name(name.into()).spawn(move || {
+        for (stage, step) in steps {
+            let call = stage.perform(step);
+            // The scheduler owns the file and the sockets again once it has
+            // heard of the last step.
+            drop(stage);
+            if tell.send(Event::Performed(call)).is_err() {
+                return;
             }
-        })?;
+        }
+    })?;
     Ok(sender)
 }
 

@@ -95,7 +95,10 @@ impl SentFile {
     /// When the file is not mapped or `range` leaves it: the scenario was not
     /// normalized.
     pub fn store(&self, range: Range, generation: u8) {
-        let mapping = self.mapping.as_ref().expect("a scenario that stores maps its file");
+        let mapping = self
+            .mapping
+            .as_ref()
+            .expect("a scenario that stores maps its file");
         mapping.store(range, generation);
     }
 
@@ -155,7 +158,10 @@ impl Mapping {
     }
 
     fn store(&self, range: Range, generation: u8) {
-        assert!(range.end() <= self.len.get() as u64, "store past the mapping");
+        assert!(
+            range.end() <= self.len.get() as u64,
+            "store past the mapping"
+        );
         let mut bytes = pristine(range.offset, range.len).to_vec();
         advance(&mut bytes, generation);
         // SAFETY: the range lies inside the mapping, as just asserted, and the
@@ -226,7 +232,13 @@ mod tests {
         };
         let mut file = SentFile::create(&spec).unwrap();
         file.map().unwrap();
-        file.store(Range { offset: 4000, len: 200 }, 1);
+        file.store(
+            Range {
+                offset: 4000,
+                len: 200,
+            },
+            1,
+        );
         file.pwrite(Range { offset: 0, len: 1 }, 2).unwrap();
         let bytes = file.read_back().unwrap();
         assert_eq!(bytes, file.mapped_bytes());

@@ -67,7 +67,9 @@ impl Rtnl {
             .nested_linkinfo()
             .push_kind(c"veth")
             .end_nested();
-        self.acknowledge("add veth pair", |socket| socket.request(&request)?.recv_ack())
+        self.acknowledge("add veth pair", |socket| {
+            socket.request(&request)?.recv_ack()
+        })
     }
 
     /// Looks an interface up by name.
@@ -91,7 +93,9 @@ impl Rtnl {
         };
         let mut request = rt_link::Request::new().op_setlink_do(&header);
         request.encode().push_net_ns_fd(netns.as_raw_fd() as u32);
-        self.acknowledge("move interface", |socket| socket.request(&request)?.recv_ack())
+        self.acknowledge("move interface", |socket| {
+            socket.request(&request)?.recv_ack()
+        })
     }
 
     /// Gives an interface this hardware address and brings it up.
@@ -151,7 +155,9 @@ impl Rtnl {
             .set_replace()
             .op_newneigh_do(&header);
         request.encode().push_dst(address).push_lladdr(&mac);
-        self.acknowledge("add neighbour", |socket| socket.request(&request)?.recv_ack())
+        self.acknowledge("add neighbour", |socket| {
+            socket.request(&request)?.recv_ack()
+        })
     }
 
     /// Makes `netem` the root queue of an interface: a new queue with a new

@@ -223,9 +223,7 @@ fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
     let mut attempt = 1;
     loop {
         match Sender::connect(&scenario.setup.socket, listener) {
-            Err(error)
-                if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
                 attempt += 1;
             }
             result => return result,

@@ -1,34 +1,59 @@
 //! Where a kernel comes from: source, patch series, configuration, build cache.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `name` | what kernels are called |
+//! | [`catalog`] | the versions that we know where to get |
+//! | `series` | what `kernel-patch/` contains: configuration fragment and patches |
+//! | `recipe` | the key: what makes one kernel differ from another |
+//! | [`cache`] | the folder with everything that was fetched and built |
+//! | `lock` | one builder at a time |
+//! | `source` | fetches a version's source by apt |
+//! | `tree` | mirrors a source tree of the user's |
+//! | `flavour` | stock and patched source in one place |
+//! | `make` | configures and compiles |
+//! | `config` | did Kconfig take our configuration? |
+//! | `recover` | makes an interrupted build safe to continue |
+//! | [`tools`] | the programs that building needs |
+//! | [`space`] | is there room? |
+//! | [`progress`] | telling a person what takes so long |
+//! | `workshop` | all of it in order |
+//!
+//! Everything that is left behind by a kill is either whole or made again; no
+//! step of a later run trusts what an interrupted one was writing.
 
-use std::fmt;
+pub mod cache;
+pub mod catalog;
+mod command;
+mod config;
+mod error;
+mod files;
+mod flavour;
+mod lock;
+mod make;
+mod name;
+pub mod progress;
+mod recipe;
+mod recover;
+mod series;
+mod source;
+pub mod space;
+pub mod tools;
+mod tree;
+mod workshop;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 
-/// What a kernel is called: `6.12-stock`, `6.12-patched`, `tree:PATH`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum KernelName {
-    /// A version of the catalog and a flavour.
-    Release {
-        /// `6.12`
-        version: String,
-        /// What is done to the source.
-        flavour: Flavour,
-    },
-    /// A source tree of the user's, taken as it is.
-    Tree(PathBuf),
-}
-
-/// What is done to the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flavour {
-    /// Nothing.
-    Stock,
-    /// Our series is applied.
-    Patched,
-}
+use cache::Cache;
+pub use cache::{Entry, EntryKind};
+pub use error::{Error, ErrorKind};
+pub use name::{Flavour, KernelName, NameError};
+pub use progress::Progress;
+pub use series::PATCH_VARIABLE;
+use workshop::Workshop;
 
 /// A kernel that can be booted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
     /// Its name.
     pub name: KernelName,
@@ -40,36 +65,81 @@ pub struct Kernel {
     pub key: String,
 }
 
-/// A name that is no kernel.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kernel `{name}`: {why}")]
-pub struct NameError {
-    name: String,
-    why: String,
+/// What is to be done before kernels can be booted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Some source has to be fetched.
+    pub fetch: bool,
+    /// These have to be built.
+    pub build: Vec<KernelName>,
+    /// Space that has to be free in the cache's folder.
+    pub free_bytes: u64,
 }
 
-impl fmt::Display for Flavour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Flavour::Stock => "stock",
-            Flavour::Patched => "patched",
-        })
-    }
+/// What [`clean`] removes. Locks stay, and so does everything outside the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clean {
+    /// Every build of one kernel.
+    Kernel(KernelName),
+    /// Builds for which there is a newer one of the same name.
+    Outdated,
+    /// Sources with their objects; kernels stay. The next build fetches again.
+    Sources,
+    /// Kernels, sources and logs.
+    All,
 }
 
-impl fmt::Display for KernelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KernelName::Release { version, flavour } => f.pad(&format!("{version}-{flavour}")),
-            KernelName::Tree(path) => f.pad(&format!("tree:{}", path.display())),
-        }
-    }
+/// Builds the kernel, or finds it built. Milliseconds in the latter case (a tree
+/// is looked through first: 0.2 s).
+///
+/// Fetches the source when there is none, and never looks for a newer one: see
+/// [`update`]. Another process that builds from the same source is waited for.
+///
+/// # Errors
+/// See [`Error::kind`].
+pub fn ensure(name: &KernelName, progress: &dyn Progress) -> Result<Kernel, Error> {
+    Workshop::from_env()?.ensure(name, progress)
 }
 
-impl FromStr for KernelName {
-    type Err = NameError;
-    fn from_str(name: &str) -> Result<Self, NameError> {
-        let _ = name;
-        todo!("kernel")
-    }
+/// The kernel if it is built. Without a compiler or without the source on this
+/// machine, the newest that the same patches and configuration made.
+///
+/// # Errors
+/// The name, tree or series makes no sense, or the cache cannot be read.
+pub fn find(name: &KernelName) -> Result<Option<Kernel>, Error> {
+    Workshop::from_env()?.find(name)
+}
+
+/// What has to be done before these kernels can be booted; does nothing of it.
+///
+/// # Errors
+/// As [`find`].
+pub fn need(names: &[KernelName]) -> Result<Need, Error> {
+    Workshop::from_env()?.need(names)
+}
+
+/// Fetches the source of a catalog version anew if the archive has a newer one;
+/// returns its package version then. Kernels stay.
+///
+/// # Errors
+/// As [`ensure`]; a tree has no newer source: [`ErrorKind::BadInput`].
+pub fn update(name: &KernelName, progress: &dyn Progress) -> Result<Option<String>, Error> {
+    Workshop::from_env()?.update(name, progress)
+}
+
+/// What the cache holds: kernels, the newest first, then sources. Sizes are
+/// added up by walking the files: about a second for two sources.
+///
+/// # Errors
+/// There is no place for a cache.
+pub fn list() -> Result<Vec<Entry>, Error> {
+    Ok(Cache::from_env()?.list())
+}
+
+/// Removes things from the cache; returns the bytes that were freed.
+///
+/// # Errors
+/// A source is being worked on, or a file cannot be removed.
+pub fn clean(what: &Clean) -> Result<u64, Error> {
+    Workshop::from_env()?.clean(what)
 }

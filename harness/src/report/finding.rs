@@ -58,8 +58,8 @@ pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Res
     );
     let path = directory.join(&name);
     let unfinished = directory.join(format!(".{name}.{}", std::process::id()));
-    let result = write(&unfinished, &render(finding, origin))
-        .and_then(|()| fs::rename(&unfinished, &path));
+    let result =
+        write(&unfinished, &render(finding, origin)).and_then(|()| fs::rename(&unfinished, &path));
     if result.is_err() {
         let _ = fs::remove_file(&unfinished);
     }

@@ -18,6 +18,14 @@ impl Table {
         }
     }
 
+    /// A table of these rows, all columns aligned to the left.
+    pub fn of(rows: Vec<Vec<String>>) -> Table {
+        Table {
+            rows,
+            right: Vec::new(),
+        }
+    }
+
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.to_vec());
@@ -58,5 +66,7 @@ mod tests {
         table.row(["a".into(), "10".into(), "x".into()]);
         table.row(["long".into(), "5".into(), String::new()]);
         assert_eq!(table.to_string(), "name   n  what\na     10  x\nlong   5\n");
+        let uneven = vec![vec!["a".into(), "b c".into()], vec!["end".into()], vec![]];
+        assert_eq!(Table::of(uneven).to_string(), "a    b c\nend\n\n");
     }
 }

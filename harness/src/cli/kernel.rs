@@ -1,0 +1,317 @@
+//! `inflight kernel`: build, list, find and remove kernels.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::format::{Format, print};
+use super::{Failure, Status};
+use crate::kernel::space::human_bytes;
+use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, progress};
+use crate::report::table::Table;
+
+/// Builds, lists, finds and removes kernels.
+///
+/// They are kept under $INFLIGHT_CACHE, else $XDG_CACHE_HOME/inflight, else
+/// ~/.cache/inflight.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Build kernels that are not built yet
+    Build {
+        /// 6.12-stock, 6.12-patched, tree:PATH [default: every known one]
+        #[arg(value_name = "NAME")]
+        names: Vec<KernelName>,
+        /// Fetch the newest source package first
+        #[arg(long)]
+        update: bool,
+    },
+    /// Show what is built, and what it takes on disk
+    List {
+        /// A table, or one object a line
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Print the path of a kernel that is built
+    Path {
+        /// 6.12-stock, 6.12-patched, tree:PATH
+        name: KernelName,
+    },
+    /// Remove builds for which there is a newer one, or what is named
+    Clean {
+        /// Remove every build of these
+        #[arg(value_name = "NAME")]
+        names: Vec<KernelName>,
+        /// Remove sources and objects, and keep the kernels
+        #[arg(long, conflicts_with = "names")]
+        sources: bool,
+        /// Remove everything
+        #[arg(long, conflicts_with_all = ["names", "sources"])]
+        all: bool,
+    },
+}
+
+/// The exit status says whose turn it is, as [`kernel::Error::kind`] does.
+impl From<kernel::Error> for Failure {
+    fn from(error: kernel::Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::BadInput => Status::Usage,
+            ErrorKind::Missing => Status::Missing,
+            ErrorKind::Failed => Status::Internal,
+        };
+        Failure {
+            status,
+            error: error.into(),
+        }
+    }
+}
+
+/// # Errors
+/// With the exit status that [`kernel::Error::kind`] deserves; `path` of a kernel
+/// that is not built: [`Status::Missing`].
+pub fn run(args: Args) -> Result<Status, Failure> {
+    match args.command {
+        Command::Build { names, update } => build(names, update)?,
+        Command::List { format } => list(format)?,
+        Command::Path { name } => path(&name)?,
+        Command::Clean {
+            names,
+            sources,
+            all,
+        } => clean(names, sources, all)?,
+    }
+    Ok(Status::Held)
+}
+
+fn build(mut names: Vec<KernelName>, update: bool) -> Result<(), Failure> {
+    if names.is_empty() {
+        names = KernelName::known();
+    }
+    let progress = progress::stderr();
+    if update {
+        let mut asked = Vec::new();
+        for name in &names {
+            let KernelName::Release { version, .. } = name else {
+                continue;
+            };
+            if asked.contains(&version) {
+                continue;
+            }
+            asked.push(version);
+            match kernel::update(name, &*progress)? {
+                Some(package) => progress.note(&format!("{version}: the source is {package} now")),
+                None => progress.note(&format!("{version}: the source is the newest there is")),
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    for name in &names {
+        let kernel = kernel::ensure(name, &*progress)?;
+        rows.push(vec![
+            name.to_string(),
+            kernel.release,
+            kernel.image.display().to_string(),
+        ]);
+    }
+    drop(progress);
+    print(&Table::of(rows).to_string())
+}
+
+fn path(name: &KernelName) -> Result<(), Failure> {
+    match kernel::find(name)? {
+        Some(kernel) => print(&format!("{}\n", kernel.image.display())),
+        None => Err(Failure {
+            status: Status::Missing,
+            error: anyhow!("{name} is not built\n  remedy: inflight kernel build {name}"),
+        }),
+    }
+}
+
+fn list(format: Format) -> Result<(), Failure> {
+    let entries = kernel::list()?;
+    match format {
+        Format::Json => {
+            let lines: String = entries
+                .iter()
+                .map(|entry| json_line(entry) + "\n")
+                .collect();
+            print(&lines)
+        }
+        Format::Human if entries.is_empty() => {
+            eprintln!("no kernel is built yet: inflight kernel build");
+            Ok(())
+        }
+        Format::Human => print(&human(&entries, SystemTime::now())),
+    }
+}
+
+fn json_line(entry: &Entry) -> String {
+    let built = entry.built.duration_since(SystemTime::UNIX_EPOCH);
+    json!({
+        "kind": kind(entry.kind),
+        "name": entry.name,
+        "release": entry.release,
+        "key": entry.key,
+        "size_bytes": entry.size_bytes,
+        "built_unix_s": built.map_or(0, |time| time.as_secs()),
+        "path": entry.path,
+    })
+    .to_string()
+}
+
+fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Kernel => "kernel",
+        EntryKind::Source => "source",
+    }
+}
+
+fn human(entries: &[Entry], now: SystemTime) -> String {
+    let heading = ["NAME", "WHAT", "RELEASE", "KEY", "SIZE", "MADE", "PATH"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for entry in entries {
+        rows.push(vec![
+            entry.name.clone(),
+            kind(entry.kind).to_owned(),
+            entry.release.clone(),
+            entry.key.chars().take(8).collect(),
+            human_bytes(entry.size_bytes),
+            age(now.duration_since(entry.built).unwrap_or_default()),
+            entry.path.display().to_string(),
+        ]);
+    }
+    let total_bytes: u64 = entries.iter().map(|entry| entry.size_bytes).sum();
+    format!("{}{} in all\n", Table::of(rows), human_bytes(total_bytes))
+}
+
+fn age(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    match minutes {
+        0 => "now".to_owned(),
+        1..120 => format!("{minutes} min ago"),
+        120..2880 => format!("{} h ago", minutes / 60),
+        _ => format!("{} d ago", minutes / 1440),
+    }
+}
+
+fn clean(names: Vec<KernelName>, sources: bool, all: bool) -> Result<(), Failure> {
+    let what = if all {
+        vec![Clean::All]
+    } else if sources {
+        vec![Clean::Sources]
+    } else if names.is_empty() {
+        vec![Clean::Outdated]
+    } else {
+        names.into_iter().map(Clean::Kernel).collect()
+    };
+    let mut freed_bytes = 0;
+    for what in &what {
+        freed_bytes += kernel::clean(what)?;
+    }
+    eprintln!("{} freed", human_bytes(freed_bytes));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Command, String> {
+        Line::try_parse_from(line.split(' '))
+            .map(|line| line.args.command)
+            .map_err(|error| error.to_string())
+    }
+
+    fn entry() -> Entry {
+        Entry {
+            kind: EntryKind::Kernel,
+            name: "6.12-stock".to_owned(),
+            release: "6.12.117".to_owned(),
+            key: "0123456789abcdef".to_owned(),
+            size_bytes: 9_600_000,
+            built: SystemTime::UNIX_EPOCH + Duration::from_secs(100),
+            path: "/c/linux".into(),
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_has_every_field() {
+        assert_eq!(
+            json_line(&entry()),
+            r#"{"built_unix_s":100,"key":"0123456789abcdef","kind":"kernel","name":"6.12-stock","path":"/c/linux","release":"6.12.117","size_bytes":9600000}"#
+        );
+    }
+
+    #[test]
+    fn the_table_adds_up_sizes() {
+        let now = entry().built + Duration::from_secs(600);
+        assert_eq!(
+            human(&[entry(), entry()], now),
+            "NAME        WHAT    RELEASE   KEY       SIZE    MADE        PATH\n\
+             6.12-stock  kernel  6.12.117  01234567  9.6 MB  10 min ago  /c/linux\n\
+             6.12-stock  kernel  6.12.117  01234567  9.6 MB  10 min ago  /c/linux\n\
+             19 MB in all\n"
+        );
+    }
+
+    #[test]
+    fn an_unknown_kernel_is_refused_with_the_known_ones() {
+        let error = parse("kernel build 6.1-stock").unwrap_err();
+        assert!(
+            error.contains("unknown kernel `6.1-stock`: known are `6.12-stock`"),
+            "{error}"
+        );
+        assert!(parse("kernel path").is_err());
+    }
+
+    #[test]
+    fn clean_takes_one_kind_of_target() {
+        assert!(matches!(
+            parse("kernel clean --all"),
+            Ok(Command::Clean { all: true, .. })
+        ));
+        assert!(parse("kernel clean --all --sources").is_err());
+        assert!(parse("kernel clean 6.12-stock --all").is_err());
+    }
+
+    #[test]
+    fn the_status_follows_the_kind() {
+        let status = |error: kernel::Error| Failure::from(error).status;
+        assert_eq!(status(kernel::Error::Input("x".into())), Status::Usage);
+        let missing = kernel::Error::Missing {
+            what: "x".into(),
+            remedy: "y".into(),
+        };
+        assert_eq!(status(missing), Status::Missing);
+        let io = kernel::Error::Io {
+            what: "x".into(),
+            source: std::io::Error::from_raw_os_error(libc::EIO),
+        };
+        assert_eq!(status(io), Status::Internal);
+    }
+
+    #[test]
+    fn ages() {
+        for (seconds, text) in [
+            (5, "now"),
+            (61, "1 min ago"),
+            (7200, "2 h ago"),
+            (172_800, "2 d ago"),
+        ] {
+            assert_eq!(age(Duration::from_secs(seconds)), text);
+        }
+    }
+}

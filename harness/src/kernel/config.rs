@@ -1,0 +1,80 @@
+//! Did Kconfig take our configuration?
+
+/// Without one of these the suite cannot run.
+const REQUIRED: [&str; 14] = [
+    "CONFIG_64BIT",
+    "CONFIG_UML_TIME_TRAVEL_SUPPORT",
+    "CONFIG_HOSTFS",
+    "CONFIG_BINFMT_ELF",
+    "CONFIG_PROC_FS",
+    "CONFIG_TTY",
+    "CONFIG_TMPFS",
+    "CONFIG_MEMFD_CREATE",
+    "CONFIG_NET_NS",
+    "CONFIG_INET",
+    "CONFIG_IPV6",
+    "CONFIG_VETH",
+    "CONFIG_NET_SCH_NETEM",
+    "CONFIG_NET_SCH_PLUG",
+];
+
+/// The lines of a fragment that are not in the `.config` made from it: Kconfig
+/// drops, without a word, what a tree does not know or whose dependencies fail.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Dropped {
+    /// Those that nothing works without.
+    pub required: Vec<String>,
+    /// The rest.
+    pub optional: Vec<String>,
+}
+
+/// Compares a fragment with the `.config` that came out.
+pub(super) fn dropped(fragment: &str, config: &str) -> Dropped {
+    let mut dropped = Dropped::default();
+    let lines: std::collections::HashSet<&str> = config.lines().map(str::trim_end).collect();
+    for line in fragment.lines().map(str::trim) {
+        let Some((symbol, _)) = line.split_once('=') else {
+            continue;
+        };
+        if !symbol.starts_with("CONFIG_") || lines.contains(line) {
+            continue;
+        }
+        if REQUIRED.contains(&symbol) {
+            dropped.required.push(line.to_owned());
+        } else {
+            dropped.optional.push(line.to_owned());
+        }
+    }
+    dropped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_lines_are_told_apart() {
+        let fragment = "# CONFIG_NOT=y\nCONFIG_VETH=y\nCONFIG_NEW=y\nCONFIG_KEPT=y\nCONFIG_NUM=-1\n\
+                        # CONFIG_OFF is not set\nCONFIG_HOSTFS=y\n";
+        let config = "CONFIG_KEPT=y\n# CONFIG_VETH is not set\nCONFIG_HOSTFS=y\nCONFIG_NUM=0\n";
+        assert_eq!(
+            dropped(fragment, config),
+            Dropped {
+                required: vec!["CONFIG_VETH=y".to_owned()],
+                optional: vec!["CONFIG_NEW=y".to_owned(), "CONFIG_NUM=-1".to_owned()],
+            }
+        );
+    }
+
+    #[test]
+    fn our_fragment_asks_for_everything_that_is_required() {
+        let fragment = crate::kernel::series::PatchFiles::Embedded
+            .fragment()
+            .unwrap();
+        let fragment = String::from_utf8_lossy(&fragment);
+        for symbol in REQUIRED {
+            let line = format!("{symbol}=y");
+            assert!(fragment.lines().any(|found| found == line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The source of a version of the catalog: from Debian's package, by apt, without
+//! installing anything.
+//!
+//! apt-get(8) gets its own state and cache below ours and its own configuration
+//! on top of the system's: it needs no root, and leaves the system's lists and
+//! packages alone. It checks the package against the archive's signature.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::catalog::Version;
+use super::command::{Event, Log, clean};
+use super::error::Context as _;
+use super::lock::Lock;
+use super::{Error, Progress, files, tools};
+
+/// What a step of a build has at hand.
+pub(super) struct Site<'a> {
+    pub lock: &'a Lock,
+    pub log: &'a mut Log,
+    pub progress: &'a dyn Progress,
+}
+
+/// Where source comes from.
+pub(super) trait Fetch {
+    /// Unpacks the newest source of `version` to `into`, which does not exist yet,
+    /// and returns the version of the package. Returns `None` when that is `have`.
+    /// `work` is an empty folder on the same file system.
+    fn fetch(
+        &self,
+        version: &Version,
+        have: Option<&str>,
+        work: &Path,
+        into: &Path,
+        site: &mut Site<'_>,
+    ) -> Result<Option<String>, Error>;
+}
+
+/// Debian's archive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Apt;
+
+impl Fetch for Apt {
+    fn fetch(
+        &self,
+        version: &Version,
+        have: Option<&str>,
+        work: &Path,
+        into: &Path,
+        site: &mut Site<'_>,
+    ) -> Result<Option<String>, Error> {
+        if tools::find("apt-get").is_none() || tools::find("dpkg-deb").is_none() {
+            return Err(Error::missing(
+                format!(
+                    "the source of {} comes from Debian, and there is no apt-get here",
+                    version.version
+                ),
+                "unpack a kernel and name its folder: `tree:PATH`",
+            ));
+        }
+        let apt = PrivateApt::new(work)?;
+        site.progress
+            .step("asking apt for the newest source package");
+        // One archive of many that does not answer makes this fail; whether it was
+        // ours shows in the next step.
+        let updated = run(site, apt.get(&["update"]))?;
+        let Some(candidate) = apt.candidate(version.package, site)? else {
+            return Err(if updated {
+                Error::missing(
+                    format!(
+                        "the apt sources of this machine have no package {}",
+                        version.package
+                    ),
+                    "add bookworm-security or a newer Debian to the apt sources, or unpack a kernel \
+                     and name its folder: `tree:PATH`",
+                )
+            } else {
+                offline(version, site)
+            });
+        };
+        if have == Some(candidate.version.as_str()) {
+            return Ok(None);
+        }
+
+        site.progress.step(&format!(
+            "fetching {} {} ({})",
+            version.package,
+            candidate.version,
+            super::space::human_bytes(candidate.size_bytes)
+        ));
+        let downloads = work.join("package");
+        files::create_folder(&downloads)?;
+        let package = format!("{}={}", version.package, candidate.version);
+        let mut command = apt.get(&["download", &package]);
+        command.current_dir(&downloads);
+        let total_mb = candidate.size_bytes / 1_000_000;
+        let status = site.log.run(command, site.lock, &mut |_| {
+            let done_mb = files::disk_bytes(&downloads) / 1_000_000;
+            site.progress.tick(done_mb, Some(total_mb), "MB");
+        })?;
+        let package = only_file(&downloads)?;
+        let (true, Some(package)) = (status.success(), package) else {
+            return Err(offline(version, site));
+        };
+
+        site.progress
+            .step(&format!("unpacking {}", version.package));
+        unpack(&package, version.package, work, into, site)?;
+        files::remove_tree(&downloads)?;
+        Ok(Some(candidate.version))
+    }
+}
+
+/// Runs a program whose output only goes to the log.
+fn run(site: &mut Site<'_>, command: Command) -> Result<bool, Error> {
+    let status = site.log.run(command, site.lock, &mut |event| {
+        if event == Event::Idle {
+            site.progress.tick(0, None, "");
+        }
+    })?;
+    Ok(status.success())
+}
+
+/// The source could not be had from the archive.
+fn offline(version: &Version, site: &Site<'_>) -> Error {
+    match site.log.failure("") {
+        Error::Failed { tail, .. } => Error::missing(
+            format!(
+                "{} could not be fetched:\n  {}",
+                version.package,
+                tail.iter()
+                    .filter(|line| line.starts_with("E:") || line.starts_with("Err:"))
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("\n  ")
+            ),
+            "check the network and /etc/apt/sources.list, or unpack a kernel and name its folder: \
+             `tree:PATH`",
+        ),
+        other => other,
+    }
+}
+
+fn only_file(folder: &Path) -> Result<Option<PathBuf>, Error> {
+    let mut entries = fs::read_dir(folder).at("read", folder)?.flatten();
+    Ok(entries
+        .find(|entry| entry.path().extension().is_some_and(|end| end == "deb"))
+        .map(|entry| entry.path()))
+}
+
+/// `dpkg-deb | tar | tar`: the archive in the package is not stored on the way.
+fn unpack(
+    package: &Path,
+    name: &str,
+    work: &Path,
+    into: &Path,
+    site: &mut Site<'_>,
+) -> Result<(), Error> {
+    let folder = work.join("source");
+    files::create_folder(&folder)?;
+    // The paths have no character that means something to a shell: the cache's
+    // folder is checked, and the package's name comes from the catalog.
+    let script = format!(
+        "dpkg-deb --fsys-tarfile {} | tar -xO ./usr/src/{name}.tar.xz | tar -xJ --no-same-owner -C {}",
+        package.display(),
+        folder.display()
+    );
+    let mut command = clean("bash");
+    command
+        .args(["-o", "pipefail", "-c", &script])
+        .stdin(Stdio::null());
+    if !run(site, command)? {
+        return Err(site
+            .log
+            .failure(&format!("unpacking {} failed", package.display())));
+    }
+    fs::rename(folder.join(name), into).at("create", into)
+}
+
+/// What apt would install.
+#[derive(Debug, PartialEq, Eq)]
+struct Candidate {
+    version: String,
+    size_bytes: u64,
+}
+
+/// apt with a state of its own.
+struct PrivateApt {
+    configuration: PathBuf,
+}
+
+impl PrivateApt {
+    fn new(work: &Path) -> Result<Self, Error> {
+        let folder = work.join("apt");
+        for name in ["state/lists/partial", "cache/archives/partial"] {
+            files::create_folder(&folder.join(name))?;
+        }
+        let configuration = folder.join("apt.conf");
+        files::write(
+            &configuration,
+            configuration_text(&folder).as_bytes(),
+            0o644,
+        )?;
+        Ok(Self { configuration })
+    }
+
+    fn command(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = clean(program);
+        // -c is read last, on top of /etc/apt: mirrors and proxies stay.
+        command.arg("-c").arg(&self.configuration).args(words);
+        command
+    }
+
+    fn get(&self, words: &[&str]) -> Command {
+        self.command("apt-get", words)
+    }
+
+    fn candidate(&self, package: &str, site: &mut Site<'_>) -> Result<Option<Candidate>, Error> {
+        let mut said = Vec::new();
+        let command = self.command("apt-cache", &["show", "--no-all-versions", package]);
+        site.log.run(command, site.lock, &mut |event| {
+            if let Event::Line(line) = event {
+                said.push(line.to_owned());
+            }
+        })?;
+        Ok(candidate(&said))
+    }
+}
+
+fn configuration_text(folder: &Path) -> String {
+    let folder = folder.display();
+    let mut text = format!(
+        "Dir::State \"{folder}/state\";\n\
+         Dir::State::status \"/var/lib/dpkg/status\";\n\
+         Dir::Cache \"{folder}/cache\";\n\
+         Acquire::Languages \"none\";\n\
+         Acquire::Retries \"2\";\n\
+         Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
+         Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled \"false\";\n\
+         Acquire::IndexTargets::deb::CNF::DefaultEnabled \"false\";\n"
+    );
+    // Programs that the system runs after its own updates.
+    for hook in [
+        "APT::Update::Pre-Invoke",
+        "APT::Update::Post-Invoke",
+        "APT::Update::Post-Invoke-Success",
+    ] {
+        text += &format!("#clear {hook};\n");
+    }
+    if nix::unistd::geteuid().is_root() {
+        // apt would download as user `_apt`, who cannot write below our home.
+        text += "APT::Sandbox::User \"root\";\n";
+    }
+    text
+}
+
+/// Reads `apt-cache show`.
+fn candidate(said: &[String]) -> Option<Candidate> {
+    let field = |name: &str| said.iter().find_map(|line| line.strip_prefix(name));
+    Some(Candidate {
+        version: field("Version: ")?.trim().to_owned(),
+        size_bytes: field("Size: ")?.trim().parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::progress::Silent;
+
+    #[test]
+    fn the_candidate_is_read() {
+        let said = "Package: linux-source-6.12\nInstalled-Size: 151000\nVersion: 6.12.117-1~deb12u1\n\
+                    Size: 153476148\nDescription: Linux kernel source";
+        let said: Vec<_> = said.lines().map(str::to_owned).collect();
+        assert_eq!(
+            candidate(&said),
+            Some(Candidate {
+                version: "6.12.117-1~deb12u1".to_owned(),
+                size_bytes: 153_476_148,
+            })
+        );
+        assert_eq!(
+            candidate(&["N: Unable to locate package x".to_owned()]),
+            None
+        );
+        assert_eq!(candidate(&[]), None);
+    }
+
+    /// A package made here, taken apart as the real one is.
+    #[test]
+    fn a_package_is_unpacked_and_a_broken_one_is_not() {
+        if tools::find("dpkg-deb").is_none() {
+            return; // Not Debian: this way of getting source does not exist.
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path();
+        let script = "set -e; mkdir -p linux-source-1/fs p/usr/src p/DEBIAN; \
+                      echo splice > linux-source-1/fs/splice.c; \
+                      tar -cJf p/usr/src/linux-source-1.tar.xz linux-source-1; \
+                      printf 'Package: linux-source-1\\nVersion: 1\\nArchitecture: all\\n\
+                      Maintainer: a <a@example.org>\\nDescription: x\\n' > p/DEBIAN/control; \
+                      dpkg-deb --root-owner-group --build p x.deb; head -c 300 x.deb > broken.deb";
+        let made = clean("sh")
+            .args(["-c", script])
+            .current_dir(work)
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let lock = Lock::acquire(&work.join("lock"), "", &Silent).unwrap();
+        let mut log = Log::create(work.join("log")).unwrap();
+        let mut site = Site {
+            lock: &lock,
+            log: &mut log,
+            progress: &Silent,
+        };
+        let into = work.join("linux");
+        let name = "linux-source-1";
+        unpack(&work.join("broken.deb"), name, work, &into, &mut site).unwrap_err();
+        assert!(!into.exists());
+        unpack(&work.join("x.deb"), name, work, &into, &mut site).unwrap();
+        assert_eq!(fs::read(into.join("fs/splice.c")).unwrap(), b"splice\n");
+    }
+}

@@ -1,0 +1,436 @@
+//! From a name to a kernel: all steps in order.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use super::cache::{Meta, SourceInfo, kernel};
+use super::catalog::{self, Version};
+use super::command::Log;
+use super::error::Context as _;
+use super::flavour::Tree;
+use super::lock::Lock;
+use super::recipe::Recipe;
+use super::series::{PatchFiles, Series};
+use super::source::{Apt, Fetch, Site};
+use super::tree::Manifest;
+use super::{
+    Cache, Clean, Error, Flavour, Kernel, KernelName, Need, Progress, files, make, space, tools,
+    tree,
+};
+
+/// Where kernels are made, and from what. Tests put in a source and a cache of
+/// their own.
+pub(super) struct Workshop {
+    cache: Cache,
+    patches: PatchFiles,
+    fetch: Box<dyn Fetch + Send + Sync>,
+    free_bytes: fn(&Path) -> io::Result<u64>,
+    install_tools: bool,
+    jobs: usize,
+}
+
+/// A kernel to be made: what its name means here and now.
+struct Order<'a> {
+    name: &'a KernelName,
+    /// As in file names: `6.12-stock`, `tree-0123456789ab`.
+    slug: String,
+    /// Name for people and for `meta.json`; a tree's path is the real one.
+    label: String,
+    /// Where the source is or will be, and the name of its lock.
+    source: String,
+    origin: Origin,
+    series: Series,
+    fragment: Vec<u8>,
+    recipe: Recipe,
+}
+
+enum Origin {
+    Release(&'static Version),
+    Tree(PathBuf),
+}
+
+impl Workshop {
+    pub(super) fn from_env() -> Result<Self, Error> {
+        Ok(Self {
+            cache: Cache::from_env()?,
+            patches: PatchFiles::from_env()?,
+            fetch: Box::new(Apt),
+            free_bytes: space::free_bytes,
+            install_tools: true,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+        })
+    }
+
+    fn order<'a>(&self, name: &'a KernelName) -> Result<Order<'a>, Error> {
+        let fragment = self.patches.fragment()?.into_owned();
+        let (slug, label, source, origin, series) = match name {
+            KernelName::Release { version, flavour } => {
+                let Some(entry) = catalog::version(version) else {
+                    // Built by hand: parsing refuses it.
+                    return Err(name
+                        .to_string()
+                        .parse::<KernelName>()
+                        .map_or_else(Error::from, |name| {
+                            Error::Input(format!("unknown kernel `{name}`"))
+                        }));
+                };
+                let series = match flavour {
+                    Flavour::Stock => Series::default(),
+                    Flavour::Patched => self.patches.series(version)?,
+                };
+                let label = name.to_string();
+                (
+                    label.clone(),
+                    label,
+                    version.clone(),
+                    Origin::Release(entry),
+                    series,
+                )
+            }
+            KernelName::Tree(path) => {
+                let path = tree::check(path)?;
+                let hash = blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex();
+                let slug = format!("tree-{}", &hash[..12]);
+                let label = format!("tree:{}", path.display());
+                (
+                    slug.clone(),
+                    label,
+                    slug,
+                    Origin::Tree(path),
+                    Series::default(),
+                )
+            }
+        };
+        let recipe = Recipe::new(&series, &fragment);
+        Ok(Order {
+            name,
+            slug,
+            label,
+            source,
+            origin,
+            series,
+            fragment,
+            recipe,
+        })
+    }
+
+    /// What the source is now, as far as that is known.
+    fn source_id(&self, order: &Order<'_>) -> Result<Option<String>, Error> {
+        match &order.origin {
+            Origin::Release(_) => {
+                let home = self.cache.source_home(&order.source);
+                Ok(SourceInfo::read(&home)?.map(|info| info.version))
+            }
+            Origin::Tree(path) => Ok(Some(Manifest::scan(path, self.cache.root())?.id())),
+        }
+    }
+
+    pub(super) fn find(&self, name: &KernelName) -> Result<Option<Kernel>, Error> {
+        let order = self.order(name)?;
+        let source = self.source_id(&order)?;
+        Ok(self.lookup(&order, source.as_deref(), tools::compiler().as_deref()))
+    }
+
+    pub(super) fn need(&self, names: &[KernelName]) -> Result<Need, Error> {
+        let mut need = Need::default();
+        for name in names {
+            if self.find(name)?.is_some() {
+                continue;
+            }
+            let order = self.order(name)?;
+            if self.source_id(&order)?.is_none() {
+                need.fetch = true;
+                need.free_bytes = space::FETCH_BYTES;
+            }
+            need.build.push(name.clone());
+            need.free_bytes = need.free_bytes.max(space::BUILD_BYTES);
+        }
+        Ok(need)
+    }
+
+    fn lookup(
+        &self,
+        order: &Order<'_>,
+        source: Option<&str>,
+        compiler: Option<&str>,
+    ) -> Option<Kernel> {
+        if let (Some(source), Some(compiler)) = (source, compiler) {
+            let key = order.recipe.key(source, compiler);
+            return self.cache.get(order.name, &order.slug, &key);
+        }
+        let fits = |meta: &Meta| {
+            meta.name == order.label
+                && meta.recipe == order.recipe.as_str()
+                && source.is_none_or(|source| meta.source == source)
+                && compiler.is_none_or(|compiler| meta.compiler == compiler)
+        };
+        let built = self.cache.kernels_built();
+        let (folder, meta) = built.into_iter().find(|(_, meta)| fits(meta))?;
+        Some(kernel(order.name, &folder, meta))
+    }
+
+    pub(super) fn ensure(
+        &self,
+        name: &KernelName,
+        progress: &dyn Progress,
+    ) -> Result<Kernel, Error> {
+        if let Some(kernel) = self.find(name)? {
+            return Ok(kernel);
+        }
+        let order = self.order(name)?;
+        if self.install_tools {
+            tools::ensure(progress)?;
+        }
+        let lock = Lock::acquire(&self.cache.lock_path(&order.source), &order.label, progress)?;
+        let mut log = Log::create(self.cache.log_path(&order.slug))?;
+        let mut site = Site {
+            lock: &lock,
+            log: &mut log,
+            progress,
+        };
+        self.make(&order, &mut site)
+    }
+
+    /// With the lock held.
+    fn make(&self, order: &Order<'_>, site: &mut Site<'_>) -> Result<Kernel, Error> {
+        let begun = Instant::now();
+        let home = self.cache.source_home(&order.source);
+        let source = match &order.origin {
+            Origin::Release(version) => self.provide(version, &home, site)?,
+            Origin::Tree(path) => self.mirror(path, &home, &order.label, site)?,
+        };
+        let compiler = tools::compiler().ok_or_else(|| {
+            Error::missing("there is no gcc", tools::install_command(&tools::missing()))
+        })?;
+        // Whoever had the lock before may have built it.
+        if let Some(kernel) = self.lookup(order, Some(&source), Some(&compiler)) {
+            return Ok(kernel);
+        }
+        self.check_space(&home, space::BUILD_BYTES, &order.label)?;
+        let place = Tree::new(home);
+        if let Origin::Release(version) = order.origin {
+            let shown = format!("{} {source}", version.package);
+            place.switch_to(&order.series, &shown, site.lock, site.log)?;
+        }
+        let made = self.cache.kernels_built();
+        let built = make::build(
+            make::Job {
+                name: &order.label,
+                source: &place.source(),
+                fragment: &order.fragment,
+                jobs: self.jobs,
+                objects: made.iter().find_map(|(_, meta)| meta.objects),
+            },
+            site,
+        )
+        .map_err(|error| match order.origin {
+            Origin::Release(_) => error,
+            Origin::Tree(_) => error.of_user(),
+        })?;
+        let seconds = begun.elapsed().as_secs();
+        site.log.line(&format!("built in {seconds} s"));
+        let meta = Meta {
+            name: order.label.clone(),
+            release: built.release,
+            key: order.recipe.key(&source, &compiler),
+            recipe: order.recipe.as_str().to_owned(),
+            source,
+            compiler,
+            image_bytes: 0,
+            objects: built.objects,
+            seconds,
+            built_unix_s: SystemTime::UNIX_EPOCH
+                .elapsed()
+                .map_or(0, |time| time.as_secs()),
+        };
+        self.cache.put(
+            order.name,
+            &order.slug,
+            &place.source(),
+            site.log.path(),
+            meta,
+        )
+    }
+
+    /// Makes sure that the source of a version is there; returns its package's version.
+    fn provide(
+        &self,
+        version: &Version,
+        home: &Path,
+        site: &mut Site<'_>,
+    ) -> Result<String, Error> {
+        if let Some(info) = SourceInfo::read(home)? {
+            return Ok(info.version);
+        }
+        match self.replace(version, None, home, site)? {
+            Some(version) => Ok(version),
+            None => Err(Error::Input(format!("no source of {}", version.version))),
+        }
+    }
+
+    /// Fetches the source unless it is `have`; it appears in `home` whole or not
+    /// at all.
+    fn replace(
+        &self,
+        version: &Version,
+        have: Option<&str>,
+        home: &Path,
+        site: &mut Site<'_>,
+    ) -> Result<Option<String>, Error> {
+        self.check_space(
+            home,
+            space::FETCH_BYTES,
+            &format!("the source of {}", version.version),
+        )?;
+        let beside = |what: &str| home.with_file_name(format!(".{what}-{}", version.version));
+        let (work, new, old) = (beside("work"), beside("new"), beside("old"));
+        for leftover in [&work, &new, &old] {
+            files::remove_tree(leftover)?;
+        }
+        files::create_folder(&work)?;
+        files::create_folder(&new)?;
+        let fetched = self
+            .fetch
+            .fetch(version, have, &work, &new.join("linux"), site);
+        files::remove_tree(&work)?;
+        let Some(fetched) = fetched? else {
+            files::remove_tree(&new)?;
+            return Ok(None);
+        };
+        let info = SourceInfo {
+            name: version.version.to_owned(),
+            version: fetched.clone(),
+        };
+        info.write(&new)?;
+        if home.exists() {
+            fs::rename(home, &old).at("move", home)?;
+        }
+        fs::rename(&new, home).at("create", home)?;
+        files::remove_tree(&old)?;
+        Ok(Some(fetched))
+    }
+
+    /// Brings the mirror of a tree up to date; returns what identifies its content.
+    fn mirror(
+        &self,
+        path: &Path,
+        home: &Path,
+        label: &str,
+        site: &mut Site<'_>,
+    ) -> Result<String, Error> {
+        let manifest = Manifest::scan(path, self.cache.root())?;
+        if !home.join("manifest").exists() {
+            self.check_space(home, manifest.total_bytes() + space::BUILD_BYTES, label)?;
+        }
+        site.progress.step(&format!("mirroring {}", path.display()));
+        tree::mirror(path, &manifest, home, site.progress)?;
+        let id = manifest.id();
+        let info = SourceInfo {
+            name: label.to_owned(),
+            version: id.clone(),
+        };
+        info.write(home)?;
+        Ok(id)
+    }
+
+    fn check_space(&self, path: &Path, need_bytes: u64, what: &str) -> Result<(), Error> {
+        space::check(path, need_bytes, what, self.free_bytes)
+    }
+
+    pub(super) fn update(
+        &self,
+        name: &KernelName,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, Error> {
+        let order = self.order(name)?;
+        let Origin::Release(version) = order.origin else {
+            return Err(Error::Input(format!(
+                "{}: the source is yours; there is nothing to fetch",
+                order.label
+            )));
+        };
+        if self.install_tools {
+            tools::ensure(progress)?;
+        }
+        let lock = Lock::acquire(&self.cache.lock_path(&order.source), &order.label, progress)?;
+        let mut log = Log::create(self.cache.log_path(&format!("{}-source", version.version)))?;
+        let mut site = Site {
+            lock: &lock,
+            log: &mut log,
+            progress,
+        };
+        let home = self.cache.source_home(&order.source);
+        let have = SourceInfo::read(&home)?.map(|info| info.version);
+        self.replace(version, have.as_deref(), &home, &mut site)
+    }
+
+    pub(super) fn clean(&self, what: &Clean) -> Result<u64, Error> {
+        let built = self.cache.kernels_built();
+        let mut freed_bytes = 0;
+        let mut remove = |path: &Path| -> Result<(), Error> {
+            freed_bytes += files::disk_bytes(path);
+            files::remove_tree(path)
+        };
+        match what {
+            Clean::Kernel(name) => {
+                let label = match name {
+                    // The tree may be gone.
+                    KernelName::Tree(path) => {
+                        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                        format!("tree:{}", path.display())
+                    }
+                    KernelName::Release { .. } => name.to_string(),
+                };
+                for (folder, _) in built.iter().filter(|(_, meta)| meta.name == label) {
+                    remove(folder)?;
+                }
+            }
+            Clean::Outdated => {
+                for (at, (folder, meta)) in built.iter().enumerate() {
+                    if built[..at].iter().any(|(_, newer)| newer.name == meta.name) {
+                        remove(folder)?;
+                    }
+                }
+            }
+            Clean::Sources => {
+                let _locks = self.lock_sources()?;
+                remove(&self.cache.root().join("src"))?;
+            }
+            Clean::All => {
+                let _locks = self.lock_sources()?;
+                for folder in ["kernels", "src", "logs"] {
+                    remove(&self.cache.root().join(folder))?;
+                }
+            }
+        }
+        Ok(freed_bytes)
+    }
+
+    /// The locks of every source, so that none is taken from under a builder.
+    fn lock_sources(&self) -> Result<Vec<Lock>, Error> {
+        let folder = self.cache.root().join("locks");
+        let Ok(entries) = fs::read_dir(&folder) else {
+            return Ok(Vec::new());
+        };
+        let mut locks = Vec::new();
+        for entry in entries.flatten() {
+            match Lock::attempt(&entry.path())? {
+                Ok(lock) => locks.push(lock),
+                Err(holder) => {
+                    let what = entry.path().with_extension("");
+                    let what = what.file_name().unwrap_or_default().to_string_lossy();
+                    return Err(Error::missing(
+                        format!("the source of {what} is in use by {holder}"),
+                        "wait for it, or end it",
+                    ));
+                }
+            }
+        }
+        Ok(locks)
+    }
+}
+
+#[cfg(test)]
+mod tests;

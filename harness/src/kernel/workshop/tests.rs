@@ -1,0 +1,573 @@
+//! The whole way with a kernel that is a Makefile of ten lines.
+
+use super::*;
+use crate::kernel::progress::Silent;
+use crate::kernel::{EntryKind, ErrorKind};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// What the suite requires, and one line that the toy's Kconfig does not know.
+const FRAGMENT: &str = "CONFIG_64BIT=y\nCONFIG_VETH=y\nCONFIG_FANCY=y\n";
+
+/// Behaves like Kbuild as far as this module can tell. `@HERE@/hold` stops it
+/// before the second object; `@HERE@/trace` tells what it did.
+const MAKEFILE: &str = "\
+VERSION = 6
+PATCHLEVEL = 12
+HERE = @HERE@
+allnoconfig:
+	@echo '# configuration written to .config'
+	@grep -v -x -f drop $(KCONFIG_ALLCONFIG) > .config
+linux: fs/splice.o fs/pipe.o
+	@mkdir -p include/config
+	@echo 6.12.0-toy > include/config/kernel.release
+	@echo '  LD      linux'
+	@cat fs/splice.o fs/pipe.o > linux
+	@echo linux >> $(HERE)/trace
+fs/pipe.o: fs/splice.o
+%.o: %.c
+	@echo '  CC      $@'
+	@echo $@ >> $(HERE)/trace
+	@if [ $@ = fs/pipe.o ]; then while [ -e $(HERE)/hold ]; do sleep 0.02; done; fi
+	@if grep -q ERROR $<; then echo '$<:1: error: ERROR'; exit 1; fi
+	@cp $< $@
+";
+
+const PATCH: &str =
+    "--- a/fs/splice.c\n+++ b/fs/splice.c\n@@ -1 +1 @@\n-stock splice\n+patched splice\n";
+
+/// Copies `archive/`, whose version is in `archive-version`.
+struct ToyArchive(PathBuf);
+
+impl Fetch for ToyArchive {
+    fn fetch(
+        &self,
+        _: &Version,
+        have: Option<&str>,
+        work: &Path,
+        into: &Path,
+        _: &mut Site<'_>,
+    ) -> Result<Option<String>, Error> {
+        assert!(work.is_dir() && !into.exists());
+        let version = fs::read_to_string(self.0.join("archive-version")).unwrap();
+        if have == Some(version.as_str()) {
+            return Ok(None);
+        }
+        let from = self.0.join("archive");
+        assert!(
+            Command::new("cp")
+                .arg("-a")
+                .args([from, into.to_owned()])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut trace = files::read(&self.0.join("trace"))
+            .unwrap()
+            .unwrap_or_default();
+        trace.extend(b"fetch\n");
+        fs::write(self.0.join("trace"), trace).unwrap();
+        Ok(Some(version))
+    }
+}
+
+/// A folder with archive, patches and cache.
+struct Toy {
+    here: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Toy {
+    fn new() -> Self {
+        assert!(
+            tools::find("make").is_some(),
+            "make is needed: see `inflight doctor`"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let toy = Self {
+            here: folder.path().to_owned(),
+            _folder: Some(folder),
+        };
+        toy.write_tree("archive");
+        toy.write("archive-version", "1.0");
+        toy.write("patches/config/uml.config", FRAGMENT);
+        toy.write("patches/6.12/series", "0001.patch\n");
+        toy.write("patches/6.12/0001.patch", PATCH);
+        toy
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        files::write(&self.here.join(name), text.as_bytes(), 0o644).unwrap();
+    }
+
+    fn write_tree(&self, folder: &str) {
+        let here = self.here.display().to_string();
+        self.write(
+            &format!("{folder}/Makefile"),
+            &MAKEFILE.replace("@HERE@", &here),
+        );
+        self.write(&format!("{folder}/drop"), "CONFIG_FANCY=y\n");
+        self.write(&format!("{folder}/fs/splice.c"), "stock splice\n");
+        self.write(&format!("{folder}/fs/pipe.c"), "pipe\n");
+        self.write(&format!("{folder}/arch/um/Makefile"), "um\n");
+    }
+
+    fn workshop(&self) -> Workshop {
+        Workshop {
+            cache: Cache::new(self.here.join("cache")),
+            patches: PatchFiles::Folder(self.here.join("patches")),
+            fetch: Box::new(ToyArchive(self.here.clone())),
+            free_bytes: |_| Ok(u64::MAX),
+            install_tools: false,
+            jobs: 2,
+        }
+    }
+
+    fn ensure(&self, name: &str) -> Result<Kernel, Error> {
+        self.workshop().ensure(&name.parse().unwrap(), &Silent)
+    }
+
+    fn image(&self, name: &str) -> String {
+        fs::read_to_string(self.ensure(name).unwrap().image).unwrap()
+    }
+
+    /// What happened since the last call.
+    fn trace(&self) -> Vec<String> {
+        let path = self.here.join("trace");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        files::remove(&path).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until the toy has come so far; what it waits for happens or the test
+    /// hangs, which the test runner reports.
+    fn wait_for(&self, what: &str) {
+        let reached = || {
+            let trace = fs::read_to_string(self.here.join("trace"));
+            trace.is_ok_and(|trace| trace.lines().any(|line| line == what))
+        };
+        while !reached() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn hold(&self) {
+        self.write("hold", "");
+    }
+
+    fn release(&self) {
+        fs::remove_file(self.here.join("hold")).unwrap();
+    }
+
+    /// `ensure` in a process of its own.
+    fn process(&self, name: &str) -> Child {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "kernel::workshop::tests::builder_process"])
+            .args(["--ignored", "--test-threads=1"])
+            .env("INFLIGHT_TEST_TOY", &self.here)
+            .env("INFLIGHT_TEST_NAME", name)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+}
+
+#[test]
+#[ignore = "other tests start it as a process of their own"]
+fn builder_process() {
+    let toy = Toy {
+        here: std::env::var_os("INFLIGHT_TEST_TOY").unwrap().into(),
+        _folder: None,
+    };
+    toy.ensure(&std::env::var("INFLIGHT_TEST_NAME").unwrap())
+        .unwrap();
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn step(&self, what: &str) {
+        self.0.lock().unwrap().push(what.to_owned());
+    }
+    fn tick(&self, _: u64, _: Option<u64>, _: &str) {}
+    fn note(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+#[test]
+fn both_flavours_come_from_one_tree_and_share_objects() {
+    let toy = Toy::new();
+    let told = Told::default();
+    let name = "6.12-stock".parse().unwrap();
+    assert_eq!(toy.workshop().find(&name).unwrap(), None);
+    let stock = toy.workshop().ensure(&name, &told).unwrap();
+    assert_eq!(
+        fs::read_to_string(&stock.image).unwrap(),
+        "stock splice\npipe\n"
+    );
+    assert_eq!(stock.release, "6.12.0-toy");
+    assert_eq!(toy.trace(), ["fetch", "fs/splice.o", "fs/pipe.o", "linux"]);
+    assert_eq!(
+        told.0.into_inner().unwrap(),
+        [
+            "configuring 6.12-stock",
+            "note: the Kconfig of 6.12-stock does not take CONFIG_FANCY=y; scenarios that need it will not run",
+            "compiling 6.12-stock"
+        ]
+    );
+
+    assert_eq!(toy.image("6.12-patched"), "patched splice\npipe\n");
+    // pipe.o depends on splice.o in the toy, and the real one's pipe.o does not.
+    assert_eq!(toy.trace(), ["fs/splice.o", "fs/pipe.o", "linux"]);
+
+    let folder = stock.image.parent().unwrap();
+    assert_eq!(
+        folder.file_name().unwrap().to_str().unwrap(),
+        format!("6.12-stock-{}", stock.key)
+    );
+    for file in ["linux", "config", "meta.json", "build.log"] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    assert_eq!(toy.workshop().find(&name).unwrap().unwrap(), stock);
+    assert_eq!(toy.ensure("6.12-stock").unwrap(), stock);
+    assert_eq!(toy.trace(), [""; 0], "nothing was built twice");
+
+    let listed = toy.workshop().cache.list();
+    let kinds: Vec<_> = listed
+        .iter()
+        .map(|entry| (entry.kind, entry.name.as_str()))
+        .collect();
+    assert!(
+        kinds.contains(&(EntryKind::Kernel, "6.12-stock")),
+        "{kinds:?}"
+    );
+    assert!(
+        kinds.contains(&(EntryKind::Kernel, "6.12-patched")),
+        "{kinds:?}"
+    );
+    assert!(kinds.contains(&(EntryKind::Source, "6.12")), "{kinds:?}");
+    assert!(listed.iter().all(|entry| entry.size_bytes > 0));
+}
+
+#[test]
+fn a_changed_ingredient_makes_another_kernel() {
+    let toy = Toy::new();
+    let stock = toy.ensure("6.12-stock").unwrap();
+    let patched = toy.ensure("6.12-patched").unwrap();
+    toy.write(
+        "patches/6.12/0001.patch",
+        &PATCH.replace("patched", "re-patched"),
+    );
+    assert_eq!(toy.ensure("6.12-stock").unwrap().key, stock.key);
+    let again = toy.ensure("6.12-patched").unwrap();
+    assert_ne!(again.key, patched.key);
+    assert_eq!(
+        fs::read_to_string(again.image).unwrap(),
+        "re-patched splice\npipe\n"
+    );
+    toy.write("patches/config/uml.config", "CONFIG_64BIT=y\n");
+    assert_ne!(toy.ensure("6.12-stock").unwrap().key, stock.key);
+}
+
+#[test]
+fn a_newer_package_replaces_the_source_on_request() {
+    let toy = Toy::new();
+    let name: KernelName = "6.12-stock".parse().unwrap();
+    let old = toy.ensure("6.12-stock").unwrap();
+    toy.ensure("6.12-patched").unwrap();
+    let update = || toy.workshop().update(&name, &Silent).unwrap();
+    assert_eq!(update(), None);
+    toy.write("archive-version", "2.0");
+    toy.write("archive/fs/pipe.c", "newer pipe\n");
+    assert_eq!(
+        toy.ensure("6.12-stock").unwrap(),
+        old,
+        "not without being asked"
+    );
+    assert_eq!(update(), Some("2.0".to_owned()));
+    assert_eq!(toy.image("6.12-stock"), "stock splice\nnewer pipe\n");
+    assert_eq!(toy.image("6.12-patched"), "patched splice\nnewer pipe\n");
+    let left: Vec<_> = fs::read_dir(toy.here.join("cache/src"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["6.12"]);
+}
+
+#[test]
+fn a_kernel_outlives_its_source() {
+    let toy = Toy::new();
+    let stock = toy.ensure("6.12-stock").unwrap();
+    assert!(toy.workshop().clean(&Clean::Sources).unwrap() > 0);
+    assert!(!toy.here.join("cache/src").exists());
+    assert_eq!(toy.ensure("6.12-stock").unwrap(), stock);
+}
+
+#[test]
+fn clean_removes_what_it_is_told() {
+    let toy = Toy::new();
+    let names = || -> Vec<String> {
+        let built = toy.workshop().cache.kernels_built();
+        let mut names: Vec<_> = built.into_iter().map(|(_, meta)| meta.name).collect();
+        names.sort();
+        names
+    };
+    toy.ensure("6.12-stock").unwrap();
+    toy.ensure("6.12-patched").unwrap();
+    toy.write(
+        "patches/6.12/0001.patch",
+        &PATCH.replace("patched", "re-patched"),
+    );
+    toy.ensure("6.12-patched").unwrap();
+    assert_eq!(names(), ["6.12-patched", "6.12-patched", "6.12-stock"]);
+    toy.workshop().clean(&Clean::Outdated).unwrap();
+    assert_eq!(names(), ["6.12-patched", "6.12-stock"]);
+    toy.workshop()
+        .clean(&Clean::Kernel("6.12-patched".parse().unwrap()))
+        .unwrap();
+    assert_eq!(names(), ["6.12-stock"]);
+    toy.workshop().clean(&Clean::All).unwrap();
+    assert!(names().is_empty());
+    assert!(
+        toy.here.join("cache/locks/6.12.lock").exists(),
+        "locks stay"
+    );
+    toy.image("6.12-stock");
+}
+
+#[test]
+fn a_source_in_use_is_not_cleaned() {
+    let toy = Toy::new();
+    toy.ensure("6.12-stock").unwrap();
+    let lock = Lock::acquire(&toy.here.join("cache/locks/6.12.lock"), "", &Silent).unwrap();
+    let error = toy.workshop().clean(&Clean::All).unwrap_err().to_string();
+    assert!(
+        error.contains("the source of 6.12 is in use by process"),
+        "{error}"
+    );
+    drop(lock);
+    toy.workshop().clean(&Clean::All).unwrap();
+}
+
+#[test]
+fn two_builders_build_once() {
+    let toy = Toy::new();
+    toy.hold();
+    let mut first = toy.process("6.12-stock");
+    toy.wait_for("fs/pipe.o");
+    let told = Told::default();
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            toy.workshop()
+                .ensure(&"6.12-stock".parse().unwrap(), &told)
+                .unwrap()
+        });
+        while told.0.lock().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!second.is_finished());
+        toy.release();
+        second.join().unwrap()
+    });
+    assert!(first.wait().unwrap().success());
+    assert_eq!(
+        told.0.into_inner().unwrap(),
+        [format!(
+            "waiting for process {}, which works on 6.12-stock",
+            first.id()
+        )]
+    );
+    assert_eq!(
+        fs::read_to_string(second.image).unwrap(),
+        "stock splice\npipe\n"
+    );
+    assert_eq!(toy.trace(), ["fetch", "fs/splice.o", "fs/pipe.o", "linux"]);
+}
+
+#[test]
+fn two_flavours_at_once_do_not_mix() {
+    let toy = Toy::new();
+    std::thread::scope(|scope| {
+        let stock = scope.spawn(|| toy.image("6.12-stock"));
+        let patched = scope.spawn(|| toy.image("6.12-patched"));
+        assert_eq!(stock.join().unwrap(), "stock splice\npipe\n");
+        assert_eq!(patched.join().unwrap(), "patched splice\npipe\n");
+    });
+}
+
+#[test]
+fn a_killed_build_is_continued() {
+    let toy = Toy::new();
+    toy.ensure("6.12-stock").unwrap();
+    toy.trace();
+    toy.hold();
+    let mut builder = toy.process("6.12-patched");
+    toy.wait_for("fs/pipe.o");
+    builder.kill().unwrap();
+    builder.wait().unwrap();
+    let name: KernelName = "6.12-patched".parse().unwrap();
+    assert_eq!(toy.workshop().find(&name).unwrap(), None);
+    toy.release();
+    assert_eq!(toy.image("6.12-patched"), "patched splice\npipe\n");
+    assert_eq!(toy.image("6.12-stock"), "stock splice\npipe\n");
+    let kernels = fs::read_dir(toy.here.join("cache/kernels")).unwrap();
+    assert_eq!(kernels.count(), 2, "nothing half is left");
+}
+
+#[test]
+fn a_compile_error_shows_the_log_and_leaves_no_kernel() {
+    let toy = Toy::new();
+    toy.write("archive/fs/splice.c", "ERROR\n");
+    let error = toy.ensure("6.12-stock").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("compiling 6.12-stock failed; the last lines of "),
+        "{text}"
+    );
+    assert!(text.contains("fs/splice.c:1: error: ERROR"), "{text}");
+    let Error::Failed { log: Some(log), .. } = error else {
+        panic!()
+    };
+    assert!(log.is_file());
+    assert!(!toy.here.join("cache/kernels").exists());
+}
+
+#[test]
+fn a_required_option_that_is_dropped_is_an_error() {
+    let toy = Toy::new();
+    toy.write("archive/drop", "CONFIG_VETH=y\n");
+    let error = toy.ensure("6.12-stock").unwrap_err().to_string();
+    assert!(
+        error.contains("its Kconfig does not take CONFIG_VETH=y"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_series_that_is_not_there_is_said_before_anything_is_fetched() {
+    let toy = Toy::new();
+    fs::remove_file(toy.here.join("patches/6.12/series")).unwrap();
+    let error = toy.ensure("6.12-patched").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadInput);
+    assert!(
+        error
+            .to_string()
+            .starts_with("there is no 6.12-patched: no "),
+        "{error}"
+    );
+    assert_eq!(toy.trace(), [""; 0]);
+}
+
+#[test]
+fn a_patch_that_does_not_fit_names_file_and_hunk() {
+    let toy = Toy::new();
+    toy.write(
+        "patches/6.12/0001.patch",
+        &PATCH.replace("-stock splice", "-other splice"),
+    );
+    let error = toy.ensure("6.12-patched").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "6.12/0001.patch does not apply to linux-source-6.12 1.0: fs/splice.c: Hunk #1 FAILED at 1"
+    );
+    assert_eq!(toy.image("6.12-stock"), "stock splice\npipe\n");
+}
+
+#[test]
+fn no_space_is_said_before_anything_is_written() {
+    let toy = Toy::new();
+    let mut workshop = toy.workshop();
+    workshop.free_bytes = |_| Ok(1_000_000_000);
+    let error = workshop
+        .ensure(&"6.12-stock".parse().unwrap(), &Silent)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Missing);
+    assert!(
+        error
+            .to_string()
+            .starts_with("the source of 6.12 needs 4.3 GB in "),
+        "{error}"
+    );
+    assert_eq!(toy.trace(), [""; 0]);
+    assert!(!toy.here.join("cache/src").exists());
+}
+
+#[test]
+fn a_tree_is_built_apart_and_follows_its_changes() {
+    let toy = Toy::new();
+    toy.write_tree("mine");
+    let name = format!("tree:{}", toy.here.join("mine").display());
+    let first = toy.ensure(&name).unwrap();
+    assert_eq!(
+        fs::read_to_string(&first.image).unwrap(),
+        "stock splice\npipe\n"
+    );
+    assert_eq!(toy.trace(), ["fs/splice.o", "fs/pipe.o", "linux"]);
+    assert!(!toy.here.join("mine/linux").exists() && !toy.here.join("mine/.config").exists());
+    assert_eq!(toy.ensure(&name).unwrap(), first);
+    assert_eq!(toy.trace(), [""; 0]);
+
+    toy.write("mine/fs/pipe.c", "my pipe\n");
+    let second = toy.ensure(&name).unwrap();
+    assert_ne!(second.key, first.key);
+    assert_eq!(
+        fs::read_to_string(&second.image).unwrap(),
+        "stock splice\nmy pipe\n"
+    );
+    assert_eq!(
+        toy.trace(),
+        ["fs/pipe.o", "linux"],
+        "only what changed is compiled"
+    );
+}
+
+#[test]
+fn a_tree_that_does_not_compile_is_the_users_turn() {
+    let toy = Toy::new();
+    toy.write_tree("mine");
+    toy.write("mine/fs/pipe.c", "ERROR\n");
+    let error = toy
+        .ensure(&format!("tree:{}", toy.here.join("mine").display()))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadInput);
+    assert!(
+        error.to_string().contains("fs/pipe.c:1: error: ERROR"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_need_shrinks_with_what_is_there() {
+    let toy = Toy::new();
+    let need = || toy.workshop().need(&KernelName::known()).unwrap();
+    let first = need();
+    assert!(first.fetch && first.build == KernelName::known());
+    assert_eq!(first.free_bytes, space::FETCH_BYTES);
+    toy.ensure("6.12-stock").unwrap();
+    let second = need();
+    assert!(!second.fetch && second.build.len() == 1);
+    assert_eq!(second.free_bytes, space::BUILD_BYTES);
+    toy.ensure("6.12-patched").unwrap();
+    assert_eq!(need(), Need::default());
+}
+
+#[test]
+fn a_tree_has_no_update_and_must_be_a_tree() {
+    let toy = Toy::new();
+    toy.write_tree("mine");
+    let name: KernelName = format!("tree:{}", toy.here.join("mine").display())
+        .parse()
+        .unwrap();
+    let error = toy.workshop().update(&name, &Silent).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadInput);
+    let error = toy
+        .ensure(&format!("tree:{}", toy.here.display()))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadInput);
+    assert!(error.to_string().contains("has no Makefile"), "{error}");
+}
