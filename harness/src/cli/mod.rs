@@ -79,11 +79,19 @@ fn usage(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 /// Find bytes that change while they are in flight.
+///
+/// Without a command: `check`, the main job.
 #[derive(Debug, Parser)]
-#[command(version, infer_subcommands = true)]
+#[command(
+    version,
+    infer_subcommands = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    check: check::Args,
 }
 
 #[derive(Debug, Subcommand)]
@@ -126,7 +134,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             } as u8);
         }
     };
-    let result = match cli.command {
+    let result = match cli.command.unwrap_or(Command::Check(cli.check)) {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Minimize(args) => minimize::run(&args),

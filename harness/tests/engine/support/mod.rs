@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use inflight::engine::Boot;
+use inflight::kernel;
 
 /// A test's own directory, with a kernel image and a cache that no other has: what
 /// a run leaves behind can so be told from the runs of other tests.
@@ -16,20 +17,32 @@ pub struct Lab {
     root: tempfile::TempDir,
 }
 
+// Only what a machine lacks is a reason to skip; a build that fails is a failure.
+fn stock() -> Result<PathBuf, kernel::Error> {
+    let name = "6.12-stock".parse().expect("the catalog has it");
+    match kernel::ensure(&name, &*kernel::progress::stderr()) {
+        Ok(kernel) => Ok(kernel.image),
+        Err(error) if error.kind() == kernel::ErrorKind::Missing => Err(error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 impl Lab {
-    /// `None`, and a line on standard error, when there is no kernel.
+    /// With the kernel in INFLIGHT_TEST_IMAGE, or the stock one, built if need be.
+    /// `None`, and a line on standard error, when this machine cannot build it.
     pub fn new() -> Option<Lab> {
-        let Some(image) = std::env::var_os("INFLIGHT_TEST_IMAGE") else {
-            // Past the capture of a test's output: a skip is to be seen.
-            let mut stderr = fs::File::options().append(true).open("/dev/stderr").ok();
-            let name = std::thread::current().name().unwrap_or("test").to_owned();
-            if let Some(stderr) = &mut stderr {
-                let _ = writeln!(
-                    stderr,
-                    "skipped {name}: no kernel; set INFLIGHT_TEST_IMAGE to a UML executable"
-                );
+        let image = std::env::var_os("INFLIGHT_TEST_IMAGE").map(PathBuf::from);
+        let image = match image.map_or_else(stock, Ok) {
+            Ok(image) => image,
+            Err(error) => {
+                // Past the capture of a test's output: a skip is to be seen.
+                let mut stderr = fs::File::options().append(true).open("/dev/stderr").ok();
+                let name = std::thread::current().name().unwrap_or("test").to_owned();
+                if let Some(stderr) = &mut stderr {
+                    let _ = writeln!(stderr, "skipped {name}: no kernel: {error}");
+                }
+                return None;
             }
-            return None;
         };
         let root = tempfile::tempdir().unwrap();
         let own = root.path().join("linux");

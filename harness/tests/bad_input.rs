@@ -1,0 +1,201 @@
+//! Bad input gets a clear message and the right exit status, before anything is
+//! built or booted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A directory to run in, with a cache of its own that stays empty.
+struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn inflight(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_inflight"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("INFLIGHT_CACHE", self.dir.path().join("cache"))
+            .output()
+            .unwrap()
+    }
+
+    /// Exit status 2, nothing on standard output, and every word on standard error.
+    #[track_caller]
+    fn refuses(&self, args: &[&str], words: &[&str]) {
+        let output = self.inflight(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}: {output:?}");
+        for word in words {
+            assert!(stderr.contains(word), "{args:?}: no `{word}` in: {stderr}");
+        }
+        let cache: &Path = &self.dir.path().join("cache/kernels");
+        assert!(!cache.exists(), "{args:?} started to build");
+    }
+}
+
+#[test]
+fn scenarios_that_are_none() {
+    let desk = Desk::new();
+    let cases: [(&str, &[u8], &[&str]); 8] = [
+        (
+            "op.scn",
+            b"sendfile 0+1\nsendfiel 0+4096\n",
+            &["op.scn:2:1:", "sendfiel", "sendfile"],
+        ),
+        ("size.scn", b"file tmpfs size=-1\n", &["size.scn:1:", "-1"]),
+        ("unit.scn", b"link data delay=20\n", &["unit.scn:1:", "ms"]),
+        (
+            "late.scn",
+            b"sendfile 0+1\nsocket tcp6\n",
+            &["late.scn:2:1:"],
+        ),
+        (
+            "key.scn",
+            b"link data dealy=1ms\n",
+            &["key.scn:1:11:", "delay"],
+        ),
+        (
+            "huge.scn",
+            b"sendfile 0+99999999999999999999\n",
+            &["huge.scn:1:"],
+        ),
+        (
+            "binary.scn",
+            b"\x7fELF\x02\x01\x01\0\0\0\0",
+            &["binary.scn:1:"],
+        ),
+        ("latin.scn", b"# caf\xe9\nsendfile 0+1\n", &["latin.scn:1:"]),
+    ];
+    for (name, text, words) in cases {
+        desk.write(name, text);
+        desk.refuses(&["replay", name], words);
+        desk.refuses(&["minimize", name], words);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let desk = Desk::new();
+    desk.refuses(&["replay", "missing.scn"], &["missing.scn"]);
+    fs::create_dir(desk.dir.path().join("folder")).unwrap();
+    desk.refuses(&["replay", "folder"], &["folder"]);
+    desk.refuses(&["minimize", "missing.scn"], &["missing.scn"]);
+}
+
+#[test]
+fn kernels_that_are_none() {
+    let desk = Desk::new();
+    desk.refuses(
+        &["check", "--kernel", "9.9-stock"],
+        &["9.9-stock", "6.12-patched"],
+    );
+    desk.refuses(
+        &["check", "--kernel", "6.12-stok"],
+        &["6.12-stok", "6.12-stock"],
+    );
+    desk.refuses(&["check", "--kernel", "tree:/nowhere"], &["/nowhere"]);
+    let empty = desk.dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let tree = format!("tree:{}", empty.display());
+    desk.refuses(&["check", "--kernel", &tree], &["empty", "Makefile"]);
+    desk.refuses(&["kernel", "build", "nonsense"], &["nonsense"]);
+    desk.refuses(
+        &["run", "--kernel", "nonsense", "--", "true"],
+        &["nonsense"],
+    );
+}
+
+#[test]
+fn arguments_that_make_no_sense() {
+    let desk = Desk::new();
+    desk.refuses(&["frobnicate"], &["frobnicate"]);
+    desk.refuses(&["check", "--cases", "0"], &["--cases"]);
+    desk.refuses(&["check", "--cases", "-5"], &["-5"]);
+    desk.refuses(&["check", "--jobs", "0"], &["--jobs"]);
+    desk.refuses(
+        &["check", "--contract", "maybe"],
+        &["maybe", "documented", "stable"],
+    );
+    desk.refuses(&["check", "--seed", "abc"], &["--seed"]);
+    desk.refuses(&["check", "--format", "xml"], &["xml", "json"]);
+    desk.refuses(&["replay"], &["FILE"]);
+    desk.refuses(&["run", "--kernel", "6.12-stock"], &["PROG"]);
+    desk.refuses(
+        &["run", "--", "no-such-program-anywhere"],
+        &["no-such-program-anywhere"],
+    );
+    // It would change the network of this machine.
+    desk.refuses(&["worker", "{}"], &["guest"]);
+}
+
+#[test]
+fn the_programs_of_2008_say_what_is_wrong() {
+    let desk = Desk::new();
+    let send = |file: &str, count: &str, words: &[&str]| {
+        let args = [
+            "send",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            "1",
+            "-f",
+            file,
+            "-c",
+            count,
+        ];
+        desk.refuses(&args, words);
+    };
+    send("missing", "10", &["--file missing"]);
+    desk.write("short", [0; 9]);
+    send("short", "10", &["9 bytes", "--count 10"]);
+    desk.write("full", [7; 10]);
+    send("full", "10", &["not all zeros", "truncate"]);
+    desk.write("zeros", [0; 10]);
+    send("zeros", "0", &["--count"]);
+    send("zeros", "10", &["127.0.0.1:1"]);
+    let args = ["recv", "-a", "192.0.2.99", "-p", "2008", "-c", "10"];
+    desk.refuses(&args, &["192.0.2.99"]);
+    desk.refuses(
+        &["recv", "-a", "localhost", "-p", "1", "-c", "1"],
+        &["localhost"],
+    );
+}
+
+#[test]
+fn help_is_no_error_and_names_every_command() {
+    let desk = Desk::new();
+    let output = desk.inflight(&["--help"]);
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let help = String::from_utf8(output.stdout).unwrap();
+    let commands = [
+        "check", "replay", "minimize", "run", "kernel", "bench", "send", "recv", "doctor",
+    ];
+    for command in commands {
+        assert!(
+            help.contains(&format!("  {command} ")),
+            "{command} is not in: {help}"
+        );
+        let output = desk.inflight(&[command, "--help"]);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+    assert!(!help.contains("worker"), "{help}");
+}
