@@ -2,7 +2,7 @@
 //!
 //! The rules stand once, here. The text reader applies the same ones and turns
 //! the first that would change something into an error, so a text is accepted
-//! exactly when it runs as it is written. [`rule`] gives each rule's reason.
+//! exactly when it runs as it is written. docs/scenario.md gives each rule's reason.
 
 mod ops;
 mod prose;
