@@ -14,6 +14,7 @@ pub struct Trial {
     guest: Guest,
     log: KernelLog,
     contract: Contract,
+    virtual_ns: u64,
     wedged: bool,
 }
 
@@ -33,6 +34,7 @@ impl Trial {
             guest: Guest::set_up()?,
             log: KernelLog::open()?,
             contract,
+            virtual_ns: 0,
             wedged: false,
         })
     }
@@ -56,12 +58,18 @@ impl Trial {
             }
             Err(RunError::SetUp(error)) => return Err(error),
         };
+        self.virtual_ns += history.end_ns;
         let mut violations = oracle::judge(self.contract, scenario, &history);
         violations.extend(oracle::splats(&self.log.news()?));
         Ok(Verdict {
             history,
             violations,
         })
+    }
+
+    /// Virtual time of the scenarios so far, from connection to end of stream.
+    pub fn virtual_ns(&self) -> u64 {
+        self.virtual_ns
     }
 
     /// Whether this kernel can run no further scenario.

@@ -24,7 +24,7 @@ pub fn work(job: &Job, out: impl Write) -> io::Result<()> {
     let event = match worker.perform(job) {
         Ok(()) => Event::Done {
             scenarios: worker.scenarios,
-            virtual_ns: worker.virtual_ns(),
+            virtual_ns: u64::try_from(worker.start.elapsed().as_nanos()).unwrap_or(u64::MAX),
         },
         Err(error) => Event::Failed(error.to_string()),
     };
@@ -75,7 +75,7 @@ impl<W: Write> Worker<W> {
                 let mut trial = Trial::set_up(Contract::Documented)?;
                 let scenario = read(text)?;
                 for run in 0..*times {
-                    self.about(run.into())?;
+                    self.about(run.into(), &trial)?;
                     trial.run(&scenario)?;
                     self.scenarios += 1;
                 }
@@ -84,7 +84,10 @@ impl<W: Write> Worker<W> {
             Job::Bare { text, times } => {
                 let bare = Bare::set_up(&read(text)?)?;
                 // Not told one by one: telling is part of the harness.
-                self.about(0)?;
+                self.tell(&Event::About {
+                    index: 0,
+                    virtual_ns: 0,
+                })?;
                 for _ in 0..*times {
                     bare.round()?;
                     self.scenarios += 1;
@@ -115,7 +118,7 @@ impl<W: Write> Worker<W> {
         scenario: &Scenario,
         shrink_runs: u64,
     ) -> io::Result<bool> {
-        self.about(index)?;
+        self.about(index, trial)?;
         let verdict = trial.run(scenario)?;
         self.scenarios += 1;
         let Some(violation) = verdict.violations.first() else {
@@ -179,7 +182,7 @@ impl<W: Write> Worker<W> {
             };
             let mut digests = HashSet::new();
             for _ in 0..times {
-                self.about(file as u64)?;
+                self.about(file as u64, &trial)?;
                 let verdict = trial.run(&scenario)?;
                 self.scenarios += 1;
                 replayed.runs += 1;
@@ -202,13 +205,9 @@ impl<W: Write> Worker<W> {
         Ok(())
     }
 
-    fn about(&mut self, index: u64) -> io::Result<()> {
-        let virtual_ns = self.virtual_ns();
+    fn about(&mut self, index: u64, trial: &Trial) -> io::Result<()> {
+        let virtual_ns = trial.virtual_ns();
         self.tell(&Event::About { index, virtual_ns })
-    }
-
-    fn virtual_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn tell(&mut self, event: &Event) -> io::Result<()> {

@@ -1,46 +1,58 @@
 //! Stamps: one total order over all threads, and the kernel's clock.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::history::Stamp;
 
-/// Gives out stamps for one scenario.
+/// Gives out stamps for one scenario. Time begins when the clock is first read.
 #[derive(Debug)]
 pub struct Clock {
-    start: Instant,
+    virtual_time: bool,
+    start: OnceLock<Instant>,
     order: AtomicU64,
     latest_ns: AtomicU64,
 }
 
 impl Clock {
-    /// Time begins now.
-    pub fn start() -> Clock {
+    /// A clock of this kernel's kind of time.
+    pub fn new(virtual_time: bool) -> Clock {
         Clock {
-            start: Instant::now(),
+            virtual_time,
+            start: OnceLock::new(),
             order: AtomicU64::new(0),
             latest_ns: AtomicU64::new(0),
         }
     }
 
-    /// A stamp with the time of now.
+    /// A stamp after something that may have waited.
     pub fn stamp(&self) -> Stamp {
         self.order(self.elapsed_ns())
     }
 
-    /// A stamp with the time of the latest one. Right in virtual time where nobody
-    /// has waited since, because it stands still then, and without the system
-    /// call, of which a stamp would else be made.
-    pub fn stamp_at_once(&self) -> Stamp {
-        self.order(self.latest_ns.load(Ordering::SeqCst))
+    /// A stamp before a call, or after one that never waits. In virtual time the
+    /// clock stands still while anybody runs, and whoever wakes up reads it first;
+    /// so the latest reading is the time of now, and costs no system call.
+    pub fn stamp_at_entry(&self) -> Stamp {
+        match self.virtual_time {
+            true => self.order(self.latest_ns()),
+            false => self.stamp(),
+        }
     }
 
     /// Nanoseconds since the start.
     pub fn elapsed_ns(&self) -> u64 {
-        let elapsed = self.start.elapsed().as_nanos();
-        let elapsed_ns = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(*self.start.get_or_init(|| now));
+        let elapsed_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         self.latest_ns.fetch_max(elapsed_ns, Ordering::SeqCst);
         elapsed_ns
+    }
+
+    /// The latest reading, nanoseconds since the start.
+    pub fn latest_ns(&self) -> u64 {
+        self.latest_ns.load(Ordering::SeqCst)
     }
 
     // Sequentially consistent, so that on several CPUs a stamp taken after a call
@@ -59,10 +71,18 @@ mod tests {
 
     #[test]
     fn stamps_are_ordered_even_when_the_clock_is_not_read() {
-        let clock = Clock::start();
-        let stamps = [clock.stamp(), clock.stamp_at_once(), clock.stamp()];
+        let clock = Clock::new(true);
+        let stamps = [clock.stamp(), clock.stamp_at_entry(), clock.stamp()];
         assert_eq!(stamps[0].time_ns, stamps[1].time_ns);
         assert!(stamps[0].order < stamps[1].order && stamps[1].order < stamps[2].order);
         assert!(stamps[1].time_ns <= stamps[2].time_ns);
+    }
+
+    #[test]
+    fn in_real_time_every_stamp_reads_the_clock() {
+        let clock = Clock::new(false);
+        let before = clock.stamp();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(clock.stamp_at_entry().time_ns >= before.time_ns + 2_000_000);
     }
 }

@@ -3,10 +3,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::connection::Listener;
+use super::mailbox::Mailbox;
 use super::reader::{Buffer, Read, Received, Reception};
 use super::stage::Stage;
 use crate::history::Call;
@@ -23,99 +23,94 @@ pub enum Event {
     Received(io::Result<Received>),
 }
 
+/// The threads and the way back from them.
+#[derive(Debug)]
+pub struct Crew {
+    actors: [Arc<Mailbox<(Arc<Stage>, usize)>>; 3],
+    reader: Arc<Mailbox<Errand>>,
+    /// What they tell.
+    pub events: Arc<Mailbox<Event>>,
+}
+
 /// What the reader is sent for.
 #[derive(Debug)]
 struct Errand {
     listener: Arc<Listener>,
     reception: Reception,
-    orders: Receiver<Read>,
-}
-
-/// The threads and the way back from them.
-#[derive(Debug)]
-pub struct Crew {
-    actors: [Sender<(Arc<Stage>, usize)>; 3],
-    reader: Sender<Errand>,
-    /// What they tell.
-    pub events: Receiver<Event>,
+    orders: Arc<Mailbox<Read>>,
 }
 
 impl Crew {
     /// Starts the threads. They inherit the caller's network namespace.
     pub fn start() -> io::Result<Crew> {
-        let (tell, events) = channel();
+        let events = Arc::new(Mailbox::new());
         Ok(Crew {
             actors: [
-                actor("a", tell.clone())?,
-                actor("b", tell.clone())?,
-                actor("c", tell.clone())?,
+                actor("a", &events)?,
+                actor("b", &events)?,
+                actor("c", &events)?,
             ],
-            reader: reader(tell)?,
+            reader: reader(&events)?,
             events,
         })
     }
 
     /// Hands a step to its actor, behind the steps that it already has.
     pub fn perform(&self, actor: Actor, stage: &Arc<Stage>, step: usize) {
-        self.actors[actor.index()]
-            .send((Arc::clone(stage), step))
-            .expect("an actor lives as long as its crew");
+        self.actors[actor.index()].put((Arc::clone(stage), step));
     }
 
     /// Lets the reader accept; it then waits for orders.
-    pub fn receive(&self, listener: Arc<Listener>, reception: Reception) -> Sender<Read> {
-        let (send, orders) = channel();
-        self.reader
-            .send(Errand {
-                listener,
-                reception,
-                orders,
-            })
-            .expect("the reader lives as long as its crew");
-        send
+    pub fn receive(&self, listener: Arc<Listener>, reception: Reception) -> Arc<Mailbox<Read>> {
+        let orders = Arc::new(Mailbox::new());
+        self.reader.put(Errand {
+            listener,
+            reception,
+            orders: Arc::clone(&orders),
+        });
+        orders
     }
 }
 
-fn actor(name: &str, tell: Sender<Event>) -> io::Result<Sender<(Arc<Stage>, usize)>> {
-    let (sender, steps) = channel::<(Arc<Stage>, usize)>();
+fn actor(
+    name: &str,
+    events: &Arc<Mailbox<Event>>,
+) -> io::Result<Arc<Mailbox<(Arc<Stage>, usize)>>> {
+    let mailbox: Arc<Mailbox<(Arc<Stage>, usize)>> = Arc::new(Mailbox::new());
+    let (steps, events) = (Arc::clone(&mailbox), Arc::clone(events));
     thread::Builder::new().name(name.into()).spawn(move || {
-        for (stage, step) in steps {
+        loop {
+            let (stage, step) = steps.take();
             let call = stage.perform(step);
-            // The scheduler owns the file and the sockets again once it has
-            // heard of the last step.
+            // The scheduler owns the file and the socket again once it has heard
+            // of the last step.
             drop(stage);
-            if tell.send(Event::Performed(call)).is_err() {
-                return;
-            }
+            events.put(Event::Performed(call));
         }
     })?;
-    Ok(sender)
+    Ok(mailbox)
 }
 
-fn reader(tell: Sender<Event>) -> io::Result<Sender<Errand>> {
-    let (sender, errands) = channel::<Errand>();
+fn reader(events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
+    let mailbox: Arc<Mailbox<Errand>> = Arc::new(Mailbox::new());
+    let (errands, events) = (Arc::clone(&mailbox), Arc::clone(events));
     thread::Builder::new()
         .name("reader".into())
         .spawn(move || {
             let mut buffer = Buffer::new();
-            for errand in errands {
-                let result = errand.run(&mut buffer, &tell);
-                if tell.send(Event::Received(result)).is_err() {
-                    return;
-                }
+            loop {
+                let result = errands.take().run(&mut buffer, &events);
+                events.put(Event::Received(result));
             }
         })?;
-    Ok(sender)
+    Ok(mailbox)
 }
 
 impl Errand {
     // The connection is closed when this returns.
-    fn run(&self, buffer: &mut Buffer, tell: &Sender<Event>) -> io::Result<Received> {
+    fn run(self, buffer: &mut Buffer, events: &Mailbox<Event>) -> io::Result<Received> {
         let socket = self.reception.accept(&self.listener)?;
-        let on_read = |step| {
-            // Nobody listens only when the crew is being dropped.
-            let _ = tell.send(Event::Read(step));
-        };
+        let on_read = |step| events.put(Event::Read(step));
         Ok(self.reception.obey(&socket, &self.orders, buffer, on_read))
     }
 }

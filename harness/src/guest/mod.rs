@@ -17,6 +17,7 @@ mod file;
 pub mod init;
 mod kmsg;
 pub mod link;
+mod mailbox;
 mod mounts;
 pub mod netns;
 mod reader;

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use socket2::Socket;
 
 use super::clock::Clock;
 use super::connection::Listener;
+use super::mailbox::Mailbox;
 use crate::history::{Call, Chunk, End, Outcome};
 
 /// Room for one recv(2).
@@ -82,23 +82,22 @@ impl Reception {
     pub fn obey(
         &self,
         socket: &Socket,
-        orders: &Receiver<Read>,
+        orders: &Mailbox<Read>,
         buffer: &mut Buffer,
         mut on_read: impl FnMut(usize),
     ) -> Received {
         let mut received = Received::nothing();
         let mut ended = None;
         loop {
-            let (step, len) = match orders.recv_timeout(self.remaining()) {
-                Ok(Read::Some { step, len }) => (step, len as usize),
-                Err(RecvTimeoutError::Timeout) => {
+            let (step, len) = match self.next(orders) {
+                Some(Read::Some { step, len }) => (step, len as usize),
+                Some(Read::Rest) => break,
+                None => {
                     ended = Some(End::GivenUp);
                     break;
                 }
-                // A closed channel means that the scheduler is gone: drain too.
-                Ok(Read::Rest) | Err(RecvTimeoutError::Disconnected) => break,
             };
-            let entry = self.clock.stamp();
+            let entry = self.clock.stamp_at_entry();
             let mut left = len;
             while left > 0 && ended.is_none() {
                 match self.receive(socket, left, buffer, &mut received) {
@@ -169,8 +168,15 @@ impl Reception {
         }
     }
 
-    fn remaining(&self) -> Duration {
-        Duration::from_nanos(self.deadline_ns.saturating_sub(self.clock.elapsed_ns()))
+    // `None`: the deadline passed.
+    fn next(&self, orders: &Mailbox<Read>) -> Option<Read> {
+        loop {
+            let patience = self.deadline_ns.saturating_sub(self.clock.latest_ns());
+            let order = orders.take_within(Duration::from_nanos(patience));
+            if order.is_some() || self.is_late() {
+                return order;
+            }
+        }
     }
 
     fn is_late(&self) -> bool {

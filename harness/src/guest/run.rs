@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,9 +20,10 @@ use super::crew::{Crew, Event};
 use super::doorman::Doorman;
 use super::file::SentFile;
 use super::link::Link;
+use super::mailbox::Mailbox;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
-use crate::history::{Call, History, Outcome};
+use crate::history::{Call, End, History, Outcome};
 use crate::oracle::bound_ns;
 use crate::scenario::{Actor, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
 
@@ -35,13 +35,17 @@ const GRACE: Duration = Duration::from_secs(300);
 const CONNECT_ATTEMPTS: usize = 20;
 /// Files kept for the next scenario of the same setup.
 const MOST_FILES: usize = 16;
+/// Listeners kept for the next scenario of the same kind.
+const MOST_LISTENERS: usize = 64;
 
 /// The inside of a booted kernel, ready to run scenarios.
 #[derive(Debug)]
 pub struct Guest {
     link: Link,
-    /// For scenarios of one actor; the others open a listener of their own.
+    /// For scenarios of one actor.
     doormen: [(Family, Doorman); 2],
+    /// For the others, by SO_RCVBUF, which cannot be taken back.
+    listeners: HashMap<(Family, Option<u32>), Arc<Listener>>,
     crew: Crew,
     /// As new, all of them.
     files: HashMap<FileSpec, SentFile>,
@@ -74,6 +78,7 @@ impl Guest {
             crew: Crew::start()?,
             link,
             files: HashMap::new(),
+            listeners: HashMap::new(),
             virtual_time: command_line.contains("time-travel=inf-cpu"),
         })
     }
@@ -115,13 +120,13 @@ impl Guest {
             .iter()
             .find(|(it, _)| *it == family)
             .expect("every family has its door");
-        let clock = Arc::new(Clock::start());
+        let clock = Arc::new(Clock::new(self.virtual_time));
         doorman.expect(Reception {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
         });
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
-        let stage = self.stage(scenario, clock, file, sender, self.virtual_time);
+        let stage = stage(scenario, clock, file, sender);
         let steps = 0..scenario.steps.len();
         let calls = steps.map(|step| stage.perform(step)).collect();
         // It fails when the connection is gone, and then there is nothing to end.
@@ -130,27 +135,24 @@ impl Guest {
         let received = doorman
             .collect()
             .ok_or_else(|| io::Error::other("the connection was closed, but not by the reader"))?;
-        let history = history(calls, received, &stage.file)?;
+        let history = history(calls, received, &stage)?;
         Ok((stage, history))
     }
 
     fn run_together(
-        &self,
+        &mut self,
         scenario: &Scenario,
         file: SentFile,
     ) -> Result<(Arc<Stage>, History), RunError> {
-        let setup = &scenario.setup;
-        let rcvbuf_bytes = setup.socket.rcvbuf_bytes;
-        let listener = Listener::open(self.link.receiver(), setup.socket.family, rcvbuf_bytes);
-        let listener = Arc::new(listener.map_err(context("listener"))?);
-        let clock = Arc::new(Clock::start());
+        let listener = self.listener(scenario).map_err(context("listener"))?;
+        let clock = Arc::new(Clock::new(self.virtual_time));
         let reception = Reception {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
         };
         let orders = self.crew.receive(Arc::clone(&listener), reception);
         let sender = connect(scenario, &listener).map_err(context("connect"))?;
-        let stage = self.stage(scenario, clock, file, sender, false);
+        let stage = stage(scenario, clock, file, sender);
         let mut run = Run {
             crew: &self.crew,
             stage,
@@ -160,30 +162,28 @@ impl Guest {
         };
         run.interleave(&orders);
         let (stage, history) = run.finish()?;
+        if history.end != End::Eof {
+            // It may have a connection in its queue that nobody waits for.
+            self.listeners.clear();
+        }
         reset_on_close(&stage.sender);
-        settle(setup);
+        settle(&scenario.setup);
         Ok((stage, history))
     }
 
-    fn stage(
-        &self,
-        scenario: &Scenario,
-        clock: Arc<Clock>,
-        file: SentFile,
-        sender: Sender,
-        alone: bool,
-    ) -> Arc<Stage> {
-        // So that the first stamp is not older than the connection.
-        clock.elapsed_ns();
-        Arc::new(Stage {
-            scenario: scenario.clone(),
-            clock,
-            file,
-            sender,
-            alone,
-            pipe: Mutex::new(None),
-            entered: Default::default(),
-        })
+    fn listener(&mut self, scenario: &Scenario) -> io::Result<Arc<Listener>> {
+        let socket = &scenario.setup.socket;
+        let kind = (socket.family, socket.rcvbuf_bytes);
+        if let Some(listener) = self.listeners.get(&kind) {
+            return Ok(Arc::clone(listener));
+        }
+        let listener = Listener::open(self.link.receiver(), kind.0, kind.1)?;
+        let listener = Arc::new(listener);
+        if self.listeners.len() >= MOST_LISTENERS {
+            self.listeners.clear();
+        }
+        self.listeners.insert(kind, Arc::clone(&listener));
+        Ok(listener)
     }
 
     fn file(&mut self, spec: &FileSpec) -> io::Result<SentFile> {
@@ -195,6 +195,19 @@ impl Guest {
             None => SentFile::create(spec),
         }
     }
+}
+
+fn stage(scenario: &Scenario, clock: Arc<Clock>, file: SentFile, sender: Sender) -> Arc<Stage> {
+    // Time begins now, or has begun when the other end accepted.
+    clock.elapsed_ns();
+    Arc::new(Stage {
+        scenario: scenario.clone(),
+        clock,
+        file,
+        sender,
+        pipe: Mutex::new(None),
+        entered: Default::default(),
+    })
 }
 
 /// One sender that nobody can overtake, a reader that needs no orders, a listener
@@ -231,7 +244,10 @@ fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
     }
 }
 
-fn history(calls: Vec<Call>, received: Received, file: &SentFile) -> Result<History, RunError> {
+fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<History, RunError> {
+    calls.sort_by_key(|call| call.entry.order);
+    stage.note_position(&mut calls);
+    let file = &stage.file;
     let mut history = History {
         calls,
         chunks: received.chunks,
@@ -256,16 +272,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn interleave(&mut self, orders: &std::sync::mpsc::Sender<Read>) {
-        // A reader that has given up takes no orders; sending is then idle.
-        let order = |read| drop(orders.send(read));
+    fn interleave(&mut self, orders: &Mailbox<Read>) {
         if self.stage.scenario.setup.reader == ReaderMode::Drain {
-            order(Read::Rest);
+            orders.put(Read::Rest);
         }
         let stage = Arc::clone(&self.stage);
         for (index, step) in stage.scenario.steps.iter().enumerate() {
             match (step.actor, step.op) {
-                (Actor::Reader, Op::Read { len }) => order(Read::Some { step: index, len }),
+                (Actor::Reader, Op::Read { len }) => orders.put(Read::Some { step: index, len }),
                 (actor, _) => {
                     self.outstanding[actor.index()] += 1;
                     self.crew.perform(actor, &stage, index);
@@ -276,7 +290,7 @@ impl Run<'_> {
                 .is_some_and(|done| done != Some(index))
             {}
         }
-        order(Read::Rest);
+        orders.put(Read::Rest);
         while self.outstanding.iter().any(|&steps| steps > 0) {
             let patience = match self.received {
                 // Only a wedged call outlives its connection.
@@ -289,22 +303,38 @@ impl Run<'_> {
         }
     }
 
+    fn event(&self, patience: Duration) -> Option<Event> {
+        let clock = &self.stage.clock;
+        let since_ns = clock.latest_ns();
+        loop {
+            let event = self.crew.events.take_within(patience);
+            if event.is_some() {
+                return event;
+            }
+            // Stamps go by the latest reading, so it is read whenever time passes;
+            // that also tells a wait that ended early.
+            if clock.elapsed_ns().saturating_sub(since_ns) >= patience.as_nanos() as u64 {
+                return None;
+            }
+        }
+    }
+
     // Waits for one event. `None`: there was none in time; else the step that is
     // done, if it was about a step.
     fn next_event(&mut self, patience: Duration) -> Option<Option<usize>> {
-        match self.crew.events.recv_timeout(patience) {
-            Ok(Event::Performed(call)) => {
+        let event = self.event(patience)?;
+        match event {
+            Event::Performed(call) => {
                 let actor = self.stage.scenario.steps[call.step].actor;
                 self.outstanding[actor.index()] -= 1;
                 self.calls.push(call);
                 Some(Some(call.step))
             }
-            Ok(Event::Read(step)) => Some(Some(step)),
-            Ok(Event::Received(received)) => {
+            Event::Read(step) => Some(Some(step)),
+            Event::Received(received) => {
                 self.received = Some(received);
                 Some(None)
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -321,7 +351,7 @@ impl Run<'_> {
             .received
             .ok_or_else(|| io::Error::other("the reader does not answer"))?
             .map_err(context("accept"))?;
-        let history = history(self.calls, received, &self.stage.file)?;
+        let history = history(self.calls, received, &self.stage)?;
         match wedged {
             true => Err(RunError::Wedged(Box::new(history))),
             false => Ok((self.stage, history)),

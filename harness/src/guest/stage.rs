@@ -25,9 +25,6 @@ pub struct Stage {
     pub file: SentFile,
     /// The sending socket.
     pub sender: Sender,
-    /// Whether one thread performs all steps in virtual time: then the clock only
-    /// moves in calls that wait, and need not be read around the others.
-    pub alone: bool,
     /// The user pipe and what is in it. Only actor A uses it; the lock is there
     /// to say so to the compiler.
     pub pipe: Mutex<Option<UserPipe>>,
@@ -47,7 +44,6 @@ pub struct UserPipe {
 struct Done {
     outcome: Outcome,
     offset_after: Option<u64>,
-    f_pos_after: Option<u64>,
 }
 
 impl Stage {
@@ -55,10 +51,7 @@ impl Stage {
     /// call does.
     pub fn perform(&self, step: usize) -> Call {
         let Step { actor, op } = self.scenario.steps[step];
-        let entry = match self.alone {
-            true => self.clock.stamp_at_once(),
-            false => self.clock.stamp(),
-        };
+        let entry = self.clock.stamp_at_entry();
         *lock(&self.entered[actor.index()]) = Some((step, entry));
         let done = match op {
             Op::Sendfile(range) => self.sendfile(range),
@@ -84,23 +77,28 @@ impl Stage {
             Op::Read { .. } => unreachable!("the reader reads"),
         };
         let exit = match op {
-            Op::MmapWrite(_) | Op::Pwrite(_) | Op::Pipe { .. } if self.alone => {
-                self.clock.stamp_at_once()
-            }
-            _ => self.clock.stamp(),
+            // These may wait, for the peer or for nothing.
+            Op::Sendfile(_) | Op::SpliceOut { .. } | Op::Wait { .. } => self.clock.stamp(),
+            _ => self.clock.stamp_at_entry(),
         };
         *lock(&self.entered[actor.index()]) = None;
-        let f_pos_after = match op {
-            Op::Sendfile(_) | Op::SpliceIn(_) => self.position(),
-            _ => done.f_pos_after,
-        };
         Call {
             step,
             entry,
             exit,
             outcome: done.outcome,
             offset_after: done.offset_after,
-            f_pos_after,
+            f_pos_after: None,
+        }
+    }
+
+    /// Notes the file position in the last call that was given an offset: it must
+    /// be where it was, at the start, after each of them.
+    pub fn note_position(&self, calls: &mut [Call]) {
+        let given_one = |call: &&mut Call| call.offset_after.is_some();
+        if let Some(call) = calls.iter_mut().rev().find(given_one) {
+            let position = lseek(self.file.file(), 0, Whence::SeekCur);
+            call.f_pos_after = position.ok().and_then(|it| u64::try_from(it).ok());
         }
     }
 
@@ -113,11 +111,6 @@ impl Stage {
         self.scenario
             .generation(step)
             .expect("a step that writes has a generation")
-    }
-
-    fn position(&self) -> Option<u64> {
-        let position = lseek(self.file.file(), 0, Whence::SeekCur).ok()?;
-        u64::try_from(position).ok()
     }
 
     fn sendfile(&self, range: Range) -> Done {
@@ -136,7 +129,6 @@ impl Stage {
         Done {
             outcome: outcome(nix::errno::Errno::result(bytes)),
             offset_after: u64::try_from(offset).ok(),
-            f_pos_after: None,
         }
     }
 
@@ -176,7 +168,6 @@ impl Stage {
         Done {
             outcome: outcome(result.map(|bytes| bytes as isize)),
             offset_after: u64::try_from(offset).ok(),
-            f_pos_after: None,
         }
     }
 
@@ -202,7 +193,6 @@ impl Stage {
         Done {
             outcome: outcome(result.map(|bytes| bytes as isize)),
             offset_after: None,
-            f_pos_after: None,
         }
     }
 
@@ -255,7 +245,6 @@ fn done(outcome: Outcome) -> Done {
     Done {
         outcome,
         offset_after: None,
-        f_pos_after: None,
     }
 }
 
