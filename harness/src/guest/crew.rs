@@ -26,11 +26,14 @@ pub enum Event {
 /// The threads and the way back from them.
 #[derive(Debug)]
 pub struct Crew {
-    actors: [Arc<Mailbox<(Arc<Stage>, usize)>>; 3],
+    actors: [Steps; 3],
     reader: Arc<Mailbox<Errand>>,
     /// What they tell.
     pub events: Arc<Mailbox<Event>>,
 }
+
+/// Steps for one actor: on which stage, and which.
+type Steps = Arc<Mailbox<(Arc<Stage>, usize)>>;
 
 /// What the reader is sent for.
 #[derive(Debug)]
@@ -72,11 +75,8 @@ impl Crew {
     }
 }
 
-fn actor(
-    name: &str,
-    events: &Arc<Mailbox<Event>>,
-) -> io::Result<Arc<Mailbox<(Arc<Stage>, usize)>>> {
-    let mailbox: Arc<Mailbox<(Arc<Stage>, usize)>> = Arc::new(Mailbox::new());
+fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<Steps> {
+    let mailbox = Steps::new(Mailbox::new());
     let (steps, events) = (Arc::clone(&mailbox), Arc::clone(events));
     thread::Builder::new().name(name.into()).spawn(move || {
         loop {

@@ -98,10 +98,10 @@ impl Guest {
             false => self.run_together(scenario, file)?,
         };
         // A stage that a thread still holds keeps its file.
-        if let Some(stage) = Arc::into_inner(stage) {
-            if stage.file.restore(&history.file_pread, &scenario.steps) {
-                self.files.insert(scenario.setup.file, stage.file);
-            }
+        if let Some(stage) = Arc::into_inner(stage)
+            && stage.file.restore(&history.file_pread, &scenario.steps)
+        {
+            self.files.insert(scenario.setup.file, stage.file);
         }
         Ok(history)
     }

@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(round(20), [1, 2, 5, 10]);
         assert_eq!(durations(37_000), [1_000, 2_000, 5_000, 10_000, 20_000]);
         assert_eq!(durations(3), [1, 2]);
-        assert_eq!(durations(1), []);
+        assert!(durations(1).is_empty());
         assert_eq!(powers_of_two(16384), [4096, 8192]);
         assert_eq!(round(u64::MAX).last(), Some(&10_000_000_000_000_000_000));
     }
