@@ -126,27 +126,24 @@ fn json_line(check: &Check) -> String {
 fn checks() -> Vec<Check> {
     let mut checks = vec![platform(), cpus(), memory(), guest_memory(), tracing()];
     let need = kernel::need(&KernelName::known());
-    let root = kernel::cache::root();
-    match (&need, &root) {
-        (Ok(need), Ok(root)) => {
-            checks.push(cache(root));
-            checks.push(disk(root, need.free_bytes, free_bytes(root)));
-            checks.push(build_tools(
-                &tools::missing(),
-                !need.build.is_empty(),
-                tools::can_install(),
-            ));
-            let apt = ["apt-get", "dpkg-deb"].map(|program| tools::find(program).is_some());
-            checks.push(source(need.fetch, apt == [true, true]));
-            checks.push(kernels(&need.build));
-        }
-        (Err(error), _) | (_, Err(error)) => checks.push(Check::not_ok(
-            "kernels",
-            State::Missing,
-            error.to_string().lines().next().unwrap_or_default(),
-            error.remedy().unwrap_or("see the message"),
-        )),
+    // What cannot be told needs the most.
+    let assumed = need.as_ref().ok().cloned().unwrap_or_else(|| kernel::Need {
+        fetch: true,
+        build: KernelName::known(),
+        free_bytes: kernel::space::FETCH_BYTES,
+    });
+    if let Ok(root) = kernel::cache::root() {
+        checks.push(cache(&root));
+        checks.push(disk(&root, assumed.free_bytes, free_bytes(&root)));
     }
+    checks.push(build_tools(
+        &tools::missing(),
+        !assumed.build.is_empty(),
+        tools::can_install(),
+    ));
+    let apt = ["apt-get", "dpkg-deb"].map(|program| tools::find(program).is_some());
+    checks.push(source(assumed.fetch, apt == [true, true]));
+    checks.push(kernels(need));
     checks
 }
 
@@ -338,22 +335,36 @@ fn source(needed: bool, has_apt: bool) -> Check {
     }
 }
 
-fn kernels(unbuilt: &[KernelName]) -> Check {
-    if unbuilt.is_empty() {
-        let known: Vec<_> = KernelName::known()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        return Check::ok("kernels", format!("{} built", known.join(", ")));
+fn kernels(need: Result<kernel::Need, kernel::Error>) -> Check {
+    const WHAT: &str = "kernels";
+    let names = |names: &[KernelName]| {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        names.join(" ")
+    };
+    match need {
+        Ok(need) if need.build.is_empty() => {
+            Check::ok(WHAT, format!("built: {}", names(&KernelName::known())))
+        }
+        Ok(need) => {
+            let names = names(&need.build);
+            Check::not_ok(
+                WHAT,
+                State::Warn,
+                format!("not built yet: {names}; built when needed, in some minutes"),
+                format!("inflight kernel build {names}"),
+            )
+        }
+        Err(error) => {
+            let text = error.to_string();
+            Check {
+                what: WHAT,
+                state: State::Missing,
+                found: text.lines().next().unwrap_or_default().to_owned(),
+                // A name or variable that makes no sense says so itself.
+                remedy: error.remedy().map(str::to_owned),
+            }
+        }
     }
-    let names: Vec<_> = unbuilt.iter().map(ToString::to_string).collect();
-    let names = names.join(" ");
-    Check::not_ok(
-        "kernels",
-        State::Warn,
-        format!("not built yet: {names}; built when needed, in some minutes"),
-        format!("inflight kernel build {names}"),
-    )
 }
 
 #[cfg(test)]

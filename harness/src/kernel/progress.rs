@@ -76,26 +76,27 @@ impl Drop for Bar {
 
 impl Progress for Bar {
     fn step(&self, what: &str) {
+        self.bar
+            .set_style(Self::style("{spinner} {wide_msg} {elapsed}"));
+        self.bar.set_message(what.to_owned());
+        self.bar.reset();
         if self.bar.is_hidden() {
             self.bar
                 .set_draw_target(indicatif::ProgressDrawTarget::stderr());
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
-        self.bar.reset();
-        self.bar
-            .set_style(Self::style("{spinner} {wide_msg} {elapsed}"));
-        self.bar.set_message(what.to_owned());
     }
 
     fn tick(&self, done: u64, total: Option<u64>, unit: &str) {
-        let Some(total) = total else {
-            return;
+        let style = match total {
+            Some(_) => "{spinner} {msg} [{wide_bar}] {pos}/{len} {prefix} {elapsed}",
+            None if done > 0 => "{spinner} {msg}, {pos} {prefix} {elapsed}",
+            // The elapsed time goes on by itself.
+            None => return,
         };
-        self.bar.set_style(Self::style(
-            "{spinner} {msg} [{wide_bar}] {pos}/{len} {prefix} {elapsed}",
-        ));
+        self.bar.set_style(Self::style(style));
         self.bar.set_prefix(unit.to_owned());
-        self.bar.set_length(total.max(done));
+        self.bar.set_length(total.unwrap_or(0).max(done));
         self.bar.set_position(done);
     }
 

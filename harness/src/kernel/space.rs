@@ -8,12 +8,12 @@ use super::error::Context as _;
 
 /// A build's need once the source is there. Measured: objects and image of the
 /// slim configuration take 230 MB.
-pub(super) const BUILD_BYTES: u64 = 512 << 20;
+pub const BUILD_BYTES: u64 = 512 << 20;
 
 /// The need before a source is fetched. Measured for 6.12: 1.6 GB unpacked, 153
 /// MB package, 90 MB package lists, and the build; an update has the old source
 /// beside the new one.
-pub(super) const FETCH_BYTES: u64 = 4 << 30;
+pub const FETCH_BYTES: u64 = 4 << 30;
 
 /// Bytes that we may still write where `path` is or, if it does not exist yet,
 /// will be.

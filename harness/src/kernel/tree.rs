@@ -277,10 +277,9 @@ fn is_product(name: &Path, is_folder: bool) -> bool {
     ];
     let file = name.file_name().unwrap_or_default().as_bytes();
     if is_folder {
-        let generated = file == b"generated"
-            && name
-                .parent()
-                .is_some_and(|parent| parent.ends_with("include"));
+        // tools/include/generated is source.
+        let generated = name == Path::new("include/generated")
+            || (name.starts_with("arch") && name.ends_with("include/generated"));
         return file == b".git"
             || generated
             || name == Path::new("include/config")

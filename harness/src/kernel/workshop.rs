@@ -183,7 +183,7 @@ impl Workshop {
         if self.install_tools {
             tools::ensure(progress)?;
         }
-        let lock = Lock::acquire(&self.cache.lock_path(&order.source), &order.label, progress)?;
+        let lock = self.lock(&order, progress)?;
         let mut log = Log::create(self.cache.log_path(&order.slug))?;
         let mut site = Site {
             lock: &lock,
@@ -191,6 +191,15 @@ impl Workshop {
             progress,
         };
         self.make(&order, &mut site)
+    }
+
+    /// Waits for whoever builds from the same source.
+    fn lock(&self, order: &Order<'_>, progress: &dyn Progress) -> Result<Lock, Error> {
+        let what = match &order.origin {
+            Origin::Release(version) => format!("the source of {}", version.version),
+            Origin::Tree(_) => order.label.clone(),
+        };
+        Lock::acquire(&self.cache.lock_path(&order.source), &what, progress)
     }
 
     /// With the lock held.
@@ -354,7 +363,7 @@ impl Workshop {
         if self.install_tools {
             tools::ensure(progress)?;
         }
-        let lock = Lock::acquire(&self.cache.lock_path(&order.source), &order.label, progress)?;
+        let lock = self.lock(&order, progress)?;
         let mut log = Log::create(self.cache.log_path(&format!("{}-source", version.version)))?;
         let mut site = Site {
             lock: &lock,

@@ -17,6 +17,7 @@ impl Toy {
         toy.write("fs/splice.c", "splice\n");
         toy.write("fs/gone.c", "gone\n");
         toy.write("scripts/run.sh", "run\n");
+        toy.write("tools/include/generated/z.h", "source\n");
         fs::set_permissions(
             toy.tree().join("scripts/run.sh"),
             fs::Permissions::from_mode(0o555),
@@ -87,7 +88,7 @@ impl Toy {
 fn the_mirror_has_the_source_and_no_products() {
     let toy = Toy::new();
     let before = toy.listing(&toy.tree());
-    assert_eq!(toy.mirror(), 6);
+    assert_eq!(toy.mirror(), 7);
     let top = toy.home().join("linux");
     let names: Vec<_> = toy.listing(&top);
     let names: Vec<_> = names
@@ -102,7 +103,8 @@ fn the_mirror_has_the_source_and_no_products() {
             "/fs/gone.c",
             "/fs/splice.c",
             "/scripts/link",
-            "/scripts/run.sh"
+            "/scripts/run.sh",
+            "/tools/include/generated/z.h"
         ]
     );
     assert_eq!(

@@ -377,7 +377,7 @@ fn two_builders_build_once() {
     assert_eq!(
         told.0.into_inner().unwrap(),
         [format!(
-            "waiting for process {}, which works on 6.12-stock",
+            "waiting for process {}, which works on the source of 6.12",
             first.id()
         )]
     );
