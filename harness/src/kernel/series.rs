@@ -80,14 +80,33 @@ impl PatchFiles {
             .ok_or_else(|| Error::Input(format!("no {}", self.place(NAME))))
     }
 
-    /// The series of a version.
+    /// What virtual time needs of a version: no flavour goes without it. Empty
+    /// where it needs nothing.
+    pub(super) fn base(&self, version: &str) -> Result<Series, Error> {
+        let patches = self.listed(&format!("uml/{version}"))?;
+        Ok(Series {
+            patches: patches.unwrap_or_default(),
+        })
+    }
+
+    /// The base and the series of a version.
     pub(super) fn series(&self, version: &str) -> Result<Series, Error> {
-        let name = format!("{version}/series");
-        let Some(list) = self.read(&name)? else {
+        let mut series = self.base(version)?;
+        let Some(patches) = self.listed(version)? else {
             return Err(Error::Input(format!(
                 "there is no {version}-patched: no {}",
-                self.place(&name)
+                self.place(&format!("{version}/series"))
             )));
+        };
+        series.patches.extend(patches);
+        Ok(series)
+    }
+
+    // The patches that `folder/series` lists; `None`: there is no such file.
+    fn listed(&self, folder: &str) -> Result<Option<Vec<Patch>>, Error> {
+        let name = format!("{folder}/series");
+        let Some(list) = self.read(&name)? else {
+            return Ok(None);
         };
         let list = String::from_utf8_lossy(&list);
         let mut patches = Vec::new();
@@ -96,7 +115,7 @@ impl PatchFiles {
             if line.is_empty() {
                 continue;
             }
-            let file = format!("{version}/{line}");
+            let file = format!("{folder}/{line}");
             let text = match Path::new(line)
                 .components()
                 .all(|c| matches!(c, Component::Normal(_)))
@@ -125,7 +144,7 @@ impl PatchFiles {
                 self.place(&name)
             )));
         }
-        Ok(Series { patches })
+        Ok(Some(patches))
     }
 }
 

@@ -77,7 +77,7 @@ impl Workshop {
                         }));
                 };
                 let series = match flavour {
-                    Flavour::Stock => Series::default(),
+                    Flavour::Stock => self.patches.base(version)?,
                     Flavour::Patched => self.patches.series(version)?,
                 };
                 let label = name.to_string();
