@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::crash::{self, Crash};
 use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Finding, Job};
 use crate::engine::{self, Exit};
@@ -92,6 +93,7 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(News<'_>)) -> Result<Vec<Outcome>, 
         }
         campaign.start_what_fits()?;
     }
+    campaign.shrink_crashes(&mut tell);
     Ok(campaign.outcomes)
 }
 
@@ -102,6 +104,8 @@ struct Campaign<'a> {
     waiting: VecDeque<Shard>,
     running: HashMap<Id, Shard>,
     outcomes: Vec<Outcome>,
+    /// Whether the finding of a kernel took it down.
+    crashed: Vec<bool>,
 }
 
 /// The part of a kernel's cases that one guest runs.
@@ -160,6 +164,7 @@ impl<'a> Campaign<'a> {
             waiting,
             running: HashMap::new(),
             outcomes: plan.kernels.iter().map(outcome).collect(),
+            crashed: vec![false; plan.kernels.len()],
         }
     }
 
@@ -281,47 +286,45 @@ impl<'a> Campaign<'a> {
 
     fn note_end(&mut self, shard: &Shard, end: End, tell: &mut impl FnMut(News<'_>)) {
         let failures = &mut self.outcomes[shard.kernel].failures;
-        let crash = match end.outcome {
-            Ok(outcome) => match outcome.exit {
-                Exit::Status(0) if shard.done => None,
-                Exit::Panic { log } => Some((Property::Splat, "the kernel panicked", log)),
-                Exit::Died { log, .. } => Some((Property::Splat, "the kernel ended", log)),
-                Exit::Hung { log, .. } => Some((Property::Liveness, "the kernel hangs", log)),
-                exit => {
-                    failures.push(format!("the worker ended: {exit:?}: {}", end.stray.trim()));
-                    None
-                }
-            },
-            Err(error) => {
-                failures.push(error.to_string());
-                None
-            }
+        let exit = match end.outcome {
+            Ok(outcome) => outcome.exit,
+            Err(error) => return failures.push(error.to_string()),
         };
-        // A guest that never came to its first case says nothing about any.
-        match crash {
-            Some((property, what, log)) if shard.cases > 0 => {
+        match Crash::of(&exit) {
+            None if shard.done && exit == Exit::Status(0) => {}
+            None => failures.push(format!("the worker ended: {exit:?}: {}", end.stray.trim())),
+            // A guest that never came to its first case says nothing about any.
+            Some(crash) if shard.cases == 0 => {
+                failures.push(format!("before the first case: {}", crash.message));
+            }
+            // What was found first is being kept; this must not go unnoticed.
+            Some(crash) if shard.caught.is_some() => failures.push(format!(
+                "while case {} was made smaller: {}",
+                shard.at, crash.message
+            )),
+            Some(crash) => {
                 let scenario = strategy::case(self.plan.seed, shard.at);
-                let text = scenario.to_string();
-                let steps = scenario.steps.len();
-                let finding = Finding {
-                    index: shard.at,
-                    property,
-                    message: format!("{what} while it ran\n{}", log.join("\n")),
-                    seen: 1,
-                    of: 1,
-                    original: text.clone(),
-                    minimized: text,
-                    steps_before: steps,
-                    steps_after: steps,
-                    shrink_runs: 0,
-                };
+                let finding = crash.finding(shard.at, &scenario);
                 self.note_finding(shard.kernel, finding, tell);
+                self.crashed[shard.kernel] = true;
             }
-            Some((_, what, log)) => {
-                let failures = &mut self.outcomes[shard.kernel].failures;
-                failures.push(format!("{what} before the first case\n{}", log.join("\n")));
+        }
+    }
+
+    // Done last, because the guests of other kernels have no use for the CPUs then.
+    fn shrink_crashes(&mut self, tell: &mut impl FnMut(News<'_>)) {
+        let Plan {
+            kernels,
+            contract,
+            shrink_runs,
+            ..
+        } = self.plan;
+        for (index, kernel) in kernels.iter().enumerate() {
+            if let (true, Some(finding)) = (self.crashed[index], &mut self.outcomes[index].finding)
+            {
+                crash::shrink(kernel, *contract, finding, *shrink_runs);
+                tell(News::Finding(index, finding));
             }
-            None => {}
         }
     }
 

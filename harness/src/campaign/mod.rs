@@ -4,9 +4,11 @@
 //! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
 //! * [`check`]: generated cases on several kernels at once;
 //! * [`replay`]: given scenarios on several kernels at once;
+//! * [`crash`]: scenarios that take the kernel down with them;
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
 pub mod check;
+pub mod crash;
 pub mod host;
 pub mod job;
 pub mod replay;

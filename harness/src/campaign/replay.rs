@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::crash::Crash;
 use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Job, Replayed};
 use crate::engine::{self, Exit};
@@ -77,6 +78,8 @@ struct Batch {
     kernel: usize,
     /// Indices into the plan's texts, still to be run.
     files: VecDeque<usize>,
+    /// Whether its guest has told of any.
+    told: bool,
     failure: Option<String>,
 }
 
@@ -144,6 +147,7 @@ impl<'a> Replay<'a> {
                 match event {
                     // A guest tells of its scenarios in order.
                     Event::Replayed(replayed) => {
+                        batch.told = true;
                         if let Some(file) = batch.files.pop_front() {
                             self.outcomes[batch.kernel][file] = Some(replayed.into());
                         }
@@ -165,31 +169,30 @@ impl<'a> Replay<'a> {
         let Some(file) = batch.files.pop_front() else {
             return;
         };
-        let crash = |property, what: &str, log: Vec<String>| Outcome {
-            runs: 1,
-            violated: vec![(property, 1)],
-            message: Some(format!("{what}\n{}", log.join("\n"))),
-            digests: None,
-            failure: None,
-        };
         let outcome = match (batch.failure.take(), end.outcome) {
             (Some(why), _) => Outcome::failed(why),
             (None, Err(error)) => Outcome::failed(error.to_string()),
-            (None, Ok(outcome)) => match outcome.exit {
-                Exit::Panic { log } => crash(Property::Splat, "the kernel panicked", log),
-                Exit::Died { log, .. } => crash(Property::Splat, "the kernel ended", log),
-                Exit::Hung { log, .. } => crash(Property::Liveness, "the kernel hangs", log),
+            (None, Ok(outcome)) => match (Crash::of(&outcome.exit), outcome.exit) {
+                (Some(crash), _) => Outcome {
+                    runs: 1,
+                    violated: vec![(crash.property, 1)],
+                    message: Some(crash.message),
+                    digests: None,
+                    failure: None,
+                },
                 // A wedged kernel ends its worker early, and well.
-                Exit::Status(0) => {
+                (None, Exit::Status(0)) if batch.told => {
+                    batch.told = false;
                     batch.files.push_front(file);
                     self.waiting.push_back(batch);
                     return;
                 }
-                exit => Outcome::failed(format!("{exit:?}: {}", end.stray.trim())),
+                (None, exit) => Outcome::failed(format!("{exit:?}: {}", end.stray.trim())),
             },
         };
         self.outcomes[batch.kernel][file] = Some(outcome);
         if !batch.files.is_empty() {
+            batch.told = false;
             self.waiting.push_back(batch);
         }
     }
@@ -200,6 +203,7 @@ impl Batch {
         Batch {
             kernel,
             files,
+            told: false,
             failure: None,
         }
     }

@@ -1,0 +1,151 @@
+//! A kernel that goes down takes no finding with it. The kernels here are shell
+//! scripts that talk like one: what a guest tells, then what a panic looks like.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use inflight::campaign::check::{self, News, Outcome, Plan};
+use inflight::campaign::replay;
+use inflight::kernel::{Kernel, KernelName};
+use inflight::oracle::{Contract, Property};
+use inflight::scenario::strategy;
+use tempfile::TempDir;
+
+const SEED: u64 = 2008;
+
+/// A kernel whose guest does what `script` says, with `tell` to tell an event.
+fn kernel(dir: &TempDir, script: &str) -> Kernel {
+    let image = dir.path().join("linux");
+    let prelude = r#"#!/bin/sh
+echo "Linux version 0.0"
+for word in "$@"; do
+    case $word in
+        con1=null,fd:*) out=${word##*:} ;;
+        con3=null,fd:*) control=${word##*:} ;;
+    esac
+done
+tell() { echo "$1" >"/proc/self/fd/$out"; }
+panic() { echo "Kernel panic - not syncing: $1"; kill -ABRT $$; }
+"#;
+    fs::write(&image, format!("{prelude}{script}\n")).unwrap();
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    Kernel {
+        name: "6.12-patched".parse::<KernelName>().unwrap(),
+        image,
+        release: "0.0".into(),
+        key: "none".into(),
+    }
+}
+
+fn run(kernel: Kernel) -> (Outcome, Vec<u64>) {
+    let plan = Plan {
+        kernels: vec![kernel],
+        contract: Contract::Stable,
+        seed: SEED,
+        cases: 10,
+        jobs: 1,
+        time: None,
+        shrink_runs: 0,
+    };
+    let mut saved = Vec::new();
+    let mut outcomes = check::run(&plan, |news| {
+        if let News::Finding(_, finding) = news {
+            saved.push(finding.index);
+        }
+    })
+    .unwrap();
+    (outcomes.remove(0), saved)
+}
+
+#[test]
+fn a_panic_is_a_finding_with_its_scenario_and_the_kernels_last_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "tell '@0 0'; tell '@1 5000'; tell '@2 9000'; panic 'Fatal exception'";
+    let (outcome, saved) = run(kernel(&dir, script));
+    let finding = outcome.finding.expect("the panic is found");
+    assert_eq!(outcome.failures, Vec::<String>::new());
+    assert_eq!((finding.index, finding.property), (2, Property::Splat));
+    assert!(
+        finding.message.contains("Fatal exception"),
+        "{}",
+        finding.message
+    );
+    assert_eq!(finding.original, strategy::case(SEED, 2).to_string());
+    // This kernel panics whatever it is given, so it does so again on its own.
+    assert_eq!((finding.seen, finding.of), (2, 2));
+    assert_eq!(outcome.scenarios, 3);
+    assert_eq!(
+        saved,
+        [2, 2],
+        "saved when it was seen, and again in the end"
+    );
+}
+
+#[test]
+fn a_panic_that_needs_more_than_its_scenario_is_kept_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    // The second boot, which runs the scenario alone, ends well.
+    let script =
+        "if mkdir \"$(dirname \"$0\")/booted\" 2>/dev/null; then tell '@0 0'; panic 'once'; fi
+        echo 'exit 0' >\"/proc/self/fd/$control\"";
+    let (outcome, _) = run(kernel(&dir, script));
+    let finding = outcome.finding.expect("the panic is found");
+    assert_eq!((finding.seen, finding.of), (1, 2));
+    assert_eq!(finding.minimized, finding.original);
+}
+
+#[test]
+fn a_kernel_that_never_comes_to_a_case_says_nothing_about_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outcome, saved) = run(kernel(&dir, "panic 'No init found'"));
+    assert!(outcome.finding.is_none() && saved.is_empty(), "{outcome:?}");
+    assert!(outcome.failures[0].contains("No init found"), "{outcome:?}");
+}
+
+#[test]
+fn a_worker_that_ends_early_is_a_failure_and_no_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "tell '@0 0'; tell 'nonsense'; echo 'exit 0' >\"/proc/self/fd/$control\"";
+    let (outcome, _) = run(kernel(&dir, script));
+    assert!(outcome.finding.is_none(), "{outcome:?}");
+    assert!(outcome.failures[0].contains("nonsense"), "{outcome:?}");
+}
+
+#[test]
+fn a_replay_goes_on_with_the_next_scenario_after_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = replay::Plan {
+        kernels: vec![kernel(&dir, "tell '@0 0'; panic 'Fatal exception'")],
+        texts: vec!["sendfile 0+1\n".into(), "sendfile 0+2\n".into()],
+        times: 1,
+        contract: Contract::Stable,
+        jobs: 1,
+    };
+    let outcomes = replay::run(&plan).unwrap();
+    for outcome in &outcomes[0] {
+        assert_eq!(outcome.violated, [(Property::Splat, 1)], "{outcome:?}");
+        assert!(
+            outcome
+                .message
+                .as_ref()
+                .unwrap()
+                .contains("Fatal exception")
+        );
+    }
+}
+
+#[test]
+fn a_replay_whose_worker_tells_nothing_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = replay::Plan {
+        kernels: vec![kernel(&dir, "echo 'exit 0' >\"/proc/self/fd/$control\"")],
+        texts: vec!["sendfile 0+1\n".into()],
+        times: 1,
+        contract: Contract::Stable,
+        jobs: 1,
+    };
+    let outcomes = replay::run(&plan).unwrap();
+    assert!(outcomes[0][0].failure.is_some(), "{outcomes:?}");
+    assert!(Path::new(&plan.kernels[0].image).exists());
+}
