@@ -1,7 +1,9 @@
 //! The properties, as proptest sees them. All of them run in a guest.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
+use inflight::minimize::Budget;
 use inflight::oracle::{Contract, Property};
 use inflight::scenario::{Scenario, strategy};
 use inflight::trial::Trial;
@@ -94,7 +96,16 @@ fn search(
     });
     match result {
         Ok(()) => Ok(None),
-        Err(TestError::Fail(reason, scenario)) => Ok(Some((scenario, reason.to_string()))),
+        // proptest shrinks what it drew; the minimizer knows what a scenario is,
+        // and takes it from there.
+        Err(TestError::Fail(reason, scenario)) => {
+            let budget = Budget {
+                runs: 2000,
+                time: Duration::MAX,
+            };
+            let minimized = trial.into_inner().minimize(&scenario, property, budget);
+            Ok(Some((minimized.scenario, reason.to_string())))
+        }
         Err(TestError::Abort(reason)) => Err(format!("gave up: {reason}")),
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{programs, properties};
+use inflight_props::{behaviour, programs, properties};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
@@ -16,6 +16,46 @@ fn main() -> ExitCode {
 }
 
 const TESTS: &[Test] = &[
+    Test {
+        name: "the_link_delays",
+        on: On::Every,
+        run: behaviour::the_link_delays,
+    },
+    Test {
+        name: "the_link_has_a_rate",
+        on: On::Every,
+        run: behaviour::the_link_has_a_rate,
+    },
+    Test {
+        name: "the_link_loses",
+        on: On::Every,
+        run: behaviour::the_link_loses,
+    },
+    Test {
+        name: "a_send_returns_at_once",
+        on: On::Stock,
+        run: behaviour::a_send_returns_at_once,
+    },
+    Test {
+        name: "a_send_waits_for_its_pages",
+        on: On::Patched,
+        run: behaviour::a_send_waits_for_its_pages,
+    },
+    Test {
+        name: "a_send_that_must_not_wait_is_copied",
+        on: On::Patched,
+        run: behaviour::a_send_that_must_not_wait_is_copied,
+    },
+    Test {
+        name: "a_blocked_call_is_overtaken",
+        on: On::Every,
+        run: behaviour::a_blocked_call_is_overtaken,
+    },
+    Test {
+        name: "a_wait_takes_its_time",
+        on: On::Every,
+        run: behaviour::a_wait_takes_its_time,
+    },
     Test {
         name: "wire_is_the_file",
         on: On::Every,
