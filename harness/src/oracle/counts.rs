@@ -449,6 +449,6 @@ mod tests {
             6,
         )
         .outcome = busy;
-        says(&plan, "operation 3 (pipe 8192) failed with EBUSY");
+        says(&plan, "operation 3 (pipe capacity=8192) failed with EBUSY");
     }
 }

@@ -149,18 +149,7 @@ fn name_step(scenario: &Scenario, step: usize) -> String {
     let Some(op) = scenario.steps.get(step).map(|step| step.op) else {
         return format!("operation {number}");
     };
-    let ranged = |name: &str, range: Range| format!("{name} {}+{}", range.offset, range.len);
-    let what = match op {
-        Op::Sendfile(range) => ranged("sendfile", range),
-        Op::Pipe { capacity_bytes } => format!("pipe {capacity_bytes}"),
-        Op::SpliceIn(range) => ranged("splice-in", range),
-        Op::SpliceOut { len, .. } => format!("splice-out {len}"),
-        Op::MmapWrite(range) => ranged("mmap-write", range),
-        Op::Pwrite(range) => ranged("pwrite", range),
-        Op::Read { len } => format!("read {len}"),
-        Op::Wait { us } => format!("wait {us}us"),
-    };
-    format!("operation {number} ({what})")
+    format!("operation {number} ({op})")
 }
 
 /// EPIPE and the like; the number where it has no name (a kernel-internal one

@@ -52,14 +52,22 @@ pub(super) fn violation(
         torn_by: write.map(|write| write.step),
         after_return_ns,
         message: format!(
-            "{} bytes from stream byte {stream} (file byte {file}, sent by {}) on are generation \
-             {} (first {:#04x}): {cause}; allowed: generation {}",
-            fault.len,
+            "{} from stream byte {stream} on (file byte {file}), sent by {}, {} generation {} \
+             (first {:#04x}): {cause}. Allowed was generation {}.",
+            count_bytes(fault.len),
             name_step(scenario, run.step),
+            if fault.len == 1 { "shows" } else { "show" },
             fault.generation,
             history.received[stream],
             allowed.join(" or "),
         ),
+    }
+}
+
+fn count_bytes(len: usize) -> String {
+    match len {
+        1 => "1 byte".to_string(),
+        len => format!("{len} bytes"),
     }
 }
 
@@ -108,9 +116,10 @@ mod tests {
         assert_eq!(
             violation.message,
             format!(
-                "500 bytes from stream byte 1000 (file byte 1000, sent by operation 1 (sendfile \
-                 0+4096)) on are generation 1 (first {:#04x}): operation 2 (mmap-write 1000+500) \
-                 wrote that 0.005 ms after the send had returned; allowed: generation 0",
+                "500 bytes from stream byte 1000 on (file byte 1000), sent by operation 1 \
+                 (sendfile 0+4096), show generation 1 (first {:#04x}): operation 2 (mmap-write \
+                 1000+500) wrote that 0.005 ms after the send had returned. Allowed was \
+                 generation 0.",
                 pattern(1000, 1),
             )
         );

@@ -29,10 +29,11 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
         Some(seed) => format!("Case {} of seed {seed}, made", finding.index),
         None => "Made".to_string(),
     };
+    let message: Vec<String> = finding.message.trim_end().lines().map(wrap).collect();
     scenario.header = format!(
-        "{kernel} violates {}.\n{}\nSeen in {} of {} runs. {case} smaller from {} to {} ops.",
+        "{kernel} violates {}.\n\n{}\n\nSeen in {} of {} runs. {case} smaller from {} to {} ops.",
         finding.property,
-        finding.message.trim_end(),
+        message.join("\n"),
         finding.seen,
         finding.of,
         finding.steps_before,
@@ -66,6 +67,25 @@ pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Res
     result.map(|()| path)
 }
 
+/// One line as several of at most 76 characters, where words allow.
+fn wrap(line: &str) -> String {
+    let mut wrapped = String::new();
+    let mut width = 0;
+    for word in line.split(' ') {
+        let len = word.chars().count();
+        if width > 0 && width + 1 + len > 76 {
+            wrapped.push('\n');
+            width = 0;
+        } else if width > 0 {
+            wrapped.push(' ');
+            width += 1;
+        }
+        wrapped.push_str(word);
+        width += len;
+    }
+    wrapped
+}
+
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(text.as_bytes())?;
@@ -78,4 +98,83 @@ fn file_name(kernel: &str) -> String {
         _ => '-',
     };
     kernel.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Property;
+
+    fn finding() -> Finding {
+        Finding {
+            index: 3,
+            property: Property::StableOnReturn,
+            message: "word ".repeat(40) + "\nlast line",
+            seen: 9,
+            of: 10,
+            original: "sendfile 0+4096\nmmap-write 0+4096\npwrite 0+1\n".into(),
+            minimized: "sendfile 0+4096\nmmap-write 0+4096\n".into(),
+            steps_before: 3,
+            steps_after: 2,
+            shrink_runs: 5,
+        }
+    }
+
+    #[test]
+    fn a_finding_is_a_scenario_that_says_what_to_expect() {
+        let kernel = "6.12-stock".parse().unwrap();
+        let origin = Origin {
+            kernel: &kernel,
+            seed: Some(7),
+        };
+        let rendered = render(&finding(), &origin);
+        assert!(rendered.lines().all(|line| line.len() <= 78), "{rendered}");
+        let scenario = text::parse("finding", &rendered).unwrap();
+        assert_eq!(scenario.steps.len(), 2);
+        assert_eq!(scenario.expects.len(), 1);
+        assert_eq!(scenario.expects[0].kernel, "6.12-stock");
+        let violated = scenario.expects[0].violated.as_deref();
+        assert_eq!(violated, Some("stable-on-return"));
+        for words in [
+            "last line",
+            "9 of 10 runs",
+            "Case 3 of seed 7",
+            "from 3 to 2 ops",
+        ] {
+            assert!(scenario.header.contains(words), "{words}: {rendered}");
+        }
+    }
+
+    #[test]
+    fn saving_again_replaces_the_file_and_leaves_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let kernel = "tree:/my linux".parse().unwrap();
+        let origin = Origin {
+            kernel: &kernel,
+            seed: None,
+        };
+        let mut finding = finding();
+        let first = save(&finding, &origin, dir.path()).unwrap();
+        finding.seen = 1;
+        let second = save(&finding, &origin, dir.path()).unwrap();
+        assert_eq!(first, second);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let text = fs::read_to_string(&second).unwrap();
+        assert!(text.contains("1 of 10 runs"), "{text}");
+        let name = second.file_name().unwrap().to_str().unwrap();
+        assert!(!name.contains(['/', ' ', ':']), "{name}");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let kernel = "6.12-stock".parse().unwrap();
+        let origin = Origin {
+            kernel: &kernel,
+            seed: None,
+        };
+        assert!(save(&finding(), &origin, &file).is_err());
+    }
 }
