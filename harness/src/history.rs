@@ -71,7 +71,8 @@ pub struct Chunk {
 pub enum End {
     /// recv(2) returned 0 after the sender's shutdown.
     Eof,
-    /// recv(2) failed with this errno.
+    /// recv(2) failed with this errno; or ETIMEDOUT, where the sender's TCP gave up,
+    /// of which the receiver hears nothing.
     Failed(i32),
     /// The bound of the scenario passed first.
     GivenUp,

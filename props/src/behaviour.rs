@@ -37,21 +37,25 @@ pub fn the_link_has_a_rate() -> Result {
     within("100 kB", arrived.at.time_ns, 80 * MS, 110 * MS)
 }
 
-/// Loss costs a retransmission; the bytes arrive all the same.
+/// Loss costs a retransmission, as often as the percentage says; the bytes arrive
+/// all the same. A connection of one segment sends SYN, ACK with data or without,
+/// and FIN; each is lost in a tenth of the runs, whatever the seed.
 pub fn the_link_loses() -> Result {
-    let text = "link data delay=5ms loss=20% seed=1\nfile tmpfs size=65536\n\nsendfile 0+65536\n";
+    const RUNS: u64 = 300;
     let mut slow = 0;
-    for _ in 0..20 {
-        let history = run(Contract::Documented, text)?;
-        if history.received.len() != 65536 {
+    for seed in 1..=RUNS {
+        let text = format!("link data delay=5ms loss=10% seed={seed}\n\nsendfile 0+1000\n");
+        let history = run(Contract::Documented, &text)?;
+        if history.received.len() != 1000 {
             return Err(format!("{} bytes arrived", history.received.len()));
         }
-        // Without loss it is over after two round trips.
-        slow += u32::from(history.end_ns > 100 * MS);
+        // Without loss it is over after one way of data and one of the FIN.
+        slow += u64::from(history.end_ns > 100 * MS);
     }
-    match slow {
-        0 => Err("in 20 runs nothing was lost".into()),
-        _ => Ok(()),
+    // Data and FIN are what can be late once the connection is there: 10 to 19 %.
+    match 100 * slow / RUNS {
+        5..=30 => Ok(()),
+        percent => Err(format!("{percent} % of {RUNS} runs were delayed by a loss")),
     }
 }
 

@@ -89,6 +89,13 @@ impl Sender {
         self.socket.shutdown(std::net::Shutdown::Write)
     }
 
+    /// Whether TCP has given up on this connection after its last retransmission
+    /// (tcp(7), tcp_retries2). The receiver never hears of that.
+    pub fn timed_out(&self) -> bool {
+        let error = self.socket.take_error().ok().flatten();
+        error.is_some_and(|error| error.raw_os_error() == Some(libc::ETIMEDOUT))
+    }
+
     /// Waits for the receiver to close the connection.
     pub fn await_close(&self) {
         let mut byte = [std::mem::MaybeUninit::uninit()];

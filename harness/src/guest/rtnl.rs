@@ -200,7 +200,7 @@ impl Rtnl {
                 rate: wanted.rate_bytes,
                 ..Default::default()
             })
-            .push_prng_seed(netem.seed)
+            .push_prng_seed(mix(netem.seed))
             .end_nested();
         self.acknowledge("set netem", |socket| socket.request(&request)?.recv_ack())?;
         // Once is enough to know that this kernel takes these settings.
@@ -297,6 +297,17 @@ fn probability(ppm: u32) -> u32 {
     u32::try_from(scaled).unwrap_or(u32::MAX)
 }
 
+/// Spreads a seed that people write over all 64 bits (the finalizer of splitmix64).
+/// netem starts its generator from the seed as it is (include/linux/prandom.h:
+/// prandom_seed_state), and after a small one the first number is next to 0: every
+/// scenario with loss would lose its first packet.
+fn mix(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 fn nanoseconds(us: u64) -> i64 {
     i64::try_from(us.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
@@ -310,4 +321,26 @@ fn family(address: IpAddr) -> u8 {
 
 fn context(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_per_million_become_netems_scale() {
+        assert_eq!(probability(0), 0);
+        assert_eq!(probability(1_000_000), u32::MAX);
+        assert_eq!(probability(500_000), u32::MAX / 2);
+    }
+
+    #[test]
+    fn small_seeds_fill_all_bits_and_stay_apart() {
+        let mut seen = HashSet::new();
+        for seed in 0..1000 {
+            let mixed = mix(seed);
+            assert!(seen.insert(mixed));
+            assert!((16..48).contains(&mixed.count_ones()), "{seed}: {mixed:#x}");
+        }
+    }
 }

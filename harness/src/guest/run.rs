@@ -347,10 +347,13 @@ impl Run<'_> {
         let _ = self.stage.sender.finish();
         let bound = Duration::from_nanos(bound_ns(&self.stage.scenario));
         while self.received.is_none() && self.next_event(bound + GRACE).is_some() {}
-        let received = self
+        let mut received = self
             .received
             .ok_or_else(|| io::Error::other("the reader does not answer"))?
             .map_err(context("accept"))?;
+        if received.end == End::GivenUp && self.stage.sender.timed_out() {
+            received.end = End::Failed(libc::ETIMEDOUT);
+        }
         let history = history(self.calls, received, &self.stage)?;
         match wedged {
             true => Err(RunError::Wedged(Box::new(history))),

@@ -38,7 +38,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
-use crate::scenario::{Op, Range, Scenario};
+use crate::scenario::{Range, Scenario};
 
 pub use liveness::bound_ns;
 pub use splat::splats;
