@@ -12,7 +12,7 @@ use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Finding, Job};
 use crate::engine::{self, Exit};
 use crate::kernel::{Flavour, Kernel, KernelName};
-use crate::oracle::{Contract, Property};
+use crate::oracle::{self, Contract, Property};
 use crate::scenario::strategy;
 
 /// What to run.
@@ -281,48 +281,31 @@ impl<'a> Campaign<'a> {
 
     fn note_end(&mut self, shard: &Shard, end: End, tell: &mut impl FnMut(News<'_>)) {
         let failures = &mut self.outcomes[shard.kernel].failures;
-        let crash = match end.outcome {
-            Ok(outcome) => match outcome.exit {
-                Exit::Status(0) if shard.done => None,
-                Exit::Panic { log } => Some((Property::Splat, "the kernel panicked", log)),
-                Exit::Died { log, .. } => Some((Property::Splat, "the kernel ended", log)),
-                Exit::Hung { log, .. } => Some((Property::Liveness, "the kernel hangs", log)),
-                exit => {
-                    failures.push(format!("the worker ended: {exit:?}: {}", end.stray.trim()));
-                    None
-                }
-            },
-            Err(error) => {
-                failures.push(error.to_string());
-                None
-            }
+        let (property, message) = match crash(shard, end) {
+            Ok(None) => return,
+            Ok(Some(crash)) => crash,
+            Err(why) => return failures.push(why),
         };
         // A guest that never came to its first case says nothing about any.
-        match crash {
-            Some((property, what, log)) if shard.cases > 0 => {
-                let scenario = strategy::case(self.plan.seed, shard.at);
-                let text = scenario.to_string();
-                let steps = scenario.steps.len();
-                let finding = Finding {
-                    index: shard.at,
-                    property,
-                    message: format!("{what} while it ran\n{}", log.join("\n")),
-                    seen: 1,
-                    of: 1,
-                    original: text.clone(),
-                    minimized: text,
-                    steps_before: steps,
-                    steps_after: steps,
-                    shrink_runs: 0,
-                };
-                self.note_finding(shard.kernel, finding, tell);
-            }
-            Some((_, what, log)) => {
-                let failures = &mut self.outcomes[shard.kernel].failures;
-                failures.push(format!("{what} before the first case\n{}", log.join("\n")));
-            }
-            None => {}
+        if shard.cases == 0 {
+            return failures.push(message);
         }
+        let scenario = strategy::case(self.plan.seed, shard.at);
+        let text = scenario.to_string();
+        let steps = scenario.steps.len();
+        let finding = Finding {
+            index: shard.at,
+            property,
+            message,
+            seen: 1,
+            of: 1,
+            original: text.clone(),
+            minimized: text,
+            steps_before: steps,
+            steps_after: steps,
+            shrink_runs: 0,
+        };
+        self.note_finding(shard.kernel, finding, tell);
     }
 
     fn account(&mut self, shard: &Shard, until: Instant) {
@@ -335,3 +318,34 @@ impl<'a> Campaign<'a> {
         }
     }
 }
+
+/// What the end of a guest says about its kernel: the property that it breaks, and
+/// how, with the lines that show it. `Err`: it went wrong apart from the kernel.
+fn crash(shard: &Shard, end: End) -> Result<Option<(Property, String)>, String> {
+    let outcome = end.outcome.map_err(|error| error.to_string())?;
+    let when = match (shard.cases, shard.caught) {
+        (0, _) => "before the first case",
+        (_, None) => "while it ran",
+        (_, Some(_)) => "while it ran again or was made smaller",
+    };
+    let crash = |property, what: &str, log: Vec<String>| {
+        let message = format!("the kernel {what} {when}\n{}", log.join("\n"));
+        Ok(Some((property, message)))
+    };
+    match outcome.exit {
+        Exit::Panic { log } => crash(Property::Splat, "panicked", log),
+        Exit::Died { log, .. } => crash(Property::Splat, "ended", log),
+        Exit::Hung { log, .. } => crash(Property::Liveness, "hangs", log),
+        Exit::Status(0) if shard.done && shard.caught.is_some() => Ok(None),
+        // Its trial reads the kernel's log after each case: what it has not told of
+        // was reported before the first one or after the last.
+        Exit::Status(0) if shard.done => Ok(oracle::splats(&outcome.kernel_log).map(|splat| {
+            let message = format!("before the first case or after this one, {}", splat.message);
+            (Property::Splat, message)
+        })),
+        exit => Err(format!("the worker ended: {exit:?}: {}", end.stray.trim())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
