@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::engine;
 use crate::guest::{Guest, KernelLog, RunError};
 use crate::history::History;
 use crate::minimize::{self, Budget, Minimized};
@@ -77,22 +78,9 @@ impl Trial {
         self.wedged
     }
 
-    /// How many of `times` runs break `property`.
-    pub fn repeat(
-        &mut self,
-        scenario: &Scenario,
-        property: Property,
-        times: u32,
-    ) -> io::Result<u32> {
-        let mut seen = 0;
-        for _ in 0..times {
-            seen += u32::from(self.run(scenario)?.breaks(property));
-        }
-        Ok(seen)
-    }
-
     /// Makes `scenario` smaller as long as it breaks `property`. A run that
-    /// cannot be made counts as one that holds.
+    /// cannot be made counts as one that holds. Each run is a sign of life to the
+    /// host, which otherwise hears nothing until the end.
     pub fn minimize(
         &mut self,
         scenario: &Scenario,
@@ -100,6 +88,7 @@ impl Trial {
         budget: Budget,
     ) -> Minimized {
         minimize::minimize(scenario, budget, |candidate| {
+            engine::heartbeat();
             self.run(candidate)
                 .is_ok_and(|verdict| verdict.breaks(property))
         })

@@ -13,7 +13,7 @@ use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Finding, Job};
 use crate::engine::{self, Exit};
 use crate::kernel::{Flavour, Kernel, KernelName};
-use crate::oracle::{Contract, Property};
+use crate::oracle::{self, Contract, Property};
 use crate::scenario::strategy;
 
 /// What to run.
@@ -286,29 +286,44 @@ impl<'a> Campaign<'a> {
 
     fn note_end(&mut self, shard: &Shard, end: End, tell: &mut impl FnMut(News<'_>)) {
         let failures = &mut self.outcomes[shard.kernel].failures;
-        let exit = match end.outcome {
-            Ok(outcome) => outcome.exit,
+        let outcome = match end.outcome {
+            Ok(outcome) => outcome,
             Err(error) => return failures.push(error.to_string()),
         };
-        match Crash::of(&exit) {
-            None if shard.done && exit == Exit::Status(0) => {}
-            None => failures.push(format!("the worker ended: {exit:?}: {}", end.stray.trim())),
-            // A guest that never came to its first case says nothing about any.
-            Some(crash) if shard.cases == 0 => {
-                failures.push(format!("before the first case: {}", crash.message));
-            }
-            // What was found first is being kept; this must not go unnoticed.
-            Some(crash) if shard.caught.is_some() => failures.push(format!(
-                "while case {} was made smaller: {}",
-                shard.at, crash.message
-            )),
+        let ended_well = shard.done && outcome.exit == Exit::Status(0);
+        let (property, message) = match Crash::of(&outcome.exit) {
             Some(crash) => {
-                let scenario = strategy::case(self.plan.seed, shard.at);
-                let finding = crash.finding(shard.at, &scenario);
-                self.note_finding(shard.kernel, finding, tell);
-                self.crashed[shard.kernel] = true;
+                let when = match (shard.cases, shard.caught) {
+                    (0, _) => "before the first case",
+                    (_, None) => "while it ran",
+                    (_, Some(_)) => "while it ran again or was made smaller",
+                };
+                (crash.property, crash.message(when))
             }
+            // What was reported is in the finding already.
+            None if ended_well && shard.caught.is_some() => return,
+            // Its trial reads the kernel's log after each case: what it has not told
+            // of was reported before the first one or after the last.
+            None if ended_well => match oracle::splats(&outcome.kernel_log) {
+                Some(splat) => (
+                    Property::Splat,
+                    format!("before the first case or after this one, {}", splat.message),
+                ),
+                None => return,
+            },
+            None => {
+                let (exit, stray) = (outcome.exit, end.stray.trim());
+                return failures.push(format!("the worker ended: {exit:?}: {stray}"));
+            }
+        };
+        // A guest that never came to its first case says nothing about any.
+        if shard.cases == 0 {
+            return failures.push(message);
         }
+        let scenario = strategy::case(self.plan.seed, shard.at);
+        let finding = crash::finding(property, message, shard.at, &scenario);
+        self.note_finding(shard.kernel, finding, tell);
+        self.crashed[shard.kernel] = !ended_well && shard.caught.is_none();
     }
 
     // Done last, because the guests of other kernels have no use for the CPUs then.
@@ -338,3 +353,6 @@ impl<'a> Campaign<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,8 @@ const SHRINK_TIME: Duration = Duration::from_secs(60);
 pub struct Crash {
     /// What that breaks: a kernel that hangs breaks liveness.
     pub property: Property,
-    /// Says so, for people, with the kernel's last lines.
-    pub message: String,
+    what: String,
+    log: Vec<String>,
 }
 
 impl Crash {
@@ -28,38 +28,39 @@ impl Crash {
     /// that ended it.
     pub fn of(exit: &Exit) -> Option<Crash> {
         let (property, what, log) = match exit {
-            Exit::Panic { log } => (Property::Splat, "the kernel panicked".to_string(), log),
-            Exit::Died { status, log } => {
-                let what = format!("the kernel ended by itself: {status}");
-                (Property::Splat, what, log)
-            }
-            Exit::Hung { why, log } => {
-                (Property::Liveness, format!("the kernel hangs: {why}"), log)
-            }
+            Exit::Panic { log } => (Property::Splat, "panicked".to_string(), log),
+            Exit::Died { status, log } => (Property::Splat, format!("ended ({status})"), log),
+            Exit::Hung { why, log } => (Property::Liveness, format!("hangs ({why})"), log),
             Exit::Status(_) | Exit::Signalled(_) => return None,
         };
         Some(Crash {
             property,
-            message: format!("{what}\n{}", log.join("\n")),
+            what,
+            log: log.clone(),
         })
     }
 
-    /// The finding of case `index`, which was running.
-    pub fn finding(&self, index: u64, scenario: &Scenario) -> Finding {
-        let text = scenario.to_string();
-        let steps = scenario.steps.len();
-        Finding {
-            index,
-            property: self.property,
-            message: self.message.clone(),
-            seen: 1,
-            of: 1,
-            original: text.clone(),
-            minimized: text,
-            steps_before: steps,
-            steps_after: steps,
-            shrink_runs: 0,
-        }
+    /// Says so for people, with the kernel's last lines.
+    pub fn message(&self, when: &str) -> String {
+        format!("the kernel {} {when}\n{}", self.what, self.log.join("\n"))
+    }
+}
+
+/// The finding of case `index`, which a kernel did not survive.
+pub fn finding(property: Property, message: String, index: u64, scenario: &Scenario) -> Finding {
+    let text = scenario.to_string();
+    let steps = scenario.steps.len();
+    Finding {
+        index,
+        property,
+        message,
+        seen: 1,
+        of: 1,
+        original: text.clone(),
+        minimized: text,
+        steps_before: steps,
+        steps_after: steps,
+        shrink_runs: 0,
     }
 }
 

@@ -176,7 +176,7 @@ impl<'a> Replay<'a> {
                 (Some(crash), _) => Outcome {
                     runs: 1,
                     violated: vec![(crash.property, 1)],
-                    message: Some(crash.message),
+                    message: Some(crash.message("while it ran")),
                     digests: None,
                     failure: None,
                 },

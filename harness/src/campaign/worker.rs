@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::job::{Event, Finding, Job, Replayed};
+use crate::engine;
 use crate::guest::Bare;
 use crate::minimize::Budget;
 use crate::oracle::{Contract, Property};
@@ -13,6 +14,8 @@ use crate::trial::Trial;
 
 /// How often a violation is run again before it is made smaller.
 const REPETITIONS: u32 = 10;
+/// Rounds without the harness from one sign of life to the next.
+const BARE_ROUNDS_A_BEAT: u32 = 1000;
 
 /// Does `job`, telling on `out`; ends with [`Event::Done`] or [`Event::Failed`].
 pub fn work(job: &Job, out: impl Write) -> io::Result<()> {
@@ -76,8 +79,15 @@ impl<W: Write> Worker<W> {
                 let scenario = read(text)?;
                 for run in 0..*times {
                     self.about(run.into(), &trial)?;
-                    trial.run(&scenario)?;
+                    let verdict = trial.run(&scenario)?;
                     self.scenarios += 1;
+                    if let Some(violation) = verdict.violations.first() {
+                        // The speed of what goes wrong is no figure.
+                        return Err(io::Error::other(format!(
+                            "violates {}: {}",
+                            violation.property, violation.message
+                        )));
+                    }
                 }
                 Ok(())
             }
@@ -88,7 +98,10 @@ impl<W: Write> Worker<W> {
                     index: 0,
                     virtual_ns: 0,
                 })?;
-                for _ in 0..*times {
+                for round in 0..*times {
+                    if round.is_multiple_of(BARE_ROUNDS_A_BEAT) {
+                        engine::heartbeat();
+                    }
                     bare.round()?;
                     self.scenarios += 1;
                 }

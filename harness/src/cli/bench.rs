@@ -176,9 +176,15 @@ fn measure(kernel: &Kernel, job: &Job) -> Result<Measured, Failure> {
             virtual_ns,
         } => told = Some((at, scenarios, virtual_ns)),
         Event::Failed(why) => failure = Some(why),
+        Event::Suspect(finding) => {
+            failure = Some(format!(
+                "violates {}: {}",
+                finding.property, finding.message
+            ));
+        }
         _ => {}
     })?;
-    let (Some(first), Some((at, scenarios, virtual_ns))) = (first, told) else {
+    let (Some(first), Some((at, scenarios, virtual_ns)), None) = (first, told, &failure) else {
         let why = failure.unwrap_or_else(|| format!("{:?} {}", end.outcome, end.stray));
         let error = anyhow!("{}: {why}", kernel.name);
         return Err(Failure::new(Status::Internal, error));

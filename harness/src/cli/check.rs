@@ -108,15 +108,19 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
 }
 
 fn status(plan: &Plan, outcomes: &[Outcome]) -> Status {
-    let failed = outcomes.iter().any(|outcome| !outcome.failures.is_empty());
-    let surprising = outcomes.iter().any(|outcome| !as_expected(plan, outcome));
-    let idle = outcomes.iter().any(|outcome| outcome.scenarios == 0);
-    match (failed, surprising, idle) {
-        (true, ..) => Status::Internal,
+    let any = |what: &dyn Fn(&Outcome) -> bool| outcomes.iter().any(what);
+    let surprising = |outcome: &Outcome| !as_expected(plan, outcome);
+    if any(&|outcome| !outcome.failures.is_empty()) {
+        Status::Internal
+    } else if any(&|outcome| outcome.finding.is_some() && surprising(outcome)) {
+        Status::Violated
+    } else if any(&|outcome| outcome.scenarios == 0) {
         // A time limit can pass before the first case; that is no verdict.
-        (_, _, true) => Status::NothingRan,
-        (_, true, _) => Status::Violated,
-        (false, false, false) => Status::Held,
+        Status::NothingRan
+    } else if any(&surprising) {
+        Status::Violated
+    } else {
+        Status::Held
     }
 }
 
@@ -282,6 +286,76 @@ impl Lines {
     fn clear(&self) {
         if let Some((all, _)) = &self.bars {
             let _ = all.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Kernel;
+    use crate::oracle::Contract;
+
+    fn plan() -> Plan {
+        let kernel = |name: &str| Kernel {
+            name: name.parse().unwrap(),
+            release: "6.12".into(),
+            image: "/nonexistent".into(),
+            key: String::new(),
+        };
+        Plan {
+            kernels: ["6.12-stock", "6.12-patched"].map(kernel).to_vec(),
+            contract: Contract::Stable,
+            seed: 1,
+            cases: 100,
+            jobs: 1,
+            time: None,
+            shrink_runs: 0,
+        }
+    }
+
+    fn outcome(kernel: &str, scenarios: u64, violated: Option<Property>) -> Outcome {
+        Outcome {
+            kernel: kernel.parse().unwrap(),
+            scenarios,
+            finding: violated.map(|property| Finding {
+                index: 0,
+                property,
+                message: String::new(),
+                seen: 1,
+                of: 1,
+                original: String::new(),
+                minimized: String::new(),
+                steps_before: 0,
+                steps_after: 0,
+                shrink_runs: 0,
+            }),
+            busy: Duration::ZERO,
+            virtual_ns: 0,
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_exit_status_tells_the_worst() {
+        use Property::{StableOnReturn, Wire};
+        let stock = |scenarios, violated| outcome("6.12-stock", scenarios, violated);
+        let patched = |scenarios, violated| outcome("6.12-patched", scenarios, violated);
+        let race = Some(StableOnReturn);
+        for (stock, patched, expected) in [
+            (stock(1, race), patched(100, None), Status::Held),
+            (stock(1, race), patched(5, race), Status::Violated),
+            (stock(1, Some(Wire)), patched(100, None), Status::Violated),
+            (stock(100, None), patched(100, None), Status::Violated),
+            (stock(1, race), patched(0, None), Status::NothingRan),
+            (stock(0, None), patched(100, None), Status::NothingRan),
+            // A violation is one even where time ran out for the other kernel.
+            (stock(0, None), patched(5, race), Status::Violated),
+        ] {
+            let mut outcomes = [stock, patched];
+            assert_eq!(status(&plan(), &outcomes), expected, "{outcomes:?}");
+            outcomes[1].failures.push("it did not boot".into());
+            assert_eq!(status(&plan(), &outcomes), Status::Internal);
         }
     }
 }

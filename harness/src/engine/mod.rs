@@ -16,7 +16,6 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`cpu`] | which CPU a guest gets, agreed between all processes of the user |
-//! | [`job`] | what the guest's PID 1 is told to do |
 //! | [`log`] | what the kernel log says: panics and splats |
 //! | [`run_dir`] | the private directory of a run |
 //! | `uml` | boots User Mode Linux |
@@ -24,7 +23,6 @@
 //! | `relay` | [`enter`] and [`run_to_exit`]: our streams and exit status are the guest's |
 
 pub mod cpu;
-pub mod job;
 pub mod log;
 mod monitor;
 mod relay;
@@ -38,12 +36,11 @@ use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::guest::job;
+
 pub use monitor::{Guest, Output};
 pub use relay::{BROKEN_PIPE_STATUS, DIED_STATUS, HUNG_STATUS, Options, enter, run_to_exit};
 pub use uml::spawn;
-
-/// The variable that marks the environment of every program in a guest.
-pub(crate) const GUEST_VARIABLE: &str = "INFLIGHT_GUEST";
 
 /// A kernel to boot and the program to run in it. Create it with [`Boot::new`]
 /// and set what differs.
@@ -214,7 +211,7 @@ impl Error {
 
 /// Whether this process runs inside a guest.
 pub fn in_guest() -> bool {
-    std::env::var_os(GUEST_VARIABLE).is_some_and(|value| value == "1")
+    std::env::var_os(job::GUEST_VARIABLE).is_some_and(|value| value == "1")
 }
 
 /// A sign of life for [`Boot::idle_limit`], for programs that work for long

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::job::Report;
 use super::run_dir::RunDir;
 use super::uml::pending_bytes;
 use super::{Boot, Error, Exit, Limit, Outcome, copy, cpu, log};
+use crate::guest::job::Report;
 use crate::process::Supervised;
 
 /// How long a kernel that has panicked, or whose program has ended, may take to

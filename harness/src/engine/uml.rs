@@ -16,10 +16,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 
-use super::job::{self, Job, OsText};
 use super::monitor::{self, Guest, Streams};
 use super::run_dir::{self, RunDir};
 use super::{Boot, Error, cpu};
+use crate::guest::job::{self, Job, OsText};
 use crate::process;
 
 /// COMMAND_LINE_SIZE of arch/um/include/uapi/asm/setup.h, with room for what the

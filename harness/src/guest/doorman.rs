@@ -6,9 +6,13 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::connection::Listener;
 use super::reader::{Buffer, Received, Reception};
+
+/// How often the desk is looked at where the reader was not the one to close.
+const LOOK_UP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Receives one stream after the other at one listener.
 #[derive(Debug)]
@@ -62,9 +66,19 @@ impl Doorman {
         });
     }
 
-    /// What came, once the connection was closed from the receiver's end.
-    pub fn collect(&self) -> Option<Received> {
-        with(&self.desk, |desk| desk.received.take())
+    /// What came. It is there once the reader has closed the connection; where the
+    /// connection ended in another way, which is for the oracle to judge, the
+    /// reader has yet to notice, and is given until `patience` has passed.
+    pub fn collect_within(&self, patience: Duration) -> Option<Received> {
+        let mut since = None;
+        loop {
+            let received = with(&self.desk, |desk| desk.received.take());
+            // The clock costs a system call, and is hardly ever needed.
+            if received.is_some() || since.get_or_insert_with(Instant::now).elapsed() >= patience {
+                return received;
+            }
+            thread::sleep(LOOK_UP_INTERVAL);
+        }
     }
 }
 

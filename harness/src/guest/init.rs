@@ -21,9 +21,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 
+use super::job::{CONTROL_TTY, GUEST_VARIABLE, Job, Report, STDERR_TTY, STDOUT_TTY, VARIABLE};
 use super::mounts;
-use crate::engine::GUEST_VARIABLE;
-use crate::engine::job::{CONTROL_TTY, Job, Report, STDERR_TTY, STDOUT_TTY, VARIABLE};
 
 /// Open files that a program in the guest may have.
 const OPEN_FILES: u64 = 65_536;

@@ -1,6 +1,7 @@
 //! What happens inside the kernel under test.
 //!
 //! * [`init`], `mounts`: the first process: mounts, the program, power off;
+//! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
@@ -15,6 +16,7 @@ mod crew;
 mod doorman;
 mod file;
 pub mod init;
+pub mod job;
 mod kmsg;
 pub mod link;
 mod mailbox;

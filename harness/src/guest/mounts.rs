@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use super::init::c_path;
-use crate::engine::job::{Job, hidden_part};
+use super::job::{Job, hidden_part};
 
 /// What failed, completing "cannot", and why.
 pub(super) type Failure = (String, io::Error);

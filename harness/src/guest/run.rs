@@ -97,8 +97,10 @@ impl Guest {
             true => self.run_alone(scenario, file)?,
             false => self.run_together(scenario, file)?,
         };
+        let moved = |call: &Call| call.f_pos_after.is_some_and(|position| position != 0);
         // A stage that a thread still holds keeps its file.
         if let Some(stage) = Arc::into_inner(stage)
+            && !history.calls.iter().any(moved)
             && stage.file.restore(&history.file_pread, &scenario.steps)
         {
             self.files.insert(scenario.setup.file, stage.file);
@@ -132,9 +134,10 @@ impl Guest {
         // It fails when the connection is gone, and then there is nothing to end.
         let _ = stage.sender.finish();
         stage.sender.await_close();
+        let patience = GRACE + Duration::from_nanos(bound_ns(scenario));
         let received = doorman
-            .collect()
-            .ok_or_else(|| io::Error::other("the connection was closed, but not by the reader"))?;
+            .collect_within(patience)
+            .ok_or_else(|| io::Error::other("the reader does not answer"))?;
         let history = history(calls, received, &stage)?;
         Ok((stage, history))
     }

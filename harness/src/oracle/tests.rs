@@ -5,6 +5,7 @@ use super::ledger::Ledger;
 use super::model::{Ran, Rng, Style, Takes, random_scenario, run};
 use super::*;
 use crate::history::{Outcome, pattern};
+use crate::scenario::Op;
 
 const RUNS: u64 = 3_000;
 

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The variable that marks the environment of every program in a guest.
+pub(crate) const GUEST_VARIABLE: &str = "INFLIGHT_GUEST";
 /// The variable that names the job file to PID 1.
 pub const VARIABLE: &str = "INFLIGHT_JOB";
 /// The program's standard output in the guest.
 pub const STDOUT_TTY: &str = "/dev/tty1";
 /// The program's standard error in the guest.
 pub const STDERR_TTY: &str = "/dev/tty2";
-/// Where PID 1 writes [`Report`] lines, and [`super::heartbeat`] signs of life.
+/// Where PID 1 writes [`Report`] lines, and [`crate::engine::heartbeat`] signs of life.
 pub const CONTROL_TTY: &str = "/dev/tty3";
 
 /// A string of the system: text where it is UTF-8, a list of bytes where not.
@@ -61,18 +63,18 @@ impl OsText {
     }
 }
 
-/// The job: [`super::Boot`], as far as it concerns the guest.
+/// The job: [`crate::engine::Boot`], as far as it concerns the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// [`super::Boot::program`]
+    /// [`crate::engine::Boot::program`]
     pub program: OsText,
-    /// [`super::Boot::args`]
+    /// [`crate::engine::Boot::args`]
     pub args: Vec<OsText>,
-    /// [`super::Boot::env`]
+    /// [`crate::engine::Boot::env`]
     pub env: Vec<(OsText, OsText)>,
-    /// [`super::Boot::cwd`]
+    /// [`crate::engine::Boot::cwd`]
     pub cwd: OsText,
-    /// [`super::Boot::out_dir`]
+    /// [`crate::engine::Boot::out_dir`]
     pub out_dir: Option<OsText>,
     /// Host paths that must be visible although they lie where the guest has file
     /// systems of its own.

@@ -1,0 +1,145 @@
+use super::*;
+use crate::engine::{Limit, Outcome as Ran};
+
+const SPLAT: &str = "[    9.000000] WARNING: CPU: 0 PID: 33 at net/core/stream.c:212 f+0x1/0x2\n";
+
+fn plan() -> Plan {
+    let kernel = Kernel {
+        name: "6.12-patched".parse().unwrap(),
+        release: "6.12".into(),
+        image: "/nonexistent".into(),
+        key: String::new(),
+    };
+    Plan {
+        kernels: vec![kernel],
+        contract: Contract::Stable,
+        seed: 1,
+        cases: 100,
+        jobs: 2,
+        time: None,
+        shrink_runs: 0,
+    }
+}
+
+fn shard(at: u64, cases: u64) -> Shard {
+    Shard {
+        kernel: 0,
+        first: 0,
+        stride: 1,
+        begun: None,
+        caught: None,
+        at,
+        cases,
+        virtual_ns: 0,
+        done: true,
+    }
+}
+
+fn ended(exit: Exit, kernel_log: &str) -> End {
+    let kernel_log = kernel_log.to_string();
+    End {
+        outcome: Ok(Ran { exit, kernel_log }),
+        stray: String::new(),
+    }
+}
+
+/// What remains of a guest that ended so.
+#[track_caller]
+fn after(shard: &Shard, end: End) -> Outcome {
+    let plan = plan();
+    let mut campaign = Campaign::new(&plan);
+    let mut told = 0;
+    campaign.note_end(shard, end, &mut |_| told += 1);
+    let outcome = campaign.outcomes.remove(0);
+    assert_eq!(told, usize::from(outcome.finding.is_some()));
+    outcome
+}
+
+fn found(outcome: &Outcome) -> (u64, Property) {
+    let finding = outcome.finding.as_ref().expect("a finding");
+    (finding.index, finding.property)
+}
+
+#[test]
+fn a_guest_that_ends_well_says_nothing() {
+    let outcome = after(&shard(7, 8), ended(Exit::Status(0), "Linux version 6.12\n"));
+    assert!(outcome.finding.is_none() && outcome.failures.is_empty());
+}
+
+#[test]
+fn a_crash_is_a_finding_of_the_case_that_ran() {
+    let log = vec!["last words".to_string()];
+    let why = Limit::Idle(Duration::from_secs(60));
+    for (exit, property) in [
+        (Exit::Panic { log: log.clone() }, Property::Splat),
+        (Exit::Hung { why, log }, Property::Liveness),
+    ] {
+        let outcome = after(&shard(7, 8), ended(exit.clone(), ""));
+        assert_eq!(found(&outcome), (7, property));
+        let finding = outcome.finding.unwrap();
+        assert!(finding.message.ends_with("while it ran\nlast words"));
+        assert_eq!(finding.minimized, strategy::case(1, 7).to_string());
+
+        // The case has a violation already, and something smaller may be to blame.
+        let mut shrinking = shard(7, 8);
+        shrinking.caught = Some(Instant::now());
+        let finding = after(&shrinking, ended(exit.clone(), "")).finding.unwrap();
+        assert!(finding.message.contains("made smaller"), "{finding:?}");
+
+        let outcome = after(&shard(0, 0), ended(exit, ""));
+        assert!(outcome.finding.is_none());
+        assert!(outcome.failures[0].contains("before the first case"));
+    }
+}
+
+#[test]
+fn a_report_that_no_case_told_of_is_not_lost() {
+    let outcome = after(&shard(99, 100), ended(Exit::Status(0), SPLAT));
+    assert_eq!(found(&outcome), (99, Property::Splat));
+    let finding = outcome.finding.unwrap();
+    assert!(finding.message.contains("stream.c:212"), "{finding:?}");
+    // One that was told of is not told twice.
+    let mut told = shard(99, 100);
+    told.caught = Some(Instant::now());
+    assert!(
+        after(&told, ended(Exit::Status(0), SPLAT))
+            .finding
+            .is_none()
+    );
+}
+
+#[test]
+fn a_worker_that_fails_is_no_finding() {
+    let mut unfinished = shard(7, 8);
+    unfinished.done = false;
+    for (shard, exit) in [
+        (unfinished, Exit::Status(0)),
+        (shard(7, 8), Exit::Status(101)),
+        (shard(7, 8), Exit::Signalled(9)),
+    ] {
+        let outcome = after(&shard, ended(exit, ""));
+        assert!(outcome.finding.is_none());
+        assert!(outcome.failures[0].contains("the worker ended"));
+    }
+}
+
+#[test]
+fn the_earliest_violation_counts_whichever_comes_first() {
+    let plan = plan();
+    let mut campaign = Campaign::new(&plan);
+    let mut saved = Vec::new();
+    let log = Vec::new();
+    for (at, cases) in [(9, 5), (4, 3), (6, 4)] {
+        let end = ended(Exit::Panic { log: log.clone() }, "");
+        campaign.note_end(&shard(at, cases), end, &mut |news| {
+            if let News::Finding(_, finding) = news {
+                saved.push(finding.index);
+            }
+        });
+    }
+    assert_eq!(saved, [9, 4]);
+    assert_eq!(found(&campaign.outcomes[0]).0, 4);
+    // What lies behind it needs no guest; what lies before it does.
+    assert!(campaign.is_settled_before(0, 5));
+    assert!(!campaign.is_settled_before(0, 4));
+}
