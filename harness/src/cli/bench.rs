@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::format::{Format, print};
+use super::format::{Format, note, print};
 use super::options::{ensure, seed};
 use super::{Failure, Status};
 use crate::campaign::host;
@@ -80,14 +80,14 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         given => given.to_vec(),
     };
     let kernels = ensure(&names)?;
-    eprintln!(
+    note(format_args!(
         "inflight bench: {} scenarios a figure, --seed {seed}",
         args.times
-    );
+    ));
     let generate_us = generate_us(seed);
     let mut rows = Vec::new();
     for kernel in &kernels {
-        eprintln!("measuring {}", kernel.name);
+        note(format_args!("measuring {}", kernel.name));
         rows.push((kernel, figures(kernel, args, seed)?));
     }
     match args.format {

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::format::{Format, print};
+use super::format::{Format, note, print};
 use super::options::{On, seed};
 use super::{Failure, Status};
 use crate::campaign::check::{self, News, Outcome, Plan};
@@ -66,10 +66,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         time: args.time.map(Duration::from_secs),
         shrink_runs: args.shrink_runs,
     };
-    eprintln!(
+    note(format_args!(
         "inflight check: {} cases a kernel, contract {}, {} guests at a time, --seed {seed}",
         plan.cases, plan.contract, plan.jobs
-    );
+    ));
     let lines = Lines::new(&plan);
     let mut saved: Vec<Option<Saved>> = plan.kernels.iter().map(|_| None).collect();
     let mut trouble = None;
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
                 }
                 Err(error) => {
                     // Better on the terminal than lost.
-                    eprintln!("{}", finding::render(finding, &origin));
+                    note(format_args!("{}", finding::render(finding, &origin)));
                     trouble = Some(anyhow!(
                         "cannot save a finding in --findings {}: {error}",
                         args.findings.display()
@@ -279,7 +279,10 @@ impl Lines {
             bars[kernel].set_position(scenarios);
         } else if self.spoken.get().elapsed() > Duration::from_secs(10) {
             self.spoken.set(Instant::now());
-            eprintln!("{}: {scenarios} of {}", self.names[kernel], self.cases);
+            note(format_args!(
+                "{}: {scenarios} of {}",
+                self.names[kernel], self.cases
+            ));
         }
     }
 

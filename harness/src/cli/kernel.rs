@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::format::{Format, print};
+use super::format::{Format, note, print};
 use super::{Failure, Status};
 use crate::kernel::space::human_bytes;
 use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, progress};
@@ -144,7 +144,9 @@ fn list(format: Format) -> Result<(), Failure> {
             print(&lines)
         }
         Format::Human if entries.is_empty() => {
-            eprintln!("no kernel is built yet: inflight kernel build");
+            note(format_args!(
+                "no kernel is built yet: inflight kernel build"
+            ));
             Ok(())
         }
         Format::Human => print(&human(&entries, SystemTime::now())),
@@ -214,7 +216,7 @@ fn clean(names: Vec<KernelName>, sources: bool, all: bool) -> Result<(), Failure
     for what in &what {
         freed_bytes += kernel::clean(what)?;
     }
-    eprintln!("{} freed", human_bytes(freed_bytes));
+    note(format_args!("{} freed", human_bytes(freed_bytes)));
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::json;
 
-use super::format::{Format, print};
+use super::format::{Format, note, print};
 use super::options::ensure;
 use super::{Failure, Status, usage};
 use crate::campaign::host;
@@ -66,12 +66,12 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let Some(finding) = found else {
         return match outcome.exit {
             Exit::Status(0) => {
-                eprintln!(
+                note(format_args!(
                     "{} breaks nothing on {} under the contract {}",
                     args.file.display(),
                     kernel.name,
                     args.contract
-                );
+                ));
                 Ok(Status::NothingRan)
             }
             // A scenario that takes the kernel down is as small as it is: every
@@ -85,14 +85,18 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     };
     let text = finding::render(&finding, &origin);
     if let Some(path) = &args.output {
-        fs::write(path, &text)
-            .with_context(|| format!("cannot write --output {}", path.display()))
-            .map_err(usage)?;
+        if let Err(error) = fs::write(path, &text) {
+            // Better on the terminal than lost.
+            note(&text);
+            let error = anyhow::Error::new(error);
+            let context = format!("cannot write --output {}", path.display());
+            return Err(Failure::new(Status::Missing, error.context(context)));
+        }
     }
-    eprintln!(
+    note(format_args!(
         "{} ops, from {}, after {} runs; seen in {} of {} runs",
         finding.steps_after, finding.steps_before, finding.shrink_runs, finding.seen, finding.of
-    );
+    ));
     match args.format {
         Format::Human if args.output.is_none() => print(&text)?,
         Format::Human => {}

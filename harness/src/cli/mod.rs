@@ -153,7 +153,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status as u8),
         Err(failure) => {
-            eprintln!("inflight: {failure}");
+            format::note(format_args!("inflight: {failure}"));
             ExitCode::from(failure.status as u8)
         }
     }

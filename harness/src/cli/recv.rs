@@ -5,6 +5,7 @@ use std::net::{IpAddr, TcpListener};
 
 use anyhow::Context;
 
+use super::format::{note, print};
 use super::{Failure, Status, usage};
 
 /// Receive from `inflight send` and check that every byte is zero.
@@ -34,18 +35,24 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     match receive(&socket, args.count) {
         Ok(End::Clean { bytes }) => {
             let rounds = bytes / args.count;
-            eprintln!(
+            note(format_args!(
                 "{bytes} bytes from {peer}: {rounds} rounds of {}, all zero",
                 args.count
-            );
+            ));
             if bytes % args.count != 0 {
-                eprintln!("the last round is not whole: does the sender use another COUNT?");
+                note(format_args!(
+                    "the last round is not whole: does the sender use another COUNT?"
+                ));
             }
             Ok(Status::Held)
         }
         Ok(End::Corrupted { byte, at }) => {
-            println!("Data was corrupted: {byte:02x}.");
-            eprintln!("byte {} of round {}", at % args.count, at / args.count + 1);
+            print(&format!("Data was corrupted: {byte:02x}.\n"))?;
+            note(format_args!(
+                "byte {} of round {}",
+                at % args.count,
+                at / args.count + 1
+            ));
             Ok(Status::Violated)
         }
         Err(error) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::format::print;
 use super::{Failure, Status, usage};
 
 /// What is written over the first byte once sendfile(2) has returned.
@@ -50,8 +51,11 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let socket = TcpStream::connect((host.as_str(), port))
         .with_context(|| format!("cannot connect to {host}:{port}"))
         .map_err(usage)?;
-    println!("Connected to {host}:{port}.");
-    println!("{}/{} -> {host}:{port}", args.file.display(), args.count);
+    print(&format!(
+        "Connected to {host}:{port}.\n{}/{} -> {host}:{port}\n",
+        args.file.display(),
+        args.count
+    ))?;
     let mut round = 0;
     while args.rounds.is_none_or(|rounds| round < rounds) {
         page.store(0);

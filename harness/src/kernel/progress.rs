@@ -101,7 +101,10 @@ impl Progress for Bar {
     }
 
     fn note(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| {
+            // Not `eprintln!`: it would panic where standard error is gone.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        });
     }
 }
 
