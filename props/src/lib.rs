@@ -4,12 +4,14 @@
 //! kernel, with the test program itself as the guest's program.
 //!
 //! * [`properties`]: the properties, as proptest sees them;
+//! * [`guest`]: the guest does what a scenario says;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
 //! separated by commas; default `6.12-stock,6.12-patched`).
 
+pub mod guest;
 pub mod programs;
 pub mod properties;
 pub mod runner;
