@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{behaviour, programs, properties};
+use inflight_props::{behaviour, guest, programs, properties};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
@@ -90,6 +90,16 @@ const TESTS: &[Test] = &[
         name: "stable_on_return_is_broken",
         on: On::Stock,
         run: properties::stable_on_return_is_broken,
+    },
+    Test {
+        name: "the_guest_does_what_it_is_told",
+        on: On::Every,
+        run: guest::does_what_it_is_told,
+    },
+    Test {
+        name: "the_guest_hears_the_kernel",
+        on: On::Every,
+        run: guest::hears_the_kernel,
     },
     Test {
         name: "the_programs_of_2008_are_torn",

@@ -123,7 +123,7 @@ pub struct Replayed {
     pub violated: Vec<(Property, u32)>,
     /// Of the first violation, for people.
     pub message: Option<String>,
-    /// How many different histories were seen, clocks included.
+    /// How many different histories were seen, clocks aside.
     pub digests: usize,
 }
 

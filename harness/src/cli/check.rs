@@ -176,13 +176,16 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
         ]);
     }
     let mut text = table.to_string();
+    // As it was called, so that the command can be pasted.
+    let program = std::env::args().next();
+    let program = shell::quote(program.as_deref().unwrap_or("inflight"));
     for (kernel, saved) in plan.kernels.iter().zip(saved) {
         if let Some(Saved { path, finding }) = saved {
             let path = shell::quote(&path.display().to_string());
             let name = shell::quote(&kernel.name.to_string());
             let _ = write!(
                 text,
-                "\n{}: {} of {} ops left, seen in {} of {} runs\n\n{}\nreplay it:  inflight replay {path} --kernel {name}\n",
+                "\n{}: {} of {} ops left, seen in {} of {} runs\n\n{}\nreplay it:  {program} replay {path} --kernel {name}\n",
                 path,
                 finding.steps_after,
                 finding.steps_before,

@@ -328,13 +328,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_per_million_become_netems_scale() {
-        assert_eq!(probability(0), 0);
-        assert_eq!(probability(1_000_000), u32::MAX);
-        assert_eq!(probability(500_000), u32::MAX / 2);
-    }
-
-    #[test]
     fn small_seeds_fill_all_bits_and_stay_apart() {
         let mut seen = HashSet::new();
         for seed in 0..1000 {
@@ -342,5 +335,35 @@ mod tests {
             assert!(seen.insert(mixed));
             assert!((16..48).contains(&mixed.count_ones()), "{seed}: {mixed:#x}");
         }
+    }
+
+    #[test]
+    fn every_setting_reaches_netem_in_its_units() {
+        let wire = Wire::of(&Netem {
+            delay_us: 20_000,
+            jitter_us: 3,
+            loss_ppm: 1_000_000,
+            duplicate_ppm: 500_000,
+            reorder_ppm: 250_000,
+            rate_bps: 8_000_000,
+            limit_packets: 7,
+            seed: 1,
+        });
+        assert_eq!((wire.latency_ns, wire.jitter_ns), (20_000_000, 3_000));
+        assert_eq!(wire.qopt.loss, u32::MAX);
+        assert_eq!(wire.qopt.duplicate, u32::MAX / 2);
+        assert_eq!((wire.reorder, wire.qopt.gap), (u32::MAX / 4, 1));
+        assert_eq!((wire.rate_bytes, wire.qopt.limit), (1_000_000, 7));
+    }
+
+    #[test]
+    fn a_link_of_no_settings_does_nothing() {
+        let wire = Wire::of(&Netem::default());
+        let nothing = (wire.latency_ns, wire.jitter_ns, wire.rate_bytes);
+        assert_eq!(nothing, (0, 0, 0));
+        let qopt = &wire.qopt;
+        let chances = (qopt.loss, qopt.duplicate, wire.reorder, qopt.gap);
+        assert_eq!(chances, (0, 0, 0, 0));
+        assert_eq!(qopt.limit, DEFAULT_LIMIT_PACKETS);
     }
 }

@@ -154,7 +154,16 @@ impl Guest {
             deadline_ns: bound_ns(scenario),
         };
         let orders = self.crew.receive(Arc::clone(&listener), reception);
-        let sender = connect(scenario, &listener).map_err(context("connect"))?;
+        let sender = match connect(scenario, &listener).map_err(context("connect")) {
+            Ok(sender) => sender,
+            Err(error) => {
+                // The reader still waits for this connection, and would answer the
+                // next scenario in its place.
+                self.crew = Crew::start()?;
+                self.listeners.clear();
+                return Err(error.into());
+            }
+        };
         let stage = stage(scenario, clock, file, sender);
         let mut run = Run {
             crew: &self.crew,

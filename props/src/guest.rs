@@ -1,0 +1,140 @@
+//! The guest does what a scenario says: the check of what everything else rests on.
+//! An option that is not set, or a log that is not read, breaks no property; it
+//! only leaves them untested.
+
+use std::fs::File;
+use std::io::Write;
+
+use inflight::history::{History, Outcome};
+use inflight::oracle::{Contract, Property};
+use inflight::scenario::{normalize, text};
+use inflight::trial::Trial;
+
+use crate::properties::Result;
+
+const MS: u64 = 1_000_000;
+
+/// What a history must show, in words and as code.
+type Shows = (&'static str, fn(&History) -> bool);
+
+/// Scenarios of which each option leaves a mark on its history.
+const MARKS: &[(&str, Shows)] = &[
+    (
+        "sendfile 100+50",
+        ("the offset advances, the file position does not", |it| {
+            let call = &it.calls[0];
+            (call.offset_after, call.f_pos_after) == (Some(150), Some(0))
+        }),
+    ),
+    (
+        "pipe capacity=65536\nsplice-in 100+50\nsplice-out 50",
+        ("the offset advances, the file position does not", |it| {
+            let call = &it.calls[1];
+            (call.offset_after, call.f_pos_after) == (Some(150), Some(0))
+        }),
+    ),
+    (
+        "file tmpfs size=20000\nsocket tcp4 nonblock\nsendfile 0+20000",
+        ("all of it fits the send buffer", |it| {
+            it.calls[0].outcome == Outcome::Returned(20_000)
+        }),
+    ),
+    (
+        "file tmpfs size=500000\nlink data delay=20ms\nsocket tcp4 nonblock sndbuf=4608\n\
+         sendfile 0+500000\nsendfile 0+500000",
+        ("a small send buffer fills, and then EAGAIN", |it| {
+            it.calls[0].outcome.bytes() < 500_000
+                && it.calls[1].outcome == Outcome::Failed(libc::EAGAIN)
+        }),
+    ),
+    (
+        "link data delay=20ms\npipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096 nonblock",
+        ("a splice that must not wait does not", |it| {
+            it.calls[2].exit.time_ns - it.calls[2].entry.time_ns < MS
+        }),
+    ),
+    (
+        "sendfile 0+100\nwait 50ms",
+        ("nothing holds it back", |it| {
+            it.chunks[0].at.time_ns < 50 * MS
+        }),
+    ),
+    (
+        "socket tcp4 cork\nsendfile 0+100\nwait 50ms",
+        ("the cork holds it back", |it| {
+            it.chunks[0].at.time_ns >= 50 * MS
+        }),
+    ),
+    (
+        "pipe capacity=65536\nsplice-in 0+100\nsplice-out 100 more\nwait 50ms",
+        ("the flag holds it back", |it| {
+            it.chunks[0].at.time_ns >= 50 * MS
+        }),
+    ),
+    (
+        "link data delay=20ms\nsendfile 0+100",
+        ("the delay, and a few readings of the clock", |it| {
+            let took_ns = it.chunks[0].at.time_ns - it.calls[0].entry.time_ns;
+            (20 * MS..20 * MS + MS / 10).contains(&took_ns)
+        }),
+    ),
+    (
+        "link data delay=20ms jitter=10ms seed=7\nsendfile 0+100",
+        ("a delay that varies", |it| {
+            let took_ns = it.chunks[0].at.time_ns - it.calls[0].entry.time_ns;
+            (10 * MS..=31 * MS).contains(&took_ns) && took_ns.abs_diff(20 * MS) > MS / 10
+        }),
+    ),
+    (
+        "file tmpfs size=12500\nlink data rate=1mbit\nsendfile 0+12500",
+        ("100 ms at 1 Mbit/s", |it| it.end_ns >= 100 * MS),
+    ),
+];
+
+/// Every mark is there.
+pub fn does_what_it_is_told() -> Result {
+    let mut trial = trial()?;
+    for (scenario, (what, shows)) in MARKS {
+        let history = run(&mut trial, scenario)?;
+        if !shows(&history) {
+            return Err(format!("not seen: {what}\n\n{scenario}\n\n{history:#?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel logs during a scenario counts against it, and only against it.
+pub fn hears_the_kernel() -> Result {
+    let mut trial = trial()?;
+    let mut splat = || {
+        let scenario = text::parse("test", "sendfile 0+1\n").map_err(|it| it.to_string())?;
+        let verdict = trial.run(&normalize::normalize(scenario));
+        let verdict = verdict.map_err(|error| error.to_string())?;
+        Ok::<_, String>(verdict.breaks(Property::Splat))
+    };
+    let before = splat()?;
+    // A report that the runner of these tests does not take for a real one.
+    File::options()
+        .write(true)
+        .open("/dev/kmsg")
+        .and_then(|mut log| log.write_all(b"<6>Memory failure: made up\n"))
+        .map_err(|error| error.to_string())?;
+    match (before, splat()?, splat()?) {
+        (false, true, false) => Ok(()),
+        seen => Err(format!("before, during, after: {seen:?}")),
+    }
+}
+
+fn trial() -> std::result::Result<Trial, String> {
+    Trial::set_up(Contract::Documented).map_err(|error| error.to_string())
+}
+
+fn run(trial: &mut Trial, scenario: &str) -> std::result::Result<History, String> {
+    let scenario = text::parse("test", &format!("{scenario}\n")).map_err(|it| it.to_string())?;
+    let scenario = normalize::normalize(scenario);
+    let verdict = trial.run(&scenario).map_err(|error| error.to_string())?;
+    match verdict.violations.first() {
+        None => Ok(verdict.history),
+        Some(violation) => Err(format!("{}\n\n{scenario}", violation.message)),
+    }
+}
