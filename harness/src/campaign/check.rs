@@ -336,3 +336,25 @@ impl<'a> Campaign<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_beyond_all_time_is_none() {
+        let plan = |time| Plan {
+            kernels: Vec::new(),
+            contract: Contract::Stable,
+            seed: 1,
+            cases: 1,
+            jobs: 1,
+            time: Some(time),
+            shrink_runs: 0,
+        };
+        let remaining = |time| Campaign::new(&plan(time)).remaining();
+        assert_eq!(remaining(Duration::from_secs(u64::MAX)), Duration::MAX);
+        let hour = Duration::from_secs(3600);
+        assert!(remaining(hour) <= hour);
+    }
+}

@@ -84,14 +84,14 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         seed: None,
     };
     let text = finding::render(&finding, &origin);
-    if let Some(path) = &args.output {
-        if let Err(error) = fs::write(path, &text) {
-            // Better on the terminal than lost.
-            note(&text);
-            let error = anyhow::Error::new(error);
-            let context = format!("cannot write --output {}", path.display());
-            return Err(Failure::new(Status::Missing, error.context(context)));
-        }
+    if let Some(path) = &args.output
+        && let Err(error) = fs::write(path, &text)
+    {
+        // Better on the terminal than lost.
+        note(&text);
+        let error = anyhow::Error::new(error);
+        let context = format!("cannot write --output {}", path.display());
+        return Err(Failure::new(Status::Missing, error.context(context)));
     }
     note(format_args!(
         "{} ops, from {}, after {} runs; seen in {} of {} runs",
