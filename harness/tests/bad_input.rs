@@ -2,8 +2,9 @@
 //! built or booted.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -25,13 +26,17 @@ impl Desk {
         path
     }
 
-    fn inflight(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_inflight"))
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inflight"));
+        command
             .args(args)
             .current_dir(self.dir.path())
-            .env("INFLIGHT_CACHE", self.dir.path().join("cache"))
-            .output()
-            .unwrap()
+            .env("INFLIGHT_CACHE", self.dir.path().join("cache"));
+        command
+    }
+
+    fn inflight(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     /// Exit status 2, nothing on standard output, and every word on standard error.
@@ -175,6 +180,60 @@ fn the_programs_of_2008_say_what_is_wrong() {
         &["recv", "-a", "localhost", "-p", "1", "-c", "1"],
         &["localhost"],
     );
+}
+
+#[test]
+fn a_cache_that_cannot_be() {
+    let desk = Desk::new();
+    desk.write("file", "");
+    desk.write("x.scn", "sendfile 0+1\n");
+    // The last is no folder that even root may make.
+    for (cache, status, words) in [
+        ("file", 3, ["file", "INFLIGHT_CACHE"]),
+        ("file/below", 3, ["below", "INFLIGHT_CACHE"]),
+        ("with blank", 2, ["with blank", "INFLIGHT_CACHE"]),
+        ("/proc/inflight", 3, ["/proc/inflight", "INFLIGHT_CACHE"]),
+    ] {
+        for args in [&["check"][..], &["replay", "x.scn"], &["run", "--", "true"]] {
+            let output = desk.command(args).env("INFLIGHT_CACHE", cache).output();
+            let output = output.unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(status), "{args:?}: {stderr}");
+            for word in words {
+                assert!(stderr.contains(word), "{args:?}: no `{word}` in: {stderr}");
+            }
+            // Each reason once.
+            assert!(stderr.matches("os error").count() <= 1, "{stderr}");
+        }
+    }
+    assert!(!desk.dir.path().join("with blank").exists());
+}
+
+#[test]
+fn no_result_is_lost_for_a_closed_or_full_stream() {
+    let desk = Desk::new();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let closed = || io::pipe().unwrap().1;
+
+    // The exit status stays what it is without the message.
+    for stream in [Stdio::from(full()), Stdio::from(closed())] {
+        let mut command = desk.command(&["replay", "missing.scn"]);
+        assert_eq!(command.stderr(stream).status().unwrap().code(), Some(2));
+    }
+    // `| head -1`: who does not read on is no error; doctor's verdict is its own.
+    let verdict = desk.inflight(&["doctor"]).status.code();
+    let mut command = desk.command(&["doctor"]);
+    let output = command.stdout(closed()).stderr(Stdio::piped()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), verdict, "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    // A disk that is full, however, has swallowed the result.
+    let mut command = desk.command(&["doctor"]);
+    let output = command.stdout(full()).stderr(Stdio::piped()).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
 }
 
 #[test]

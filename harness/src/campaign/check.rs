@@ -159,7 +159,8 @@ impl<'a> Campaign<'a> {
         };
         Campaign {
             plan,
-            deadline: plan.time.map(|time| Instant::now() + time),
+            // A limit beyond all time is none.
+            deadline: plan.time.and_then(|time| Instant::now().checked_add(time)),
             fleet: Fleet::new(),
             waiting,
             running: HashMap::new(),

@@ -290,8 +290,12 @@ impl Lines {
     }
 
     fn clear(&self) {
-        if let Some((all, _)) = &self.bars {
-            let _ = all.clear();
+        if let Some((_, bars)) = &self.bars {
+            // A bar that is only erased is drawn again when it is dropped, below
+            // the report.
+            for bar in bars {
+                bar.finish_and_clear();
+            }
         }
     }
 }

@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(status(missing), Status::Missing);
         let io = kernel::Error::Io {
             what: "x".into(),
-            source: std::io::Error::from_raw_os_error(libc::EIO),
+            cause: std::io::Error::from_raw_os_error(libc::EIO),
         };
         assert_eq!(status(io), Status::Internal);
     }

@@ -116,9 +116,11 @@ fn image(name: &str) -> Result<PathBuf, Failure> {
     Ok(kernels[0].image.clone())
 }
 
-/// Runs the command line of this process.
+/// Runs the command line of this process. A panic has printed what and where, and
+/// gets the exit status of a bug of ours.
 pub fn main() -> ExitCode {
-    main_from(std::env::args_os())
+    std::panic::catch_unwind(|| main_from(std::env::args_os()))
+        .unwrap_or(ExitCode::from(Status::Internal as u8))
 }
 
 /// Runs a command line; `args` begin with the program's name.

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,8 +91,27 @@ pub fn status_of(error: &Error) -> Status {
     match error {
         Error::Program { .. } | Error::CommandLine { .. } | Error::Guest { .. } => Status::Usage,
         Error::Image { .. } | Error::NoStart { .. } => Status::Missing,
+        Error::Host { source, .. } if is_lacking(source) => Status::Missing,
         Error::Host { .. } => Status::Internal,
     }
+}
+
+/// No room, no permission, no place for a cache: nothing that we did wrong.
+fn is_lacking(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        NotADirectory, NotFound, OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
+        StorageFull,
+    };
+    matches!(
+        error.kind(),
+        NotADirectory
+            | NotFound
+            | OutOfMemory
+            | PermissionDenied
+            | QuotaExceeded
+            | ReadOnlyFilesystem
+            | StorageFull
+    )
 }
 
 /// The absolute path of a program: as it is if it names a file, else looked up in

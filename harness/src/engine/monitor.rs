@@ -263,8 +263,11 @@ impl Monitor {
     /// reads what there is.
     fn wait_for_input(&mut self) -> io::Result<()> {
         let deadlines = [
-            self.wall_limit.map(|limit| self.life.start + limit),
-            self.idle_limit.map(|limit| self.life.last() + limit),
+            // A limit beyond all time is none.
+            self.wall_limit
+                .and_then(|limit| self.life.start.checked_add(limit)),
+            self.idle_limit
+                .and_then(|limit| self.life.last().checked_add(limit)),
             self.leaving.map(|since| since + LAST_BREATH),
         ];
         let timeout = match deadlines.into_iter().flatten().min() {

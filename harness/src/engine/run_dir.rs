@@ -12,21 +12,18 @@ use std::path::{Path, PathBuf};
 
 /// Where inflight keeps what can be made again: `$INFLIGHT_CACHE`, else
 /// `$XDG_CACHE_HOME/inflight`, else `$HOME/.cache/inflight`; `None` if none of
-/// them is set to an absolute path.
+/// them is set. The last two must be absolute, or do not count.
 pub fn cache_root() -> Option<PathBuf> {
-    let absolute = |name: &str, below: &str| {
-        let path = PathBuf::from(std::env::var_os(name)?);
-        path.is_absolute().then(|| {
-            if below.is_empty() {
-                path.clone()
-            } else {
-                path.join(below)
-            }
-        })
+    let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let below = |name, folder: &str| {
+        let path = PathBuf::from(value(name)?);
+        path.is_absolute().then(|| path.join(folder))
     };
-    absolute("INFLIGHT_CACHE", "")
-        .or_else(|| absolute("XDG_CACHE_HOME", "inflight"))
-        .or_else(|| absolute("HOME", ".cache/inflight"))
+    match value("INFLIGHT_CACHE") {
+        // From where the user stands, as for `crate::kernel`.
+        Some(path) => std::path::absolute(path).ok(),
+        None => below("XDG_CACHE_HOME", "inflight").or_else(|| below("HOME", ".cache/inflight")),
+    }
 }
 
 /// A directory that is removed when dropped.

@@ -124,6 +124,23 @@ impl Cache {
         Ok(Self::new(root()?))
     }
 
+    /// Makes sure that the folder is there and ours to write to: what runs needs
+    /// it even where everything is built.
+    pub(super) fn provide(&self) -> Result<(), Error> {
+        let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+        fs::create_dir_all(&self.root)
+            .and_then(|()| Ok(nix::unistd::access(&self.root, access)?))
+            .map_err(|error| {
+                Error::missing(
+                    format!(
+                        "{} cannot be used as the cache: {error}",
+                        self.root.display()
+                    ),
+                    "set INFLIGHT_CACHE to a folder of yours with some GB of free space",
+                )
+            })
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

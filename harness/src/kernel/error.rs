@@ -58,12 +58,13 @@ pub enum Error {
         kind: ErrorKind,
     },
     /// The file system said no.
-    #[error("{what}: {source}")]
+    // Not called `source`: whoever prints the chain would print it twice.
+    #[error("{what}: {cause}")]
     Io {
         /// What was tried, with the path.
         what: String,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -74,7 +75,7 @@ impl Error {
         match self {
             Error::Name(_) | Error::Input(_) => ErrorKind::BadInput,
             Error::Missing { .. } => ErrorKind::Missing,
-            Error::Io { source, .. } if lacks_permission(source) => ErrorKind::Missing,
+            Error::Io { cause, .. } if lacks_permission(cause) => ErrorKind::Missing,
             Error::Failed { kind, .. } => *kind,
             Error::Patch { .. } | Error::Io { .. } => ErrorKind::Failed,
         }
@@ -155,14 +156,14 @@ pub(super) trait Context<T> {
 
 impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
     fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T, Error> {
-        self.map_err(|source| {
-            let (what, source) = (what().to_string(), source.into());
-            if source.raw_os_error() == Some(libc::ENOSPC)
-                || source.raw_os_error() == Some(libc::EDQUOT)
+        self.map_err(|cause| {
+            let (what, cause) = (what().to_string(), cause.into());
+            if cause.raw_os_error() == Some(libc::ENOSPC)
+                || cause.raw_os_error() == Some(libc::EDQUOT)
             {
                 Error::full(what)
             } else {
-                Error::Io { what, source }
+                Error::Io { what, cause }
             }
         })
     }

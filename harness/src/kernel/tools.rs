@@ -254,6 +254,20 @@ mod tests {
         }
     }
 
+    /// Who is no root is told there, before this program can be linked, what to
+    /// install for all of it.
+    #[test]
+    fn the_linker_asks_for_every_package() {
+        let linker = include_str!("../../../.cargo/linker");
+        let wanted = linker.lines().find(|line| line.starts_with("wanted="));
+        let needed = linker.lines().find(|line| line.starts_with("needed="));
+        let words = format!("{} {}", needed.unwrap(), wanted.unwrap());
+        let words: Vec<_> = words.split(['"', ' ']).collect();
+        for tool in TOOLS {
+            assert!(words.contains(&tool.package), "{} in {words:?}", tool.name);
+        }
+    }
+
     #[test]
     fn a_program_has_to_be_executable() {
         use std::os::unix::fs::PermissionsExt as _;

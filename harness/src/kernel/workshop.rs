@@ -176,10 +176,13 @@ impl Workshop {
         name: &KernelName,
         progress: &dyn Progress,
     ) -> Result<Kernel, Error> {
-        if let Some(kernel) = self.find(name)? {
+        let order = self.order(name)?;
+        self.cache.provide()?;
+        let source = self.source_id(&order)?;
+        let compiler = tools::compiler();
+        if let Some(kernel) = self.lookup(&order, source.as_deref(), compiler.as_deref()) {
             return Ok(kernel);
         }
-        let order = self.order(name)?;
         if self.install_tools {
             tools::ensure(progress)?;
         }

@@ -143,3 +143,15 @@ fn the_earliest_violation_counts_whichever_comes_first() {
     assert!(campaign.is_settled_before(0, 5));
     assert!(!campaign.is_settled_before(0, 4));
 }
+
+#[test]
+fn a_limit_beyond_all_time_is_none() {
+    let plan = |time| Plan {
+        time: Some(time),
+        ..plan()
+    };
+    let remaining = |time| Campaign::new(&plan(time)).remaining();
+    assert_eq!(remaining(Duration::from_secs(u64::MAX)), Duration::MAX);
+    let hour = Duration::from_secs(3600);
+    assert!(remaining(hour) <= hour);
+}
