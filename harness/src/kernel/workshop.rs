@@ -447,12 +447,14 @@ impl Workshop {
 /// here.
 fn of_substitute(error: Error, version: &Version, source: &str) -> Error {
     let own = format!("{}.", version.version);
-    if matches!(error, Error::Patch { .. }) && !source.starts_with(&own) {
+    if let Some(suite) = version.suite
+        && matches!(error, Error::Patch { .. })
+        && !source.starts_with(&own)
+    {
         return Error::missing(
             format!(
-                "{} is no longer in {}, and the series does not fit what is there now: {error}",
-                version.package,
-                version.suite.unwrap_or("the archive")
+                "{} is no longer in {suite}, and the series does not fit what is there now: {error}",
+                version.package
             ),
             format!(
                 "unpack a Linux {} and name its folder: `tree:PATH`",

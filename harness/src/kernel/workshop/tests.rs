@@ -544,9 +544,9 @@ fn a_tree_that_does_not_compile_is_the_users_turn() {
 #[test]
 fn the_need_shrinks_with_what_is_there() {
     let toy = Toy::new();
-    let need = || toy.workshop().need(&KernelName::known()).unwrap();
+    let need = || toy.workshop().need(&KernelName::usual()).unwrap();
     let first = need();
-    assert!(first.fetch && first.build == KernelName::known());
+    assert!(first.fetch && first.build == KernelName::usual());
     assert_eq!(first.free_bytes, space::FETCH_BYTES);
     toy.ensure("6.12-stock").unwrap();
     let second = need();
