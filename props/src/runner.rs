@@ -91,6 +91,7 @@ fn trial(test: Test, kernel: KernelName) -> Trial {
 
 fn boot(test: Test, kernel: &Kernel) -> std::result::Result<(), Failed> {
     let mut boot = Boot::new(&kernel.image, std::env::current_exe()?);
+    boot.kernel_args = kernel.boot_args();
     boot.env = std::env::vars_os()
         .filter(|(name, _)| {
             let name = name.to_string_lossy();

@@ -87,6 +87,7 @@ impl Fleet {
             .map_err(io::Error::other)
             .map_err(host("write a job"))?;
         let mut boot = Boot::new(&kernel.image, program);
+        boot.kernel_args = kernel.boot_args();
         boot.args = vec![OsString::from(WORKER), OsString::from(job)];
         boot.env = std::env::vars_os()
             .filter(|(name, _)| name == "RUST_BACKTRACE")

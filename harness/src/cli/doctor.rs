@@ -125,11 +125,11 @@ fn json_line(check: &Check) -> String {
 
 fn checks() -> Vec<Check> {
     let mut checks = vec![platform(), cpus(), memory(), guest_memory(), tracing()];
-    let need = kernel::need(&KernelName::known());
+    let need = kernel::need(&KernelName::usual());
     // What cannot be told needs the most.
     let assumed = need.as_ref().ok().cloned().unwrap_or_else(|| kernel::Need {
         fetch: true,
-        build: KernelName::known(),
+        build: KernelName::usual(),
         free_bytes: kernel::space::FETCH_BYTES,
     });
     if let Ok(root) = kernel::cache::root() {
@@ -343,7 +343,7 @@ fn kernels(need: Result<kernel::Need, kernel::Error>) -> Check {
     };
     match need {
         Ok(need) if need.build.is_empty() => {
-            Check::ok(WHAT, format!("built: {}", names(&KernelName::known())))
+            Check::ok(WHAT, format!("built: {}", names(&KernelName::usual())))
         }
         Ok(need) => {
             let names = names(&need.build);

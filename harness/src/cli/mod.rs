@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::engine;
-use crate::kernel::KernelName;
+use crate::kernel::{Kernel, KernelName};
 
 mod bench;
 mod check;
@@ -109,11 +108,11 @@ enum Command {
     Worker(worker::Args),
 }
 
-/// The image of a kernel by name, built if need be.
-fn image(name: &str) -> Result<PathBuf, Failure> {
+/// A kernel by name, built if need be.
+fn kernel(name: &str) -> Result<Kernel, Failure> {
     let name = name.parse::<KernelName>().map_err(usage)?;
-    let kernels = options::ensure(&[name])?;
-    Ok(kernels[0].image.clone())
+    let mut kernels = options::ensure(&[name])?;
+    Ok(kernels.remove(0))
 }
 
 /// Runs the command line of this process. A panic has printed what and where, and
@@ -147,7 +146,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Recv(args) => recv::run(&args),
         Command::Worker(args) => worker::run(&args),
         // Its status is the program's own.
-        Command::Run(args) => match run::run(args, image) {
+        Command::Run(args) => match run::run(args, kernel) {
             Ok(status) => return ExitCode::from(status),
             Err(failure) => Err(failure),
         },

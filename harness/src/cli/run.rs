@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 
 use super::{Failure, Status};
 use crate::engine::{self, Boot, Error};
+use crate::kernel::Kernel;
 
 /// Runs a program inside a kernel, in virtual time: with the host's files, all
 /// read-only, and its exit status as ours. Standard input is empty.
@@ -44,7 +45,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Runs the program; the result is the exit status for this process: the
 /// program's own, or as [`engine::run_to_exit`] says.
 ///
-/// `image` finds the UML executable of the kernel of that name, building it if
+/// `kernel` finds the kernel of that name, building it if
 /// need be. It is asked last, when everything else is in order.
 ///
 /// # Errors
@@ -52,7 +53,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// status of [`status_of`].
 pub fn run(
     args: Args,
-    image: impl FnOnce(&str) -> Result<PathBuf, Failure>,
+    kernel: impl FnOnce(&str) -> Result<Kernel, Failure>,
 ) -> Result<u8, Failure> {
     let usage = |error| Failure {
         status: Status::Usage,
@@ -71,14 +72,16 @@ pub fn run(
         ),
         None => None,
     };
+    let kernel = kernel(&args.kernel)?;
     let boot = Boot {
+        kernel_args: kernel.boot_args(),
         args: arguments.to_vec(),
         env: env::vars_os().collect(),
         cwd,
         out_dir,
         memory_mib: args.memory,
         wall_limit: args.timeout,
-        ..Boot::new(image(&args.kernel)?, program)
+        ..Boot::new(kernel.image, program)
     };
     engine::run_to_exit(boot).map_err(|error| Failure {
         status: status_of(&error),

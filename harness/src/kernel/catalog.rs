@@ -10,16 +10,38 @@ pub struct Version {
     /// The Debian package that holds the source, as
     /// `usr/src/PACKAGE.tar.xz` with everything in the folder `PACKAGE`.
     pub package: &'static str,
+    /// The suite of Debian that has the package; `None`: one of those that the
+    /// machine is configured for.
+    pub suite: Option<&'static str>,
+    /// What can be made of it.
+    pub flavours: &'static [Flavour],
 }
 
-/// Every version that can be named.
-pub const VERSIONS: &[Version] = &[Version {
-    version: "6.12",
-    package: "linux-source-6.12",
-}];
+/// Every version that can be named; the first is [`DEFAULT`].
+pub const VERSIONS: &[Version] = &[
+    Version {
+        version: DEFAULT,
+        package: "linux-source-6.12",
+        suite: None,
+        flavours: &[Flavour::Stock, Flavour::Patched],
+    },
+    Version {
+        version: "6.1",
+        package: "linux-source-6.1",
+        suite: None,
+        flavours: &[Flavour::Stock],
+    },
+    Version {
+        version: "7.3",
+        package: "linux-source-7.3",
+        suite: Some("trixie-backports"),
+        flavours: &[Flavour::Stock, Flavour::Patched],
+    },
+];
 
-/// Every flavour of a version.
-pub const FLAVOURS: &[Flavour] = &[Flavour::Stock, Flavour::Patched];
+/// The version that is meant where none is named: who is new here waits for the
+/// build of one.
+pub const DEFAULT: &str = "6.12";
 
 /// Looks a version up.
 #[must_use]

@@ -8,6 +8,7 @@
 //! | `recipe` | the key: what makes one kernel differ from another |
 //! | [`cache`] | the folder with everything that was fetched and built |
 //! | `lock` | one builder at a time |
+//! | `archive` | the mirror that the machine's apt configuration names |
 //! | `source` | fetches a version's source by apt |
 //! | `tree` | mirrors a source tree of the user's |
 //! | `flavour` | stock and patched source in one place |
@@ -22,6 +23,7 @@
 //! Everything that is left behind by a kill is either whole or made again; no
 //! step of a later run trusts what an interrupted one was writing.
 
+mod archive;
 pub mod cache;
 pub mod catalog;
 mod command;
@@ -63,6 +65,29 @@ pub struct Kernel {
     pub release: String,
     /// Content key: source, patches, configuration, compiler.
     pub key: String,
+}
+
+impl Kernel {
+    /// Words for [`crate::engine::Boot::kernel_args`] that suit this kernel.
+    ///
+    /// From 6.16 User Mode Linux can run its processes under a seccomp filter,
+    /// which costs less than ptrace(2). With `auto` it tries, and goes back to
+    /// ptrace where the host does not let it; its log says which
+    /// (arch/um/os-Linux/start_up.c:init_seccomp). An older kernel would hand the
+    /// word to PID 1.
+    #[must_use]
+    pub fn boot_args(&self) -> Vec<String> {
+        let mut numbers = self
+            .release
+            .split(|c: char| !c.is_ascii_digit())
+            .map(|number| number.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version >= (6, 16) {
+            vec!["seccomp=auto".to_owned()]
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 /// What is to be done before kernels can be booted.
@@ -142,4 +167,28 @@ pub fn list() -> Result<Vec<Entry>, Error> {
 /// A source is being worked on, or a file cannot be removed.
 pub fn clean(what: &Clean) -> Result<u64, Error> {
     Workshop::from_env()?.clean(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seccomp_is_asked_for_where_it_exists() {
+        let args = |release: &str| {
+            let kernel = Kernel {
+                name: KernelName::Tree("/x".into()),
+                image: "/x/linux".into(),
+                release: release.to_owned(),
+                key: String::new(),
+            };
+            kernel.boot_args().concat()
+        };
+        for release in ["6.16.0", "6.16-rc1", "7.3.4", "10.0"] {
+            assert_eq!(args(release), "seccomp=auto", "{release}");
+        }
+        for release in ["6.12.117", "6.1.192", "6.15.9", "5.19", "", "next"] {
+            assert_eq!(args(release), "", "{release}");
+        }
+    }
 }

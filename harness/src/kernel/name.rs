@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::catalog::{FLAVOURS, VERSIONS};
+use super::catalog::{self, VERSIONS};
 
 /// What a kernel is called: `6.12-stock`, `6.12-patched`, `tree:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,12 +44,23 @@ impl KernelName {
         VERSIONS
             .iter()
             .flat_map(|entry| {
-                FLAVOURS.iter().map(|flavour| KernelName::Release {
+                entry.flavours.iter().map(|flavour| KernelName::Release {
                     version: entry.version.to_owned(),
                     flavour: *flavour,
                 })
             })
             .collect()
+    }
+
+    /// Those that are meant where none is named: every flavour of
+    /// [`catalog::DEFAULT`].
+    #[must_use]
+    pub fn usual() -> Vec<KernelName> {
+        let mut known = Self::known();
+        known.retain(|name| {
+            matches!(name, KernelName::Release { version, .. } if version == catalog::DEFAULT)
+        });
+        known
     }
 }
 
@@ -92,7 +103,15 @@ impl FromStr for KernelName {
         if let Some(found) = known.iter().find(|known| known.to_string() == name) {
             return Ok(found.clone());
         }
-        let mut why = "known are ".to_owned();
+        let mut why = String::new();
+        // A version that we know, but not with this done to it.
+        if let Some((version, flavour)) = name.split_once('-')
+            && catalog::version(version).is_some()
+            && ["stock", "patched"].contains(&flavour)
+        {
+            why += &format!("there is no {name}; ");
+        }
+        why += "known are ";
         for known in &known {
             why += &format!("`{known}`, ");
         }
@@ -108,7 +127,7 @@ impl FromStr for KernelName {
 }
 
 /// What was probably meant. Another version is never guessed: who asks for
-/// `6.1-stock` does not want `6.12-stock`, though the two differ by one letter.
+/// `6.1-stok` does not want `6.12-stock`, though the two differ by little.
 fn guess(name: &str, known: &[KernelName]) -> Option<String> {
     if name.is_empty() {
         return None;
@@ -155,6 +174,9 @@ mod tests {
         for name in [
             "6.12-stock",
             "6.12-patched",
+            "6.1-stock",
+            "7.3-stock",
+            "7.3-patched",
             "tree:/usr/src/linux",
             "tree:.",
         ] {
@@ -165,10 +187,23 @@ mod tests {
     #[test]
     fn unknown_names_list_the_known_ones() {
         assert_eq!(
-            error("6.1-stock"),
-            "unknown kernel `6.1-stock`: known are `6.12-stock`, `6.12-patched`, and \
-             `tree:PATH` for a source tree of your own"
+            error("5.10-stock"),
+            "unknown kernel `5.10-stock`: known are `6.12-stock`, `6.12-patched`, `6.1-stock`, \
+             `7.3-stock`, `7.3-patched`, and `tree:PATH` for a source tree of your own"
         );
+        assert!(
+            error("6.1-patched")
+                .starts_with("unknown kernel `6.1-patched`: there is no 6.1-patched; known are ")
+        );
+    }
+
+    #[test]
+    fn where_none_is_named_one_version_is_meant() {
+        let usual: Vec<_> = KernelName::usual()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(usual, ["6.12-stock", "6.12-patched"]);
     }
 
     #[test]
@@ -180,6 +215,9 @@ mod tests {
             ("patched", "6.12-patched"),
             ("6.12-patch", "6.12-patched"),
             ("6.12", "6.12-stock"),
+            ("7.3-patch", "7.3-patched"),
+            ("7.3", "7.3-stock"),
+            ("6.1", "6.1-stock"),
         ];
         for (name, meant) in cases {
             let error = error(name);
@@ -191,8 +229,8 @@ mod tests {
     #[test]
     fn other_versions_and_noise_get_none() {
         for name in [
-            "6.1-patched",
-            "7.3-stock",
+            "5.10-stock",
+            "7.1-patched",
             "host",
             "6.12-mutant:dirty-pipe",
             "",

@@ -4,11 +4,16 @@
 //! apt-get(8) gets its own state and cache below ours and its own configuration
 //! on top of the system's: it needs no root, and leaves the system's lists and
 //! packages alone. It checks the package against the archive's signature.
+//!
+//! A version of a suite that the machine does not use comes from the mirror that
+//! it uses. Such a suite replaces its packages as time goes on: when the package
+//! is gone, the newest of its kind is taken instead, and said.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::archive;
 use super::catalog::Version;
 use super::command::{Event, Log, clean};
 use super::error::Context as _;
@@ -59,14 +64,23 @@ impl Fetch for Apt {
                 "unpack a kernel and name its folder: `tree:PATH`",
             ));
         }
-        let apt = PrivateApt::new(work)?;
+        let apt = PrivateApt::new(work, version)?;
         site.progress
             .step("asking apt for the newest source package");
         // One archive of many that does not answer makes this fail; whether it was
         // ours shows in the next step.
         let updated = run(site, apt.get(&["update"]))?;
-        let Some(candidate) = apt.candidate(version.package, site)? else {
-            return Err(if updated {
+        let found = match apt.candidate(version.package, site)? {
+            Some(candidate) => Some((version.package.to_owned(), candidate)),
+            None => apt.substitute(version, site)?,
+        };
+        let Some((package, candidate)) = found else {
+            return Err(if let (true, Some(suite)) = (updated, version.suite) {
+                Error::missing(
+                    format!("{suite} has no package {} any more", version.package),
+                    "unpack a kernel and name its folder: `tree:PATH`",
+                )
+            } else if updated {
                 Error::missing(
                     format!(
                         "the apt sources of this machine have no package {}",
@@ -84,29 +98,27 @@ impl Fetch for Apt {
         }
 
         site.progress.step(&format!(
-            "fetching {} {} ({})",
-            version.package,
+            "fetching {package} {} ({})",
             candidate.version,
             super::space::human_bytes(candidate.size_bytes)
         ));
         let downloads = work.join("package");
         files::create_folder(&downloads)?;
-        let package = format!("{}={}", version.package, candidate.version);
-        let mut command = apt.get(&["download", &package]);
+        let wanted = format!("{package}={}", candidate.version);
+        let mut command = apt.get(&["download", &wanted]);
         command.current_dir(&downloads);
         let total_mb = candidate.size_bytes / 1_000_000;
         let status = site.log.run(command, site.lock, &mut |_| {
             let done_mb = files::disk_bytes(&downloads) / 1_000_000;
             site.progress.tick(done_mb, Some(total_mb), "MB");
         })?;
-        let package = only_file(&downloads)?;
-        let (true, Some(package)) = (status.success(), package) else {
+        let file = only_file(&downloads)?;
+        let (true, Some(file)) = (status.success(), file) else {
             return Err(offline(version, site));
         };
 
-        site.progress
-            .step(&format!("unpacking {}", version.package));
-        unpack(&package, version.package, work, into, site)?;
+        site.progress.step(&format!("unpacking {package}"));
+        unpack(&file, &package, work, into, site)?;
         files::remove_tree(&downloads)?;
         Ok(Some(candidate.version))
     }
@@ -160,7 +172,8 @@ fn unpack(
     let folder = work.join("source");
     files::create_folder(&folder)?;
     // The paths have no character that means something to a shell: the cache's
-    // folder is checked, and the package's name comes from the catalog.
+    // folder is checked, and the package's name is letters, digits, dots
+    // and dashes by Debian's policy.
     let script = format!(
         "dpkg-deb --fsys-tarfile {} | tar -xO ./usr/src/{name}.tar.xz | tar -xJ --no-same-owner -C {}",
         package.display(),
@@ -191,17 +204,39 @@ struct PrivateApt {
 }
 
 impl PrivateApt {
-    fn new(work: &Path) -> Result<Self, Error> {
+    fn new(work: &Path, version: &Version) -> Result<Self, Error> {
         let folder = work.join("apt");
         for name in ["state/lists/partial", "cache/archives/partial"] {
             files::create_folder(&folder.join(name))?;
         }
+        let mut text = configuration_text(&folder);
+        if let Some(suite) = version.suite {
+            let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+            let codename = archive::codename(&os_release);
+            let mirror =
+                archive::main_archive(Path::new("/etc/apt"), codename).ok_or_else(|| {
+                    Error::missing(
+                        format!(
+                            "the source of {} is in Debian's suite {suite}, and /etc/apt names no \
+                             mirror of Debian's main archive",
+                            version.version
+                        ),
+                        "unpack a kernel and name its folder: `tree:PATH`",
+                    )
+                })?;
+            let sources = folder.join("sources");
+            files::write(
+                &sources.join("suite.sources"),
+                mirror.with_suite(suite).as_bytes(),
+                0o644,
+            )?;
+            text += &format!(
+                "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"{}\";\n",
+                sources.display()
+            );
+        }
         let configuration = folder.join("apt.conf");
-        files::write(
-            &configuration,
-            configuration_text(&folder).as_bytes(),
-            0o644,
-        )?;
+        files::write(&configuration, text.as_bytes(), 0o644)?;
         Ok(Self { configuration })
     }
 
@@ -226,6 +261,51 @@ impl PrivateApt {
         })?;
         Ok(candidate(&said))
     }
+
+    /// For a version of a suite whose package is gone: the newest there is.
+    fn substitute(
+        &self,
+        version: &Version,
+        site: &mut Site<'_>,
+    ) -> Result<Option<(String, Candidate)>, Error> {
+        let Some(suite) = version.suite else {
+            return Ok(None);
+        };
+        let mut said = Vec::new();
+        let command = self.command("apt-cache", &["pkgnames", PACKAGES]);
+        site.log.run(command, site.lock, &mut |event| {
+            if let Event::Line(line) = event {
+                said.push(line.to_owned());
+            }
+        })?;
+        let Some(package) = newest(&said) else {
+            return Ok(None);
+        };
+        let Some(candidate) = self.candidate(package, site)? else {
+            return Ok(None);
+        };
+        site.progress.note(&format!(
+            "{suite} has no {} any more: trying its {package}",
+            version.package
+        ));
+        Ok(Some((package.to_owned(), candidate)))
+    }
+}
+
+/// What all packages with sources begin with.
+const PACKAGES: &str = "linux-source-";
+
+/// The source package with the highest version; there are others of such a name.
+fn newest(packages: &[String]) -> Option<&str> {
+    let version = |package: &str| -> Option<Vec<u32>> {
+        let numbers = package.strip_prefix(PACKAGES)?.split('.');
+        numbers.map(|number| number.parse().ok()).collect()
+    };
+    packages
+        .iter()
+        .filter_map(|package| Some((version(package.trim())?, package.trim())))
+        .max()
+        .map(|(_, package)| package)
 }
 
 fn configuration_text(folder: &Path) -> String {
@@ -286,6 +366,19 @@ mod tests {
             None
         );
         assert_eq!(candidate(&[]), None);
+    }
+
+    #[test]
+    fn the_newest_package_is_taken_for_one_that_is_gone() {
+        let said = [
+            "linux-source-7.9",
+            "linux-source-7.10",
+            "linux-source-7.10-dbg",
+            "linux-source-6.18",
+        ];
+        let said = said.map(str::to_owned);
+        assert_eq!(newest(&said), Some("linux-source-7.10"));
+        assert_eq!(newest(&["linux-source-x".to_owned()]), None);
     }
 
     /// A package made here, taken apart as the real one is.

@@ -224,7 +224,9 @@ impl Workshop {
         let place = Tree::new(home);
         if let Origin::Release(version) = order.origin {
             let shown = format!("{} {source}", version.package);
-            place.switch_to(&order.series, &shown, site.lock, site.log)?;
+            place
+                .switch_to(&order.series, &shown, site.lock, site.log)
+                .map_err(|error| of_substitute(error, version, &source))?;
         }
         let made = self.cache.kernels_built();
         let built = make::build(
@@ -442,6 +444,28 @@ impl Workshop {
         }
         Ok(locks)
     }
+}
+
+/// A series that does not fit another version than its own is nothing to repair
+/// here.
+fn of_substitute(error: Error, version: &Version, source: &str) -> Error {
+    let own = format!("{}.", version.version);
+    if let Some(suite) = version.suite
+        && matches!(error, Error::Patch { .. })
+        && !source.starts_with(&own)
+    {
+        return Error::missing(
+            format!(
+                "{} is no longer in {suite}, and the series does not fit what is there now: {error}",
+                version.package
+            ),
+            format!(
+                "unpack a Linux {} and name its folder: `tree:PATH`",
+                version.version
+            ),
+        );
+    }
+    error
 }
 
 #[cfg(test)]

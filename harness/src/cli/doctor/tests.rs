@@ -91,7 +91,7 @@ fn source_and_kernels() {
         })
     };
     assert_eq!(kernels(need(&[])).state, State::Ok);
-    let check = kernels(need(&KernelName::known()));
+    let check = kernels(need(&KernelName::usual()));
     assert_eq!(check.state, State::Warn);
     assert_eq!(
         check.remedy.unwrap(),

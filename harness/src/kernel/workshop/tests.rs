@@ -544,9 +544,9 @@ fn a_tree_that_does_not_compile_is_the_users_turn() {
 #[test]
 fn the_need_shrinks_with_what_is_there() {
     let toy = Toy::new();
-    let need = || toy.workshop().need(&KernelName::known()).unwrap();
+    let need = || toy.workshop().need(&KernelName::usual()).unwrap();
     let first = need();
-    assert!(first.fetch && first.build == KernelName::known());
+    assert!(first.fetch && first.build == KernelName::usual());
     assert_eq!(first.free_bytes, space::FETCH_BYTES);
     toy.ensure("6.12-stock").unwrap();
     let second = need();
@@ -570,4 +570,26 @@ fn a_tree_has_no_update_and_must_be_a_tree() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadInput);
     assert!(error.to_string().contains("has no Makefile"), "{error}");
+}
+
+#[test]
+fn a_series_that_does_not_fit_a_substitute_is_a_lack_of_source() {
+    let version = catalog::version("7.3").unwrap();
+    let error = || Error::Patch {
+        patch: "7.3/0001.patch".to_owned(),
+        version: "7.9".to_owned(),
+        detail: "fs/splice.c: Hunk #1 FAILED at 1".to_owned(),
+    };
+    let gone = of_substitute(error(), version, "7.9.1-1~bpo13+1");
+    assert_eq!(gone.kind(), crate::kernel::ErrorKind::Missing);
+    assert!(gone.remedy().unwrap().contains("`tree:PATH`"));
+    let text = gone.to_string();
+    assert!(
+        text.contains("linux-source-7.3 is no longer in trixie-backports")
+            && text.contains("Hunk #1"),
+        "{text}"
+    );
+    // An update of the version itself is ours to follow.
+    let own = of_substitute(error(), version, "7.3.9-1~bpo13+1");
+    assert_eq!(own.kind(), crate::kernel::ErrorKind::Failed);
 }
