@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use inflight::cli::{Failure, run};
 use inflight::engine::{self, Boot, Options};
+use inflight::kernel::Kernel;
 
 use super::random_bytes;
 
@@ -152,7 +153,15 @@ fn inflight_run() -> i32 {
         #[command(flatten)]
         args: run::Args,
     }
-    match run::run(Cli::parse().args, |_name| Ok::<_, Failure>(image())) {
+    let kernel = |name: &str| {
+        Ok::<_, Failure>(Kernel {
+            name: name.parse().unwrap(),
+            image: image(),
+            release: "6.12".into(),
+            key: String::new(),
+        })
+    };
+    match run::run(Cli::parse().args, kernel) {
         Ok(status) => status.into(),
         Err(failure) => {
             eprintln!("inflight: {:#}", failure.error);
