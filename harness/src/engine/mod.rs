@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use monitor::{Guest, Output};
 pub use relay::{BROKEN_PIPE_STATUS, DIED_STATUS, HUNG_STATUS, Options, enter, run_to_exit};
-pub use uml::spawn;
+pub use uml::{memory_directory, spawn};
 
 /// The variable that marks the environment of every program in a guest.
 pub(crate) const GUEST_VARIABLE: &str = "INFLIGHT_GUEST";
