@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::format::{Format, print};
 use super::{Failure, Status};
+use crate::engine;
 use crate::kernel::space::{free_bytes, human_bytes};
 use crate::kernel::{self, KernelName, tools};
 use crate::report::table::Table;
@@ -215,31 +216,31 @@ fn judge_memory(available: Option<u64>, guests: u64) -> Check {
     }
 }
 
+/// Where the engine will put it: /dev/shm, else beside the run in the cache.
 fn guest_memory() -> Check {
+    let cache = kernel::cache::root().unwrap_or_default();
+    // It need not be there yet.
+    let existing = cache.ancestors().find(|path| path.is_dir());
+    let otherwise = existing.unwrap_or(Path::new("/"));
+    let memory_mib = (GUEST_BYTES >> 20) as u32;
+    judge_guest_memory(&engine::memory_directory(memory_mib, otherwise))
+}
+
+fn judge_guest_memory(folder: &Path) -> Check {
     const WHAT: &str = "guest memory";
-    let folder = probe::memory_folder(|name| std::env::var_os(name));
+    const REMEDY: &str = "mount a tmpfs with some 200 MB a guest on /dev/shm, without noexec";
     let shown = folder.display();
-    if let Err(error) = probe::map_executable(&folder) {
-        return Check::not_ok(
-            WHAT,
-            State::Missing,
-            format!("no executable mapping in {shown}: {error}"),
-            "set TMPDIR to a folder on a tmpfs that is not mounted noexec",
-        );
+    if let Err(error) = probe::map_executable(folder) {
+        let found = format!("no executable mapping in {shown}: {error}");
+        return Check::not_ok(WHAT, State::Missing, found, REMEDY);
     }
-    let free = free_bytes(&folder).unwrap_or(0);
+    let free = free_bytes(folder).unwrap_or(0);
     let found = format!("{shown}, {} free", human_bytes(free));
     if free < GUEST_BYTES {
-        let remedy = "free some, or set TMPDIR to a larger tmpfs: a guest needs 128 MiB";
-        Check::not_ok(WHAT, State::Missing, found, remedy)
-    } else if !probe::is_tmpfs(&folder) {
+        Check::not_ok(WHAT, State::Missing, found, REMEDY)
+    } else if !probe::is_tmpfs(folder) {
         let found = format!("{found}, but not on tmpfs: slower");
-        Check::not_ok(
-            WHAT,
-            State::Warn,
-            found,
-            "set TMPDIR to a folder on a tmpfs",
-        )
+        Check::not_ok(WHAT, State::Warn, found, REMEDY)
     } else {
         Check::ok(WHAT, found)
     }

@@ -68,7 +68,7 @@ pub fn spawn(boot: Boot) -> Result<Guest, Error> {
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", run.path())
-        .env("TMPDIR", memory_directory(&boot, run.path()))
+        .env("TMPDIR", memory_directory(boot.memory_mib, run.path()))
         .stdin(Stdio::null())
         .stdout(to_stdio(&log_end)?)
         .stderr(log_end);
@@ -232,17 +232,18 @@ fn quotable(path: &Path) -> Result<&OsStr, Error> {
 
 /// Where UML puts the (unlinked) file that is the guest's memory: on a tmpfs, or
 /// the host would write it to disk; with space for all of it, since a full file
-/// system is a bus error in the guest; and where code may be mapped.
-fn memory_directory(boot: &Boot, run: &Path) -> PathBuf {
+/// system is a bus error in the guest; and where code may be mapped. That is
+/// /dev/shm, or `otherwise` where it is not fit.
+pub fn memory_directory(memory_mib: u32, otherwise: &Path) -> PathBuf {
     let shm = Path::new("/dev/shm");
-    let wanted = u64::from(boot.memory_mib + 64) << 20;
+    let wanted = (u64::from(memory_mib) + 64) << 20;
     let fits = statvfs(shm).is_ok_and(|fs| {
         let free = fs.blocks_available().saturating_mul(fs.fragment_size());
         let refused = FsFlags::ST_NOEXEC | FsFlags::ST_RDONLY;
         free >= wanted && !fs.flags().intersects(refused)
     });
     let fits = fits && nix::unistd::access(shm, nix::unistd::AccessFlags::W_OK).is_ok();
-    if fits { shm.to_owned() } else { run.to_owned() }
+    if fits { shm } else { otherwise }.to_owned()
 }
 
 /// Pins the kernel to one CPU, lets it inherit the ttys' pipes, allows it as many

@@ -293,24 +293,27 @@ impl Workshop {
         home: &Path,
         site: &mut Site<'_>,
     ) -> Result<Option<String>, Error> {
+        let beside = |what: &str| home.with_file_name(format!(".{what}-{}", version.version));
+        let (work, new, old) = (beside("work"), beside("new"), beside("old"));
+        // What a killed process has left is not to be counted as used.
+        for leftover in [&work, &new, &old] {
+            files::remove_tree(leftover)?;
+        }
         self.check_space(
             home,
             space::FETCH_BYTES,
             &format!("the source of {}", version.version),
         )?;
-        let beside = |what: &str| home.with_file_name(format!(".{what}-{}", version.version));
-        let (work, new, old) = (beside("work"), beside("new"), beside("old"));
-        for leftover in [&work, &new, &old] {
-            files::remove_tree(leftover)?;
-        }
         files::create_folder(&work)?;
         files::create_folder(&new)?;
         let fetched = self
             .fetch
             .fetch(version, have, &work, &new.join("linux"), site);
         files::remove_tree(&work)?;
-        let Some(fetched) = fetched? else {
+        if !matches!(fetched, Ok(Some(_))) {
             files::remove_tree(&new)?;
+        }
+        let Some(fetched) = fetched? else {
             return Ok(None);
         };
         let info = SourceInfo {

@@ -4,25 +4,9 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-
-/// Where the kernel keeps its guest's memory, chosen as it chooses
-/// (arch/um/os-Linux/mem.c:choose_tempdir): the first variable that is set, else
-/// the first folder on tmpfs, else /tmp.
-#[must_use]
-pub fn memory_folder(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> PathBuf {
-    ["TMPDIR", "TMP", "TEMP"]
-        .into_iter()
-        .find_map(|name| variable(name).filter(|value| !value.is_empty()))
-        .map(PathBuf::from)
-        .or_else(|| {
-            let mut folders = ["/dev/shm", "/tmp"].into_iter().map(PathBuf::from);
-            folders.find(|folder| is_tmpfs(folder))
-        })
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
-}
 
 /// Whether a folder is in memory; a guest's memory on a disk is written back to it.
 #[must_use]
@@ -191,18 +175,6 @@ mod tests {
                 0
             );
         }
-    }
-
-    #[test]
-    fn memory_goes_where_the_first_variable_says() {
-        let folder = |set: &[(&str, &str)]| {
-            let find = |name: &str| set.iter().find(|(known, _)| *known == name);
-            memory_folder(|name| find(name).map(|(_, value)| value.into()))
-        };
-        assert_eq!(folder(&[("TMP", "/b"), ("TEMP", "/c")]), Path::new("/b"));
-        assert_eq!(folder(&[("TMPDIR", ""), ("TEMP", "/c")]), Path::new("/c"));
-        let default = folder(&[]);
-        assert!(default == Path::new("/dev/shm") || default == Path::new("/tmp"));
     }
 
     #[test]

@@ -101,3 +101,15 @@ fn source_and_kernels() {
     assert_eq!(check.state, State::Missing);
     assert_eq!(check.found, "no series");
 }
+
+#[test]
+fn guest_memory_is_looked_for_where_the_engine_puts_it() {
+    // Nothing has four petabytes: the engine then takes the other folder.
+    let folder = tempfile::tempdir().unwrap();
+    let chosen = engine::memory_directory(u32::MAX, folder.path());
+    assert_eq!(chosen, folder.path());
+    assert_ne!(judge_guest_memory(folder.path()).state, State::Missing);
+    let check = judge_guest_memory(Path::new("/proc"));
+    assert_eq!(check.state, State::Missing);
+    assert!(check.remedy.unwrap().contains("/dev/shm"));
+}
