@@ -322,7 +322,7 @@ impl<'a> Campaign<'a> {
             return failures.push(message);
         }
         let scenario = strategy::case(self.plan.seed, shard.at);
-        let finding = crash::finding(property, message, shard.at, &scenario);
+        let finding = Finding::suspect(shard.at, property, message, &scenario);
         self.note_finding(shard.kernel, finding, tell);
         self.crashed[shard.kernel] = !ended_well && shard.caught.is_none();
     }

@@ -46,24 +46,6 @@ impl Crash {
     }
 }
 
-/// The finding of case `index`, which a kernel did not survive.
-pub fn finding(property: Property, message: String, index: u64, scenario: &Scenario) -> Finding {
-    let text = scenario.to_string();
-    let steps = scenario.steps.len();
-    Finding {
-        index,
-        property,
-        message,
-        seen: 1,
-        of: 1,
-        original: text.clone(),
-        minimized: text,
-        steps_before: steps,
-        steps_after: steps,
-        shrink_runs: 0,
-    }
-}
-
 /// Runs the scenario of `finding` alone, on a kernel just booted; if that takes the
 /// kernel down as well, makes it smaller in the same way. Else `seen` is 1 of 2:
 /// what went before had a part in it.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::oracle::{Contract, Property, Violation};
+use crate::oracle::{Contract, Property};
+use crate::scenario::Scenario;
 
 /// What a guest is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,12 +161,19 @@ impl FromStr for Event {
 }
 
 impl Finding {
-    /// A finding as first seen.
-    pub fn suspect(index: u64, violation: &Violation, text: String, steps: usize) -> Finding {
+    /// A finding as first seen: in one run of one, and as large as it was.
+    pub fn suspect(
+        index: u64,
+        property: Property,
+        message: String,
+        scenario: &Scenario,
+    ) -> Finding {
+        let text = scenario.to_string();
+        let steps = scenario.steps.len();
         Finding {
             index,
-            property: violation.property,
-            message: violation.message.clone(),
+            property,
+            message,
             seen: 1,
             of: 1,
             minimized: text.clone(),

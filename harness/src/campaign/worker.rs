@@ -137,8 +137,8 @@ impl<W: Write> Worker<W> {
         let Some(violation) = verdict.violations.first() else {
             return Ok(false);
         };
-        let steps = scenario.steps.len();
-        let mut finding = Finding::suspect(index, violation, scenario.to_string(), steps);
+        let (property, message) = (violation.property, violation.message.clone());
+        let mut finding = Finding::suspect(index, property, message, scenario);
         self.tell(&Event::Suspect(finding.clone()))?;
         if trial.is_wedged() {
             return Ok(true);
