@@ -5,13 +5,14 @@
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
-//! * `kmsg`: the kernel's log while a scenario runs;
+//! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
 mod clock;
 mod connection;
+mod counters;
 mod crew;
 mod doorman;
 mod file;

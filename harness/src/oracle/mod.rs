@@ -13,10 +13,12 @@
 //! | `stream` | walks the stream once, for `wire` and `stable` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `pipe` | how full the user pipe can be |
+//! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod counts;
 mod ledger;
 mod liveness;
+mod means;
 mod pipe;
 mod runs;
 mod source;
@@ -41,6 +43,7 @@ use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 pub use liveness::bound_ns;
+pub use means::{means, not_by};
 pub use splat::splats;
 
 /// The set of properties that a kernel is held to.
