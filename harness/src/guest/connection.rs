@@ -81,12 +81,24 @@ impl Sender {
         if spec.nonblock {
             socket.set_nonblocking(true)?;
         }
+        let timeout = |us| (us > 0).then(|| Duration::from_micros(us));
+        if let Some(timeout) = timeout(spec.user_timeout_us) {
+            socket.set_tcp_user_timeout(Some(timeout))?;
+        }
+        if let Some(timeout) = timeout(spec.send_timeout_us) {
+            socket.set_write_timeout(Some(timeout))?;
+        }
         Ok(Sender { socket })
     }
 
     /// Ends the stream: the receiver reads to its end. Flushes a cork.
     pub fn finish(&self) -> io::Result<()> {
         self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Sets TCP_CORK or takes it away.
+    pub fn cork(&self, on: bool) -> io::Result<()> {
+        self.socket.set_tcp_cork(on)
     }
 
     /// Whether TCP has given up on this connection after its last retransmission

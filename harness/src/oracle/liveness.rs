@@ -4,6 +4,7 @@
 
 use super::{Property, Violation, name_step};
 use crate::history::{End, History, Outcome};
+use crate::scenario::limits::DEFAULT_PIPE_BYTES;
 use crate::scenario::{Netem, Op, ReaderMode, Scenario};
 
 const MS: u64 = 1_000_000;
@@ -126,14 +127,20 @@ impl Load {
         let mut calls: u64 = 0;
         for step in &scenario.steps {
             match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
                     let left = setup.file.size_bytes.saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
                     calls += 1;
                 }
                 Op::SpliceOut { .. } | Op::Read { .. } => calls += 1,
                 Op::Wait { us } => waits_ns = waits_ns.saturating_add(us.saturating_mul(1_000)),
+                // The second pipe has its default size.
+                Op::Tee { len } => {
+                    bytes = bytes.saturating_add(len.min(DEFAULT_PIPE_BYTES.into()));
+                }
+                Op::Cork { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) => {}
+                Op::Shutdown | Op::Reset | Op::Close | Op::Signal { .. } => {}
             }
         }
         // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
@@ -200,7 +207,7 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         return blame(Some(call.step), message);
     }
     let end_ns = history.end_ns;
-    let timed_out = lossy(scenario)
+    let timed_out = (lossy(scenario) || scenario.setup.socket.user_timeout_us > 0)
         && history
             .calls
             .iter()
@@ -226,7 +233,7 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
                 secs(bound_ns)
             ),
         ),
-        End::Eof | End::Failed(_) => None,
+        End::Eof | End::Closed | End::Failed(_) => None,
     }
 }
 

@@ -11,11 +11,15 @@
 //! | `splat` | [`splats`]: the kernel's log reports no bug |
 //! | `ledger` | which value a byte of the file may have had, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
+//! | `interleave` | the same where several threads sent at once |
 //! | `runs` | compares runs of bytes with the pattern, fast |
+//! | `breaks` | what may end a connection or cut a call short, and from when on |
 //! | `pipe` | how full the user pipe can be |
 //! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
+mod breaks;
 mod counts;
+mod interleave;
 mod ledger;
 mod liveness;
 mod means;
@@ -126,7 +130,10 @@ impl fmt::Display for Property {
 pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<Violation> {
     let ledger = ledger::Ledger::new(scenario, history);
     let sent = stream::sent(scenario, history);
-    let faults = stream::walk(history, &ledger, &sent);
+    let faults = match interleave::overlaps(scenario, &sent) {
+        false => stream::walk(history, &ledger, &sent),
+        true => interleave::walk(scenario, history, &ledger, &sent),
+    };
     let wire = faults
         .wire
         .map(|fault| wire::violation(scenario, history, &ledger, &sent, fault));

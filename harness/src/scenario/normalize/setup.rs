@@ -22,6 +22,14 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
             clamp.within(key, bytes, SOCKET_BUFFER_BYTES, Rule::SocketBuffer);
         }
     }
+    for (key, us) in [
+        ("user-timeout", &mut setup.socket.user_timeout_us),
+        ("send-timeout", &mut setup.socket.send_timeout_us),
+    ] {
+        let whole_us = us.div_ceil(1_000).saturating_mul(1_000);
+        clamp.within(key, us, whole_us..=whole_us, Rule::TimeoutUnit);
+        clamp.within(key, us, 0..=MAX_TIMEOUT_US, Rule::Timeout);
+    }
     clamp.line = Line::File;
     clamp.within(
         "size",
