@@ -6,6 +6,7 @@
 //! * `file`, `connection`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `kmsg`: the kernel's log while a scenario runs;
+//! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * `run`: the scheduler that turns a scenario into a history.
 
@@ -17,6 +18,7 @@ mod doorman;
 mod file;
 pub mod init;
 pub mod job;
+mod kmemleak;
 mod kmsg;
 pub mod link;
 mod mailbox;

@@ -123,6 +123,18 @@ impl Tree {
         files::remove_tree(&scratch)
     }
 
+    /// Puts the originals of what differs from them into `copy`, a copy of the
+    /// source.
+    pub(super) fn undo_in(&self, copy: &Path) -> Result<(), Error> {
+        for file in self.state()?.touched {
+            match read(&self.original(&file))? {
+                Some((content, mode)) => files::write(&copy.join(&file), &content, mode)?,
+                None => files::remove(&copy.join(&file))?,
+            }
+        }
+        Ok(())
+    }
+
     fn state(&self) -> Result<State, Error> {
         let path = self.state_path();
         let Some(text) = files::read(&path)? else {

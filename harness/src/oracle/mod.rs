@@ -8,7 +8,7 @@
 //! | `counts` | returns, offsets, errnos and the total agree |
 //! | `liveness` | everything ends within [`bound_ns`] |
 //! | `stable` | no byte shows a write made after its send returned |
-//! | `splat` | [`splats`]: the kernel's log reports no bug |
+//! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
 //! | `ledger` | which value a byte of the file may have had, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
@@ -41,7 +41,7 @@ use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 pub use liveness::bound_ns;
-pub use splat::splats;
+pub use splat::{message, reports, splats};
 
 /// The set of properties that a kernel is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
