@@ -25,8 +25,8 @@ pub struct Args {
 enum Command {
     /// Build kernels that are not built yet
     Build {
-        /// 6.12-stock, 6.12-patched, 6.1-stock, 7.3-stock, 7.3-patched, tree:PATH [default: the
-        /// two of 6.12]
+        /// VERSION-FLAVOUR, as 6.12-stock, 6.1-patched, 7.3-detach; the same with -debug;
+        /// tree:PATH [default: 6.12-stock, 6.12-patched]
         #[arg(value_name = "NAME")]
         names: Vec<KernelName>,
         /// Fetch the newest source package first
@@ -41,7 +41,7 @@ enum Command {
     },
     /// Print the path of a kernel that is built
     Path {
-        /// 6.12-stock, 6.12-patched, 6.1-stock, 7.3-stock, 7.3-patched, tree:PATH
+        /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug; tree:PATH
         name: KernelName,
     },
     /// Remove builds for which there is a newer one, or what is named
