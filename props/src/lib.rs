@@ -5,6 +5,7 @@
 //!
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
+//! * [`cost`]: what the cure may cost;
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
@@ -13,6 +14,7 @@
 //! separated by commas; default `6.12-stock,6.12-patched`).
 
 pub mod behaviour;
+pub mod cost;
 pub mod guest;
 pub mod programs;
 pub mod properties;

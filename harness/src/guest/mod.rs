@@ -7,6 +7,7 @@
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `kmsg`: the kernel's log while a scenario runs;
 //! * `bare`: the same calls with nothing around them, to measure against;
+//! * [`transfer`]: what a way of sending costs in virtual time;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
@@ -26,6 +27,7 @@ mod reader;
 mod rtnl;
 mod run;
 mod stage;
+pub mod transfer;
 
 pub use bare::Bare;
 pub use kmsg::KernelLog;
