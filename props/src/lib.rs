@@ -5,6 +5,7 @@
 //!
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
+//! * [`cost`]: what the cure may cost;
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
@@ -17,6 +18,7 @@
 //! kernel which watches itself run on `6.12-patched-debug` if that is built.
 
 pub mod behaviour;
+pub mod cost;
 pub mod counters;
 pub mod guest;
 pub mod programs;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{behaviour, counters, guest, programs, properties, scarcity, watch};
+use inflight_props::{
+    behaviour, cost, counters, guest, programs, properties, scarcity, watch,
+};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
@@ -100,6 +102,16 @@ const TESTS: &[Test] = &[
         name: "the_guest_hears_the_kernel",
         on: On::Every,
         run: guest::hears_the_kernel,
+    },
+    Test {
+        name: "a_large_file_waits_a_round_trip_at_most",
+        on: On::Patched,
+        run: cost::a_large_file_waits_a_round_trip_at_most,
+    },
+    Test {
+        name: "no_call_is_slower_than_a_notification",
+        on: On::Patched,
+        run: cost::no_call_is_slower_than_a_notification,
     },
     Test {
         name: "the_programs_of_2008_are_torn",

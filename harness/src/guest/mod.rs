@@ -8,6 +8,7 @@
 //! * `kmsg`: the kernel's log while a scenario runs;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `bare`: the same calls with nothing around them, to measure against;
+//! * [`transfer`]: what a way of sending costs in virtual time;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
@@ -28,6 +29,7 @@ mod reader;
 mod rtnl;
 mod run;
 mod stage;
+pub mod transfer;
 
 pub use bare::Bare;
 pub use kmsg::KernelLog;
