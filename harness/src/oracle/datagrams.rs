@@ -90,18 +90,24 @@ impl Judge<'_> {
         }
         let loose = self.follow(Rigour::Documented);
         let stuck = strict.reached.len() - 1;
+        let received = (stuck < self.history.chunks.len()).then_some(stuck);
         if !loose.whole && loose.reached.len() <= strict.reached.len() {
-            return Some(match stuck < self.history.chunks.len() {
-                true => self.unknown(stuck, &loose.reached[stuck]),
-                false => self.missing(&loose.reached[stuck], Property::Datagrams),
+            return Some(match received {
+                Some(received) => self.unknown(received, &loose.reached[stuck]),
+                None => self.missing(&loose.reached[stuck], self.sendings.count()),
             });
         }
-        let fitting = (stuck < self.history.chunks.len())
-            .then(|| self.fitting(stuck, &loose.reached[stuck], Rigour::Documented))
-            .flatten();
-        fitting
-            .and_then(|sent| self.unstable(stuck, sent))
-            .or_else(|| Some(self.missing(&strict.reached[stuck], Property::StableOnReturn)))
+        // The rest can only be followed if a write after a return is allowed to have
+        // changed this one, or to have destroyed one before it.
+        let sent =
+            received.and_then(|it| self.fitting(it, &loose.reached[stuck], Rigour::Documented));
+        received
+            .zip(sent)
+            .and_then(|(received, sent)| self.unstable(received, sent))
+            .or_else(|| {
+                let next = sent.map_or(self.sendings.count(), |(first, _)| first);
+                Some(self.missing(&strict.reached[stuck], next))
+            })
     }
 
     fn follow(&self, rigour: Rigour) -> Trail {
@@ -242,14 +248,19 @@ impl Judge<'_> {
         }
     }
 
-    /// A datagram that never came, though all those after it can be followed.
-    fn missing(&self, reached: &[usize], property: Property) -> Violation {
-        let first = reached.last().copied().unwrap_or(0);
+    /// A datagram that never came, though those before it, `reached`, and those from
+    /// `next` on did.
+    fn missing(&self, reached: &[usize], next: usize) -> Violation {
+        let before = reached.iter().copied().filter(|&first| first < next);
+        let first = before.max().unwrap_or(0);
         let end = self.sendings.ends(first).next();
         let sent = (first, end.unwrap_or(self.sendings.count()));
         let run = &self.runs[self.sendings.runs(sent.0, sent.1).start];
         let torn = self.sendings.torn(sent, Rigour::Documented);
-        let torn = torn.filter(|_| property == Property::StableOnReturn);
+        let property = match torn {
+            Some(_) => Property::StableOnReturn,
+            None => Property::Datagrams,
+        };
         let after_return_ns =
             torn.map(|(write, run)| write.entry.time_ns.saturating_sub(run.exit.time_ns));
         let cause = match torn {

@@ -2,6 +2,7 @@
 
 use crate::history::{Outcome, pattern};
 use crate::oracle::doctor::{Plan, TICK_NS, range};
+use crate::oracle::model::Rng;
 use crate::oracle::{Contract, Property, judge};
 use crate::scenario::{Family, Op};
 
@@ -203,6 +204,28 @@ fn a_splice_that_found_less_may_or_may_not_end_its_datagram() {
 }
 
 #[test]
+fn the_end_of_the_file_ends_the_datagram_but_for_a_known_bug_over_ipv6() {
+    let joined = |family| {
+        let mut plan = udp(1000);
+        plan.scenario.setup.socket.family = family;
+        let call = plan.call(Op::Sendfile(range(0, 1001)), 1, 2);
+        call.outcome = Outcome::Returned(1000);
+        call.offset_after = Some(1000);
+        plan.call(Op::Sendfile(range(0, 1)), 3, 4);
+        plan.receive(10, range(0, 1000), 0);
+        plan.history.received.push(pattern(0, 0));
+        plan.history.chunks[0].len = 1001;
+        plan
+    };
+    says(&joined(Family::Udp4), Property::Datagrams, "of 1001 bytes");
+    holds(&joined(Family::Udp6));
+    // Without more to wait for it makes no difference.
+    let mut plan = joined(Family::Udp6);
+    plan.scenario.steps[0].op = Op::Sendfile(range(0, 1000));
+    says(&plan, Property::Datagrams, "of 1001 bytes");
+}
+
+#[test]
 fn a_send_that_fails_may_take_with_it_what_waited() {
     let corked = |errno| {
         let mut plan = two_sends();
@@ -373,4 +396,41 @@ fn a_datagram_has_its_own_errnos() {
     plan.scenario.setup.socket.cork = false;
     plan.receive(10, range(0, 60_000), 0);
     says(&plan, Property::Counts, "only 6000 bytes");
+}
+
+/// Whatever a history claims, it is judged without a panic.
+#[test]
+fn random_receptions_are_judged() {
+    let mut rng = Rng(7);
+    let mut found = [0; 3];
+    for _ in 0..20_000 {
+        let mut plan = udp(64);
+        plan.scenario.setup.socket.cork = rng.chance(20);
+        plan.scenario.setup.data.loss_ppm = rng.below(2) as u32;
+        plan.scenario.setup.data.duplicate_ppm = u32::from(rng.chance(20));
+        plan.call(Op::SpliceIn(range(0, 40)), 1, 2);
+        for at in 0..rng.below(6) {
+            let any = range(rng.below(30), 1 + rng.below(3));
+            let op = match rng.below(5) {
+                0 | 1 => Op::Pwrite(any),
+                2 => out(1 + rng.below(3), rng.chance(50)),
+                _ => Op::Sendfile(any),
+            };
+            let call = plan.call(op, 10 * at + 10, 10 * at + 15 + rng.below(8));
+            if op.sends() && rng.chance(20) {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+            }
+        }
+        plan.scenario.setup.socket.nonblock = true;
+        for _ in 0..rng.below(4) {
+            let generation = rng.below(3) as u8;
+            plan.receive(100, range(rng.below(30), 1 + rng.below(3)), generation);
+        }
+        let violations = plan.violations();
+        let has = |property| violations.iter().any(|found| found.property == property);
+        found[0] += u32::from(!has(Property::Datagrams) && !has(Property::StableOnReturn));
+        found[1] += u32::from(has(Property::Datagrams));
+        found[2] += u32::from(has(Property::StableOnReturn));
+    }
+    assert!(found.iter().all(|&count| count > 40), "{found:?}");
 }
