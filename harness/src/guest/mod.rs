@@ -3,7 +3,7 @@
 //! * [`init`], `mounts`: the first process: mounts, the program, power off;
 //! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
-//! * `file`, `connection`: what is sent, and over what;
+//! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `kmsg`: the kernel's log while a scenario runs;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
@@ -25,7 +25,9 @@ pub mod link;
 mod mailbox;
 mod mounts;
 pub mod netns;
+mod pair;
 mod reader;
+mod receiver;
 mod rtnl;
 mod run;
 mod stage;

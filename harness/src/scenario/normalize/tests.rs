@@ -64,7 +64,7 @@ prop_compose! {
     fn wild_setup()(
         data in wild_netem(),
         ack in wild_netem(),
-        six in any::<bool>(),
+        family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
         flags in any::<[bool; 3]>(),
         memfd in any::<bool>(),
@@ -75,7 +75,7 @@ prop_compose! {
             data,
             ack,
             socket: SocketSpec {
-                family: if six { Family::Tcp6 } else { Family::Tcp4 },
+                family,
                 sndbuf_bytes: buffers.0,
                 rcvbuf_bytes: buffers.1,
                 nodelay: flags[0],

@@ -130,14 +130,7 @@ fn all_comments_above_the_first_line_are_the_header() {
 
 #[test]
 fn property_names_are_the_oracles() {
-    let all = [
-        Property::Wire,
-        Property::Source,
-        Property::Counts,
-        Property::Liveness,
-        Property::StableOnReturn,
-        Property::Splat,
-    ];
+    let all = Property::ALL;
     assert_eq!(all.map(|property| property.to_string()), PROPERTIES);
 }
 
