@@ -5,7 +5,7 @@
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
-//! * `kmsg`: the kernel's log while a scenario runs;
+//! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * [`transfer`]: what a way of sending costs in virtual time;
@@ -14,6 +14,7 @@
 mod bare;
 mod clock;
 mod connection;
+mod counters;
 mod crew;
 mod doorman;
 mod file;

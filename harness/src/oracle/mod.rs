@@ -15,11 +15,13 @@
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `pipe` | how full the user pipe can be |
+//! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod counts;
 mod datagrams;
 mod ledger;
 mod liveness;
+mod means;
 mod pipe;
 mod runs;
 mod sendings;
@@ -45,6 +47,7 @@ use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 pub use liveness::{arrival_ns, bound_ns};
+pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
 
 /// The set of properties that a kernel is held to.
