@@ -108,6 +108,17 @@ impl<W: Write> Worker<W> {
                 }
                 Ok(())
             }
+            Job::Transfer { text, transfer } => {
+                let setup = read(text)?.setup;
+                let took = transfer.run(&setup, || {
+                    self.tell(&Event::About {
+                        index: 0,
+                        virtual_ns: 0,
+                    })
+                })?;
+                self.scenarios = transfer.calls.into();
+                self.tell(&Event::Transferred(took))
+            }
         }
     }
 

@@ -3,10 +3,12 @@
 //! * [`init`], `mounts`: the first process: mounts, the program, power off;
 //! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
-//! * `file`, `connection`: what is sent, and over what;
+//! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
+//! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `bare`: the same calls with nothing around them, to measure against;
+//! * [`transfer`]: what a way of sending costs in virtual time;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
@@ -18,15 +20,19 @@ mod doorman;
 mod file;
 pub mod init;
 pub mod job;
+mod kmemleak;
 mod kmsg;
 pub mod link;
 mod mailbox;
 mod mounts;
 pub mod netns;
+mod pair;
 mod reader;
+mod receiver;
 mod rtnl;
 mod run;
 mod stage;
+pub mod transfer;
 
 pub use bare::Bare;
 pub use kmsg::KernelLog;

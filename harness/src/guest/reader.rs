@@ -5,11 +5,10 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::Socket;
-
 use super::clock::Clock;
 use super::connection::Listener;
 use super::mailbox::Mailbox;
+use super::receiver::Receiver;
 use crate::history::{Call, Chunk, End, Outcome};
 
 /// Room for one recv(2).
@@ -80,7 +79,7 @@ impl Received {
 
 impl Reception {
     /// Accepts one connection. Fails with `TimedOut` when there is none in time.
-    pub fn accept(&self, listener: &Listener) -> io::Result<Socket> {
+    pub fn accept(&self, listener: &Listener) -> io::Result<Receiver> {
         loop {
             match listener.accept() {
                 Err(error) if is_timeout(&error) && !self.is_late() => {}
@@ -94,7 +93,7 @@ impl Reception {
     /// is done.
     pub fn obey(
         &self,
-        socket: Socket,
+        socket: Receiver,
         orders: &Mailbox<Read>,
         buffer: &mut Buffer,
         mut on_read: impl FnMut(usize),
@@ -115,14 +114,14 @@ impl Reception {
             let (step, len) = match order {
                 Some(Read::Some { step, len }) => (step, len as usize),
                 Some(Read::HalfClose { step }) => {
-                    let outcome = outcome(socket.shutdown(Shutdown::Write));
+                    let outcome = outcome(socket.socket().shutdown(Shutdown::Write));
                     received.calls.push(done(step, outcome));
                     on_read(step);
                     continue;
                 }
                 Some(Read::Leave { step, reset }) => {
                     let linger = reset.then_some(Duration::ZERO);
-                    let outcome = outcome(socket.set_linger(linger));
+                    let outcome = outcome(socket.socket().set_linger(linger));
                     drop(socket);
                     received.calls.push(done(step, outcome));
                     on_read(step);
@@ -136,14 +135,15 @@ impl Reception {
                     break;
                 }
             };
-            let mut left = len;
-            while left > 0 && ended.is_none() {
-                match self.receive(&socket, left, buffer, &mut received) {
-                    Ok(bytes) => left -= bytes,
+            let mut got = 0;
+            while got < len && ended.is_none() {
+                match self.receive(&socket, len - got, buffer, &mut received) {
+                    // The last datagram may bring more.
+                    Ok(bytes) => got += bytes,
                     Err(end) => ended = Some(end),
                 }
             }
-            let outcome = Outcome::Returned((len - left) as u64);
+            let outcome = Outcome::Returned(got as u64);
             received.calls.push(done(step, outcome));
             on_read(step);
         }
@@ -151,13 +151,13 @@ impl Reception {
     }
 
     /// Reads whatever arrives, to the end of the stream.
-    pub fn drain(&self, socket: &Socket, buffer: &mut Buffer) -> Received {
+    pub fn drain(&self, socket: &Receiver, buffer: &mut Buffer) -> Received {
         self.rest(socket, buffer, Received::nothing(), None)
     }
 
     fn rest(
         &self,
-        socket: &Socket,
+        socket: &Receiver,
         buffer: &mut Buffer,
         mut received: Received,
         ended: Option<End>,
@@ -176,18 +176,17 @@ impl Reception {
 
     fn receive(
         &self,
-        socket: &Socket,
+        socket: &Receiver,
         most: usize,
         buffer: &mut Buffer,
         into: &mut Received,
     ) -> Result<usize, End> {
-        let room = &mut buffer.0[..most.min(CHUNK_BYTES)];
-        match io::Read::read(&mut { socket }, room) {
+        match socket.receive(&mut buffer.0, most) {
             Ok(0) => Err(End::Eof),
             Ok(len) => {
                 let at = self.clock.stamp();
                 let start = into.bytes.len();
-                into.bytes.extend_from_slice(&room[..len]);
+                into.bytes.extend_from_slice(&buffer.0[..len]);
                 into.chunks.push(Chunk { at, start, len });
                 Ok(len)
             }

@@ -17,11 +17,12 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::connection::{Listener, Sender, reset_on_close};
 use super::counters;
-use super::crew::{Crew, Event, Threads};
+use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
 use super::file::SentFile;
 use super::link::Link;
 use super::mailbox::Mailbox;
+use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
 use crate::history::{Call, Counters, End, History, Outcome};
@@ -153,21 +154,18 @@ impl Guest {
         scenario: &Scenario,
         file: SentFile,
     ) -> Result<(Arc<Stage>, History), RunError> {
-        let listener = self.listener(scenario).map_err(context("listener"))?;
         let clock = Arc::new(Clock::new(self.virtual_time));
         let reception = Reception {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
         };
-        let orders = self.crew.receive(Arc::clone(&listener), reception);
-        let sender = match connect(scenario, &listener).map_err(context("connect")) {
-            Ok(sender) => sender,
-            Err(error) => {
-                // The reader still waits for this connection, and would answer the
-                // next scenario in its place.
-                self.crew = Crew::start()?;
-                self.listeners.clear();
-                return Err(error.into());
+        let (sender, orders) = match is_plain_tcp(scenario) {
+            true => self.connect_to_reader(scenario, reception)?,
+            false => {
+                let (sender, receiver) =
+                    retry(|| pair::connect(&self.link, scenario)).map_err(context("connect"))?;
+                let orders = self.crew.receive(Door::Open(receiver), reception);
+                (sender, orders)
             }
         };
         let stage = stage(scenario, clock, file, sender, self.crew.threads);
@@ -187,6 +185,27 @@ impl Guest {
         reset_on_close(&stage.sender);
         settle(&scenario.setup);
         Ok((stage, history))
+    }
+
+    /// The reader accepts while the sender connects.
+    fn connect_to_reader(
+        &mut self,
+        scenario: &Scenario,
+        reception: Reception,
+    ) -> io::Result<(Sender, Arc<Mailbox<Read>>)> {
+        let listener = self.listener(scenario).map_err(context("listener"))?;
+        let door = Door::Closed(Arc::clone(&listener));
+        let orders = self.crew.receive(door, reception);
+        match connect(scenario, &listener).map_err(context("connect")) {
+            Ok(sender) => Ok((sender, orders)),
+            Err(error) => {
+                // The reader still waits for this connection, and would answer the
+                // next scenario in its place.
+                self.crew = Crew::start()?;
+                self.listeners.clear();
+                Err(error)
+            }
+        }
     }
 
     fn listener(&mut self, scenario: &Scenario) -> io::Result<Arc<Listener>> {
@@ -236,6 +255,12 @@ fn stage(
     })
 }
 
+/// TCP is what most scenarios are about: its listeners are kept, its readers sleep in
+/// accept(2). The others are connected by [`pair`].
+fn is_plain_tcp(scenario: &Scenario) -> bool {
+    scenario.setup.socket.family.is_plain_tcp()
+}
+
 /// The kernel's counters, where a line asks for them: reading them costs more than
 /// what most scenarios do.
 fn counted(scenario: &Scenario) -> io::Result<Option<Counters>> {
@@ -252,7 +277,8 @@ fn counted(scenario: &Scenario) -> io::Result<Option<Counters>> {
 fn is_simple(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
     let steady = |netem: &crate::scenario::Netem| !netem.is_random() && netem.limit_packets == 0;
-    setup.reader == ReaderMode::Drain
+    is_plain_tcp(scenario)
+        && setup.reader == ReaderMode::Drain
         && setup.socket.user_timeout_us == 0
         && setup.socket.rcvbuf_bytes.is_none()
         && steady(&setup.data)
@@ -274,9 +300,13 @@ fn settle(setup: &Setup) {
 }
 
 fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
+    retry(|| Sender::connect(&scenario.setup.socket, listener))
+}
+
+fn retry<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {
-        match Sender::connect(&scenario.setup.socket, listener) {
+        match connect() {
             Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
                 attempt += 1;
             }

@@ -1,6 +1,8 @@
 //! The types of a scenario. Units stand in the names; see docs/scenario.md for
 //! the text form.
 
+use super::Family;
+
 /// Page size of the kernels under test, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
 
@@ -134,7 +136,7 @@ pub struct SocketSpec {
     pub rcvbuf_bytes: Option<u32>,
     /// TCP_NODELAY on the sender.
     pub nodelay: bool,
-    /// TCP_CORK on the sender until the last operation is done.
+    /// TCP_CORK or UDP_CORK on the sender until the last operation is done.
     pub cork: bool,
     /// O_NONBLOCK on the sender.
     pub nonblock: bool,
@@ -142,16 +144,6 @@ pub struct SocketSpec {
     pub user_timeout_us: u64,
     /// SO_SNDTIMEO of the sender; 0: none.
     pub send_timeout_us: u64,
-}
-
-/// Address family and protocol of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Family {
-    /// TCP over IPv4.
-    #[default]
-    Tcp4,
-    /// TCP over IPv6.
-    Tcp6,
 }
 
 /// The file that is sent.

@@ -55,6 +55,9 @@ impl Pass<'_> {
         }
         let actor = self.actor(line, step);
         let op = match step.op {
+            Op::Shutdown | Op::Reset | Op::Close | Op::Cork { .. } if !self.is_plain_tcp() => {
+                self.drop(line, Rule::PlainTcp)
+            }
             Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
             Op::SpliceIn(range) => self.splice_in(line, range),
             Op::Vmsplice { range, gift } => self.vmsplice(line, range, gift),
@@ -111,6 +114,7 @@ impl Pass<'_> {
             _ if op.uses_pipe() => (Actor::A, Rule::OnlyAPipes),
             Op::Read { .. } | Op::Reset | Op::Close => (Actor::Reader, Rule::OnlyReaderReads),
             Op::Shutdown => return actor,
+            Op::Sendfile(_) if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
             _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
                 other => return other,
@@ -120,6 +124,10 @@ impl Pass<'_> {
             self.notes.push(line, "actor", rule);
         }
         right
+    }
+
+    fn is_plain_tcp(&self) -> bool {
+        self.setup.socket.family.is_plain_tcp()
     }
 
     fn drop<T>(&mut self, line: Line, rule: Rule) -> Option<T> {

@@ -70,6 +70,9 @@ pub enum Rule {
     Rate,
     Limit,
     SocketBuffer,
+    LinkNotPassed,
+    NothingComesBack,
+    SocketOption,
     OpCount,
     NoOps,
     Nothing,
@@ -91,6 +94,7 @@ pub enum Rule {
     Timeout,
     TimeoutUnit,
     SignalOther,
+    PlainTcp,
 }
 
 impl fmt::Display for Rule {
@@ -146,6 +150,17 @@ impl fmt::Display for Rule {
                 SOCKET_BUFFER_BYTES.start(),
                 Bytes((*SOCKET_BUFFER_BYTES.end()).into())
             ),
+            Rule::LinkNotPassed => write!(
+                f,
+                "sockets of this family do not pass the link, so this line would do nothing"
+            ),
+            Rule::NothingComesBack => write!(
+                f,
+                "a receiver of datagrams sends nothing back, so this line would do nothing"
+            ),
+            Rule::SocketOption => {
+                write!(f, "on sockets of this family this would do nothing")
+            }
             Rule::OpCount => write!(
                 f,
                 "at most {MAX_OPS} operations, pipes that had to be made among them"
@@ -193,6 +208,11 @@ impl fmt::Display for Rule {
             Rule::Wait => write!(f, "at most {}", Time(MAX_WAIT_US)),
             Rule::Timeout => write!(f, "at most {}", Time(MAX_TIMEOUT_US)),
             Rule::TimeoutUnit => write!(f, "the kernel counts this in whole milliseconds"),
+            Rule::PlainTcp => write!(
+                f,
+                "only tcp4 and tcp6 have this: how a connection of another family ends early, \
+                 or is shared, is not known"
+            ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }

@@ -137,6 +137,7 @@ impl<'a> Reader<'a> {
                     _ => "link ack",
                 };
                 self.once(name, first)?;
+                self.places.push((direction, "", first));
                 let netem = self.netem(direction, &mut words)?;
                 match direction {
                     Line::Data => self.scenario.setup.data = netem,
@@ -217,9 +218,9 @@ impl<'a> Reader<'a> {
         ];
         let mut socket = SocketSpec {
             family: choose(
-                words.need("`tcp4` or `tcp6`")?,
+                words.need("a socket family such as `tcp4`")?,
                 "socket family",
-                &[("tcp4", Family::Tcp4), ("tcp6", Family::Tcp6)],
+                &Family::NAMED,
             )?,
             ..SocketSpec::default()
         };

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
-    Scenario, Setup, SocketSpec, Step,
+    Actor, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode, Scenario,
+    Setup, SocketSpec, Step,
 };
 
 impl fmt::Display for Scenario {
@@ -94,10 +94,7 @@ impl fmt::Display for Netem {
 
 impl fmt::Display for SocketSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.family {
-            Family::Tcp4 => "tcp4",
-            Family::Tcp6 => "tcp6",
-        })?;
+        write!(f, "{}", self.family)?;
         for (key, bytes) in [("sndbuf", self.sndbuf_bytes), ("rcvbuf", self.rcvbuf_bytes)] {
             if let Some(bytes) = bytes {
                 write!(f, " {key}={bytes}")?;

@@ -193,14 +193,7 @@ fn an_expect_line_knows_the_kernels_it_is_about() {
 
 #[test]
 fn property_names_are_the_oracles() {
-    let all = [
-        Property::Wire,
-        Property::Source,
-        Property::Counts,
-        Property::Liveness,
-        Property::StableOnReturn,
-        Property::Splat,
-    ];
+    let all = Property::ALL;
     assert_eq!(all.map(|property| property.to_string()), PROPERTIES);
 }
 

@@ -321,6 +321,18 @@ const ERRORS: &[(&str, &str)] = &[
         "1:1: found `a:`: only the reader can `read`, `reset` and `close`",
     ),
     (
+        "socket unix\nb: sendfile 0+1",
+        "2:1: found `b:`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "socket udp4\nshutdown",
+        "2:1: found `shutdown`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "socket ktls4 user-timeout=1s\nsendfile 0+1",
+        "1:27: found `1s`: only tcp4 and tcp6 have this",
+    ),
+    (
         "b: reset",
         "1:1: found `b:`: only the reader can `read`, `reset` and `close`",
     ),
