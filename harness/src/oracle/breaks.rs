@@ -112,3 +112,186 @@ impl<'a> Breaks<'a> {
         Some((step.actor, step.op))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::pattern;
+    use crate::oracle::doctor::{Plan, TICK_NS, range};
+
+    /// A page that arrives, and what comes of a second send from order 5 to 6.
+    fn second(outcome: Outcome) -> Plan {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
+        plan.call(Op::Sendfile(range(0, 4096)), 5, 6).outcome = outcome;
+        plan.history.calls[1].offset_after = Some(outcome.bytes());
+        plan.receive(7, range(0, 4096), 0);
+        plan
+    }
+
+    fn failed(errno: i32) -> Plan {
+        second(Outcome::Failed(errno))
+    }
+
+    /// Adds a step of its own.
+    fn with(mut plan: Plan, actor: Actor, op: Op, entry: u64, exit: u64) -> Plan {
+        let step = plan.scenario.steps.len();
+        plan.call(op, entry, exit);
+        plan.scenario.steps[step].actor = actor;
+        plan.history.calls.sort_by_key(|call| call.entry.order);
+        plan
+    }
+
+    #[track_caller]
+    fn says(plan: &Plan, words: &str) {
+        let violation = plan.violation();
+        assert!(violation.message.contains(words), "{}", violation.message);
+    }
+
+    #[track_caller]
+    fn holds(plan: &Plan) {
+        assert_eq!(plan.violations(), []);
+    }
+
+    #[test]
+    fn a_shutdown_explains_a_broken_pipe_from_then_on_and_no_lost_byte() {
+        let shut = |from, to| with(failed(libc::EPIPE), Actor::B, Op::Shutdown, from, to);
+        holds(&shut(3, 4));
+        // Both run at the same time.
+        holds(&shut(4, 9));
+        says(&shut(8, 9), "failed with EPIPE, yet the receiver saw");
+        // The reader's own half has nothing to do with it.
+        let other = with(failed(libc::EPIPE), Actor::Reader, Op::Shutdown, 3, 4);
+        says(&other, "failed with EPIPE");
+        let late = with(failed(libc::ETIMEDOUT), Actor::B, Op::Shutdown, 3, 4);
+        says(&late, "failed with ETIMEDOUT");
+        // What was reported sent must arrive all the same.
+        let mut short = shut(3, 4);
+        short.history.received.pop();
+        assert_eq!(short.verdict(), ["wire", "counts"]);
+        let sent = with(
+            second(Outcome::Returned(4096)),
+            Actor::B,
+            Op::Shutdown,
+            3,
+            4,
+        );
+        assert_eq!(sent.verdict(), ["wire", "counts"]);
+    }
+
+    #[test]
+    fn a_reader_that_leaves_explains_errors_and_what_is_missing_but_no_wrong_byte() {
+        for op in [Op::Reset, Op::Close] {
+            let left = |plan: Plan, from, to| {
+                let mut plan = with(plan, Actor::Reader, op, from, to);
+                plan.history.end = End::Closed;
+                plan
+            };
+            for errno in [libc::EPIPE, libc::ECONNRESET] {
+                holds(&left(failed(errno), 3, 4));
+                let before = left(failed(errno), 8, 9);
+                says(&before, "before the receiver closed its end");
+            }
+            let late = left(failed(libc::ETIMEDOUT), 3, 4);
+            says(&late, "failed with ETIMEDOUT");
+            // Sent, and never received.
+            let mut plan = left(second(Outcome::Returned(4096)), 8, 9);
+            holds(&plan);
+            plan.history.received[100] = pattern(100, 7);
+            assert_eq!(plan.verdict(), ["wire"]);
+            plan.history.received[100] = pattern(100, 0);
+            plan.receive(8, range(0, 4096), 0);
+            plan.receive(8, range(0, 1), 0);
+            assert_eq!(plan.verdict(), ["wire"], "more than was sent");
+        }
+        let mut plan = second(Outcome::Returned(4096));
+        plan.history.end = End::Closed;
+        says(&plan, "no operation told it to");
+    }
+
+    #[test]
+    fn a_user_timeout_explains_nothing_before_it_can_have_passed() {
+        const TIMEOUT_US: u64 = 50_000;
+        let timed = |errno, at_ns: u64| {
+            let mut plan = failed(errno);
+            plan.scenario.setup.socket.user_timeout_us = TIMEOUT_US;
+            plan.history.calls[1].exit.time_ns = at_ns;
+            plan.history.end = End::Failed(libc::ECONNRESET);
+            plan.history.end_ns = at_ns;
+            plan
+        };
+        let late_ns = TICK_NS + TIMEOUT_US * 1_000;
+        for errno in [libc::ETIMEDOUT, libc::EPIPE, libc::ECONNRESET] {
+            holds(&timed(errno, late_ns));
+            says(
+                &timed(errno, late_ns / 4),
+                "receiving failed with ECONNRESET",
+            );
+        }
+        let mut plan = timed(libc::ETIMEDOUT, late_ns / 4);
+        plan.history.end = End::Eof;
+        says(&plan, "failed with ETIMEDOUT, yet the receiver saw");
+        // A clean end is one, however late.
+        let mut plan = timed(libc::ETIMEDOUT, late_ns);
+        plan.history.end = End::Eof;
+        holds(&plan);
+        plan.history.received.pop();
+        assert_eq!(plan.verdict(), ["wire", "counts"]);
+    }
+
+    #[test]
+    fn a_signal_explains_eintr_of_the_thread_it_went_to_while_it_ran() {
+        let to_a = Op::Signal { to: Actor::A };
+        let interrupted = || failed(libc::EINTR);
+        says(&interrupted(), "failed with EINTR, and no signal went to");
+        holds(&with(interrupted(), Actor::B, to_a, 4, 7));
+        says(
+            &with(interrupted(), Actor::B, to_a, 3, 4),
+            "failed with EINTR",
+        );
+        says(
+            &with(interrupted(), Actor::B, to_a, 7, 8),
+            "failed with EINTR",
+        );
+        let to_c = Op::Signal { to: Actor::C };
+        says(
+            &with(interrupted(), Actor::B, to_c, 4, 7),
+            "failed with EINTR",
+        );
+        // A call that has sent bytes must say so.
+        let mut plan = with(interrupted(), Actor::B, to_a, 4, 7);
+        plan.receive(8, range(0, 100), 0);
+        assert_eq!(plan.verdict(), ["wire", "counts"]);
+        // A short count is fine, and another errno is not.
+        let mut plan = with(second(Outcome::Returned(100)), Actor::B, to_a, 4, 7);
+        plan.receive(8, range(0, 100), 0);
+        holds(&plan);
+        says(
+            &with(failed(512), Actor::B, to_a, 4, 7),
+            "failed with errno 512",
+        );
+    }
+
+    #[test]
+    fn a_send_timeout_explains_eagain_after_it_has_passed() {
+        let mut plan = failed(libc::EAGAIN);
+        plan.scenario.setup.socket.send_timeout_us = 100_000;
+        says(&plan, "failed with EAGAIN");
+        plan.history.calls[1].exit.time_ns += 100_000_000;
+        plan.history.end_ns += 100_000_000;
+        holds(&plan);
+        plan.scenario.setup.socket.send_timeout_us = 0;
+        says(&plan, "failed with EAGAIN");
+    }
+
+    #[test]
+    fn a_shutdown_without_a_connection_needs_an_end_before() {
+        let mut plan = with(second(Outcome::Returned(0)), Actor::B, Op::Shutdown, 8, 9);
+        plan.history.calls[1].outcome = Outcome::Failed(libc::EPIPE);
+        let step = plan.history.calls.len() - 1;
+        plan.history.calls[step].outcome = Outcome::Failed(libc::ENOTCONN);
+        assert!(plan.verdict().contains(&"counts".to_string()));
+        let plan = with(plan, Actor::C, Op::Shutdown, 3, 4);
+        holds(&plan);
+    }
+}

@@ -226,7 +226,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         return blame(Some(call.step), message);
     }
     let end_ns = history.end_ns;
-    let timed_out = (lossy(scenario) || scenario.setup.socket.user_timeout_us > 0)
+    let may_time_out = lossy(scenario) || scenario.setup.socket.user_timeout_us > 0;
+    let timed_out = may_time_out
         && history
             .calls
             .iter()
@@ -235,6 +236,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         // A sender that gave the connection up sends nothing that would end it
         // at the receiver.
         End::GivenUp if timed_out => None,
+        // The same, found at the sender: the receiver has waited for nothing.
+        End::Failed(libc::ETIMEDOUT) if may_time_out => None,
         End::GivenUp => blame(
             None,
             format!(
@@ -323,6 +326,19 @@ mod tests {
         assert_eq!(plan.verdict(), ["liveness"]);
         plan.scenario.setup.data.loss_ppm = 200_000;
         assert!(plan.violations().is_empty());
+    }
+
+    #[test]
+    fn a_receiver_that_was_never_told_of_a_timeout_has_waited_in_vain() {
+        let mut plan = race();
+        plan.history.end = End::Failed(libc::ETIMEDOUT);
+        plan.history.end_ns = bound_ns(&plan.scenario) + SECOND;
+        assert_eq!(plan.verdict(), ["counts", "liveness"]);
+        plan.scenario.setup.socket.user_timeout_us = 1_000;
+        assert!(plan.violations().is_empty());
+        // A reset tells it.
+        plan.history.end = End::Failed(libc::ECONNRESET);
+        assert_eq!(plan.verdict(), ["liveness"]);
     }
 
     #[test]
