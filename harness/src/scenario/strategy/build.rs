@@ -217,7 +217,10 @@ impl Builder<'_> {
             Kind::Read => (self.paused, None),
             Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
-            Kind::Leave => (self.swarm.trouble && self.paused, None),
+            Kind::Leave => (
+                self.swarm.trouble && self.paused,
+                self.swarm.trouble.then_some(Kind::Shutdown),
+            ),
         };
         if on { Some(kind) } else { instead }
     }

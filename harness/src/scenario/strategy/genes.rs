@@ -126,8 +126,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Tee, 3),
     (Kind::Signal, 3),
     (Kind::Cork, 3),
-    (Kind::Shutdown, 1),
-    (Kind::Leave, 3),
+    (Kind::Shutdown, 2),
+    (Kind::Leave, 6),
 ];
 
 /// How a write lies to the send it aims at.
