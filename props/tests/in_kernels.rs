@@ -3,9 +3,7 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{
-    behaviour, cost, counters, guest, programs, properties, scarcity, watch,
-};
+use inflight_props::{behaviour, cost, counters, guest, programs, properties, scarcity, watch};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
