@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::guest::transfer::{Took, Transfer};
+use crate::history::Counters;
 use crate::oracle::{Contract, Property};
 use crate::scenario::Scenario;
 
@@ -136,6 +137,9 @@ pub struct Replayed {
     pub message: Option<String>,
     /// How many different histories were seen, clocks aside.
     pub digests: usize,
+    /// What the kernel counted, where the scenario asks for it: of the runs that
+    /// show the same means, the first. Empty where the kernel has no counters.
+    pub counters: Vec<Counters>,
 }
 
 /// A line that is no event.

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::{Failure, Status};
+use super::{Failure, Status, selftest};
 use crate::kernel::space::human_bytes;
 use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, progress};
 use crate::report::table::Table;
@@ -44,6 +44,7 @@ enum Command {
         /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug; tree:PATH
         name: KernelName,
     },
+    Selftest(selftest::Args),
     /// Remove builds for which there is a newer one, or what is named
     Clean {
         /// Remove every build of these
@@ -81,6 +82,7 @@ pub fn run(args: Args) -> Result<Status, Failure> {
         Command::Build { names, update } => build(names, update)?,
         Command::List { format } => list(format)?,
         Command::Path { name } => path(&name)?,
+        Command::Selftest(args) => return selftest::run(args),
         Command::Clean {
             names,
             sources,

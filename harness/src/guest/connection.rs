@@ -1,17 +1,20 @@
-//! The connection from the sender's namespace to the receiver's.
+//! The connection from the sender's namespace to the receiver's: how TCP makes it,
+//! and how the sender of any family ends it.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::link::Link;
 use super::netns::NetNs;
+use super::receiver::Receiver;
 use crate::scenario::{Family, SocketSpec};
 
-const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a reader looks at its deadline while nothing arrives.
+pub const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The receiver's listening socket.
 #[derive(Debug)]
@@ -35,8 +38,7 @@ impl Listener {
                 socket.set_recv_buffer_size(bytes as usize)?;
             }
             let address = SocketAddr::new(Link::receiver_address(family), 0);
-            // Inherited by accepted sockets: how often a reader looks at its
-            // deadline while nothing arrives.
+            // Inherited by accepted sockets.
             socket.set_read_timeout(Some(LOOK_UP_INTERVAL))?;
             // Inherited as well.
             reset_on_close(&socket);
@@ -51,9 +53,9 @@ impl Listener {
     }
 
     /// Waits for one connection; fails with `WouldBlock` at times.
-    pub fn accept(&self) -> io::Result<Socket> {
+    pub fn accept(&self) -> io::Result<Receiver> {
         let (socket, _) = self.socket.accept()?;
-        Ok(socket)
+        Ok(Receiver::stream(socket))
     }
 }
 
@@ -61,9 +63,33 @@ impl Listener {
 #[derive(Debug)]
 pub struct Sender {
     socket: Socket,
+    ending: Ending,
+}
+
+/// How the receiver learns that nothing more will come.
+#[derive(Debug)]
+pub enum Ending {
+    /// shutdown(2).
+    Shutdown,
+    /// TLS's close_notify alert, and shutdown(2): the alert also pushes a record that
+    /// was kept open for more, which a shutdown would not.
+    CloseNotify,
+    /// Nothing on the wire tells it. What can arrive has arrived after this time, and
+    /// the receiver then reads what is queued and nothing else.
+    Datagrams {
+        /// The other end.
+        receiver: Receiver,
+        /// From the last send.
+        arrival: Duration,
+    },
 }
 
 impl Sender {
+    /// The sending end of a connection.
+    pub fn new(socket: Socket, ending: Ending) -> Sender {
+        Sender { socket, ending }
+    }
+
     /// Connects to `listener` and sets the options. Buffers are set before the
     /// handshake, O_NONBLOCK after it.
     pub fn connect(spec: &SocketSpec, listener: &Listener) -> io::Result<Sender> {
@@ -72,21 +98,60 @@ impl Sender {
             socket.set_send_buffer_size(bytes as usize)?;
         }
         socket.connect(&listener.address.into())?;
-        if spec.nodelay {
-            socket.set_tcp_nodelay(true)?;
-        }
-        if spec.cork {
-            socket.set_tcp_cork(true)?;
-        }
-        if spec.nonblock {
-            socket.set_nonblocking(true)?;
-        }
-        Ok(Sender { socket })
+        let sender = Sender::new(socket, Ending::Shutdown);
+        sender.set_options(spec)?;
+        Ok(sender)
     }
 
-    /// Ends the stream: the receiver reads to its end. Flushes a cork.
+    /// Sets what can be set once it is connected.
+    pub fn set_options(&self, spec: &SocketSpec) -> io::Result<()> {
+        if spec.nodelay {
+            self.socket.set_tcp_nodelay(true)?;
+        }
+        if spec.cork {
+            match self.ending {
+                Ending::Datagrams { .. } => self.cork_datagrams(true)?,
+                _ => self.socket.set_tcp_cork(true)?,
+            }
+        }
+        if spec.nonblock {
+            self.socket.set_nonblocking(true)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what is sent: the receiver reads to its end. Flushes a cork.
     pub fn finish(&self) -> io::Result<()> {
-        self.socket.shutdown(std::net::Shutdown::Write)
+        match &self.ending {
+            Ending::Shutdown => self.socket.shutdown(Shutdown::Write),
+            Ending::CloseNotify => {
+                self.socket.set_nonblocking(false)?;
+                send_close_notify(&self.socket)?;
+                self.socket.shutdown(Shutdown::Write)
+            }
+            Ending::Datagrams { receiver, arrival } => {
+                self.cork_datagrams(false)?;
+                std::thread::sleep(*arrival);
+                receiver.socket().shutdown(Shutdown::Read)
+            }
+        }
+    }
+
+    /// UDP_CORK. Taking it away sends what waits, for MSG_MORE too.
+    fn cork_datagrams(&self, on: bool) -> io::Result<()> {
+        let on = libc::c_int::from(on);
+        // SAFETY: the option's value is an int, and it outlives the call.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::IPPROTO_UDP,
+                libc::UDP_CORK,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        nix::errno::Errno::result(result)?;
+        Ok(())
     }
 
     /// Whether TCP has given up on this connection after its last retransmission
@@ -126,10 +191,40 @@ pub fn reset_on_close(socket: &impl AsFd) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
+/// Sends the alert that ends a TLS stream, as a record of its own type.
+fn send_close_notify(socket: &Socket) -> io::Result<()> {
+    const ALERT: u8 = 21;
+    let mut close_notify = [1_u8, 0];
+    let mut part = libc::iovec {
+        iov_base: close_notify.as_mut_ptr().cast(),
+        iov_len: close_notify.len(),
+    };
+    // Aligned as a cmsghdr is, and larger than one with its byte.
+    let mut told = [0_u64; 8];
+    // SAFETY: all zero is a message without anything.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = told.as_mut_ptr().cast();
+    // SAFETY: `told` has room for one header and one byte, and everything that
+    // `message` points to outlives the call.
+    let sent = unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(1) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_TLS;
+        (*header).cmsg_type = libc::TLS_SET_RECORD_TYPE;
+        (*header).cmsg_len = libc::CMSG_LEN(1) as _;
+        *libc::CMSG_DATA(header) = ALERT;
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+    };
+    nix::errno::Errno::result(sent)?;
+    Ok(())
+}
+
 fn stream(family: Family) -> io::Result<Socket> {
-    let domain = match family {
-        Family::Tcp4 => Domain::IPV4,
-        Family::Tcp6 => Domain::IPV6,
+    let domain = match family.over_ipv6() {
+        false => Domain::IPV4,
+        true => Domain::IPV6,
     };
     Socket::new(domain, Type::STREAM, Some(Protocol::TCP))
 }

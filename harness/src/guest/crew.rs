@@ -8,6 +8,7 @@ use std::thread;
 use super::connection::Listener;
 use super::mailbox::Mailbox;
 use super::reader::{Buffer, Read, Received, Reception};
+use super::receiver::Receiver;
 use super::stage::Stage;
 use crate::history::Call;
 use crate::scenario::Actor;
@@ -32,13 +33,22 @@ pub struct Crew {
     pub events: Arc<Mailbox<Event>>,
 }
 
+/// Where the reader finds what it is to read.
+#[derive(Debug)]
+pub enum Door {
+    /// It accepts the next connection.
+    Closed(Arc<Listener>),
+    /// The connection is there.
+    Open(Receiver),
+}
+
 /// Steps for one actor: on which stage, and which.
 type Steps = Arc<Mailbox<(Arc<Stage>, usize)>>;
 
 /// What the reader is sent for.
 #[derive(Debug)]
 struct Errand {
-    listener: Arc<Listener>,
+    door: Door,
     reception: Reception,
     orders: Arc<Mailbox<Read>>,
 }
@@ -63,11 +73,11 @@ impl Crew {
         self.actors[actor.index()].put((Arc::clone(stage), step));
     }
 
-    /// Lets the reader accept; it then waits for orders.
-    pub fn receive(&self, listener: Arc<Listener>, reception: Reception) -> Arc<Mailbox<Read>> {
+    /// Lets the reader in; it then waits for orders.
+    pub fn receive(&self, door: Door, reception: Reception) -> Arc<Mailbox<Read>> {
         let orders = Arc::new(Mailbox::new());
         self.reader.put(Errand {
-            listener,
+            door,
             reception,
             orders: Arc::clone(&orders),
         });
@@ -109,7 +119,10 @@ fn reader(events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
 impl Errand {
     // The connection is closed when this returns.
     fn run(self, buffer: &mut Buffer, events: &Mailbox<Event>) -> io::Result<Received> {
-        let socket = self.reception.accept(&self.listener)?;
+        let socket = match self.door {
+            Door::Closed(listener) => self.reception.accept(&listener)?,
+            Door::Open(receiver) => receiver,
+        };
         let on_read = |step| events.put(Event::Read(step));
         Ok(self.reception.obey(&socket, &self.orders, buffer, on_read))
     }

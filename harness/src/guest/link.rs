@@ -73,9 +73,9 @@ impl Side {
             Side::Sender => 1,
             Side::Receiver => 2,
         };
-        match family {
-            Family::Tcp4 => Ipv4Addr::new(192, 0, 2, host).into(),
-            Family::Tcp6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into(),
+        match family.over_ipv6() {
+            false => Ipv4Addr::new(192, 0, 2, host).into(),
+            true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into(),
         }
     }
 

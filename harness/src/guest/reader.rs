@@ -4,11 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::Socket;
-
 use super::clock::Clock;
 use super::connection::Listener;
 use super::mailbox::Mailbox;
+use super::receiver::Receiver;
 use crate::history::{Call, Chunk, End, Outcome};
 
 /// Room for one recv(2).
@@ -67,7 +66,7 @@ impl Received {
 
 impl Reception {
     /// Accepts one connection. Fails with `TimedOut` when there is none in time.
-    pub fn accept(&self, listener: &Listener) -> io::Result<Socket> {
+    pub fn accept(&self, listener: &Listener) -> io::Result<Receiver> {
         loop {
             match listener.accept() {
                 Err(error) if is_timeout(&error) && !self.is_late() => {}
@@ -81,7 +80,7 @@ impl Reception {
     /// step as it is done.
     pub fn obey(
         &self,
-        socket: &Socket,
+        socket: &Receiver,
         orders: &Mailbox<Read>,
         buffer: &mut Buffer,
         mut on_read: impl FnMut(usize),
@@ -98,10 +97,11 @@ impl Reception {
                 }
             };
             let entry = self.clock.stamp_at_entry();
-            let mut left = len;
-            while left > 0 && ended.is_none() {
-                match self.receive(socket, left, buffer, &mut received) {
-                    Ok(bytes) => left -= bytes,
+            let mut got = 0;
+            while got < len && ended.is_none() {
+                match self.receive(socket, len - got, buffer, &mut received) {
+                    // The last datagram may bring more.
+                    Ok(bytes) => got += bytes,
                     Err(end) => ended = Some(end),
                 }
             }
@@ -109,7 +109,7 @@ impl Reception {
                 step,
                 entry,
                 exit: self.clock.stamp(),
-                outcome: Outcome::Returned((len - left) as u64),
+                outcome: Outcome::Returned(got as u64),
                 offset_after: None,
                 f_pos_after: None,
             });
@@ -119,13 +119,13 @@ impl Reception {
     }
 
     /// Reads whatever arrives, to the end of the stream.
-    pub fn drain(&self, socket: &Socket, buffer: &mut Buffer) -> Received {
+    pub fn drain(&self, socket: &Receiver, buffer: &mut Buffer) -> Received {
         self.rest(socket, buffer, Received::nothing(), None)
     }
 
     fn rest(
         &self,
-        socket: &Socket,
+        socket: &Receiver,
         buffer: &mut Buffer,
         mut received: Received,
         ended: Option<End>,
@@ -144,18 +144,17 @@ impl Reception {
 
     fn receive(
         &self,
-        socket: &Socket,
+        socket: &Receiver,
         most: usize,
         buffer: &mut Buffer,
         into: &mut Received,
     ) -> Result<usize, End> {
-        let room = &mut buffer.0[..most.min(CHUNK_BYTES)];
-        match io::Read::read(&mut { socket }, room) {
+        match socket.receive(&mut buffer.0, most) {
             Ok(0) => Err(End::Eof),
             Ok(len) => {
                 let at = self.clock.stamp();
                 let start = into.bytes.len();
-                into.bytes.extend_from_slice(&room[..len]);
+                into.bytes.extend_from_slice(&buffer.0[..len]);
                 into.chunks.push(Chunk { at, start, len });
                 Ok(len)
             }

@@ -16,16 +16,18 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::connection::{Listener, Sender, reset_on_close};
-use super::crew::{Crew, Event};
+use super::counters;
+use super::crew::{Crew, Door, Event};
 use super::doorman::Doorman;
 use super::file::SentFile;
 use super::link::Link;
 use super::mailbox::Mailbox;
+use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
-use crate::history::{Call, End, History, Outcome};
+use crate::history::{Call, Counters, End, History, Outcome};
 use crate::oracle::bound_ns;
-use crate::scenario::{Actor, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
+use crate::scenario::{Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
 
 /// How long a step may run before its actor counts as blocked.
 const BLOCKED_AFTER: Duration = Duration::from_micros(1);
@@ -93,10 +95,15 @@ impl Guest {
         if scenario.steps.iter().any(|step| stores(step.op)) {
             file.map().map_err(context("map the file"))?;
         }
-        let (stage, history) = match is_simple(scenario) {
+        let before = counted(scenario).map_err(context("counters"))?;
+        let (stage, mut history) = match is_simple(scenario) {
             true => self.run_alone(scenario, file)?,
             false => self.run_together(scenario, file)?,
         };
+        if let Some(before) = before {
+            let after = counted(scenario).map_err(context("counters"))?;
+            history.counters = after.map(|after| after.since(before));
+        }
         let moved = |call: &Call| call.f_pos_after.is_some_and(|position| position != 0);
         // A stage that a thread still holds keeps its file.
         if let Some(stage) = Arc::into_inner(stage)
@@ -147,21 +154,18 @@ impl Guest {
         scenario: &Scenario,
         file: SentFile,
     ) -> Result<(Arc<Stage>, History), RunError> {
-        let listener = self.listener(scenario).map_err(context("listener"))?;
         let clock = Arc::new(Clock::new(self.virtual_time));
         let reception = Reception {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
         };
-        let orders = self.crew.receive(Arc::clone(&listener), reception);
-        let sender = match connect(scenario, &listener).map_err(context("connect")) {
-            Ok(sender) => sender,
-            Err(error) => {
-                // The reader still waits for this connection, and would answer the
-                // next scenario in its place.
-                self.crew = Crew::start()?;
-                self.listeners.clear();
-                return Err(error.into());
+        let (sender, orders) = match is_plain_tcp(scenario) {
+            true => self.connect_to_reader(scenario, reception)?,
+            false => {
+                let (sender, receiver) =
+                    retry(|| pair::connect(&self.link, scenario)).map_err(context("connect"))?;
+                let orders = self.crew.receive(Door::Open(receiver), reception);
+                (sender, orders)
             }
         };
         let stage = stage(scenario, clock, file, sender);
@@ -181,6 +185,27 @@ impl Guest {
         reset_on_close(&stage.sender);
         settle(&scenario.setup);
         Ok((stage, history))
+    }
+
+    /// The reader accepts while the sender connects.
+    fn connect_to_reader(
+        &mut self,
+        scenario: &Scenario,
+        reception: Reception,
+    ) -> io::Result<(Sender, Arc<Mailbox<Read>>)> {
+        let listener = self.listener(scenario).map_err(context("listener"))?;
+        let door = Door::Closed(Arc::clone(&listener));
+        let orders = self.crew.receive(door, reception);
+        match connect(scenario, &listener).map_err(context("connect")) {
+            Ok(sender) => Ok((sender, orders)),
+            Err(error) => {
+                // The reader still waits for this connection, and would answer the
+                // next scenario in its place.
+                self.crew = Crew::start()?;
+                self.listeners.clear();
+                Err(error)
+            }
+        }
     }
 
     fn listener(&mut self, scenario: &Scenario) -> io::Result<Arc<Listener>> {
@@ -222,12 +247,29 @@ fn stage(scenario: &Scenario, clock: Arc<Clock>, file: SentFile, sender: Sender)
     })
 }
 
+/// TCP is what most scenarios are about: its listeners are kept, its readers sleep in
+/// accept(2). The others are connected by [`pair`].
+fn is_plain_tcp(scenario: &Scenario) -> bool {
+    matches!(scenario.setup.socket.family, Family::Tcp4 | Family::Tcp6)
+}
+
+/// The kernel's counters, where a line asks for them: reading them costs more than
+/// what most scenarios do.
+fn counted(scenario: &Scenario) -> io::Result<Option<Counters>> {
+    let asks = |expect: &Expect| matches!(expect.verdict, Expected::Holds(Some(_)));
+    match scenario.expects.iter().any(asks) {
+        true => counters::read(),
+        false => Ok(None),
+    }
+}
+
 /// One sender that nobody can overtake, a reader that needs no orders, a listener
 /// like every other, and a link on which nothing is lost or overtakes.
 fn is_simple(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
     let steady = |netem: &crate::scenario::Netem| !netem.is_random() && netem.limit_packets == 0;
-    setup.reader == ReaderMode::Drain
+    is_plain_tcp(scenario)
+        && setup.reader == ReaderMode::Drain
         && setup.socket.rcvbuf_bytes.is_none()
         && steady(&setup.data)
         && steady(&setup.ack)
@@ -245,9 +287,13 @@ fn settle(setup: &Setup) {
 }
 
 fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
+    retry(|| Sender::connect(&scenario.setup.socket, listener))
+}
+
+fn retry<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {
-        match Sender::connect(&scenario.setup.socket, listener) {
+        match connect() {
             Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
                 attempt += 1;
             }
@@ -268,6 +314,7 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
         file_mmap: file.mapped_bytes(),
         end: received.end,
         end_ns: received.end_ns,
+        counters: None,
     };
     history.calls.extend(received.calls);
     history.calls.sort_by_key(|call| call.entry.order);

@@ -136,6 +136,38 @@ pub enum Clean {
     All,
 }
 
+/// A test of `tools/testing/selftests`: a program of one source file, or a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelftestFile {
+    /// Its source below that folder: `net/tls.c`.
+    pub source: &'static str,
+}
+
+/// What became of a [`SelftestFile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Built {
+    /// It can be run.
+    At(PathBuf),
+    /// The tree has no such test.
+    Absent,
+    /// It does not compile: the first complaint.
+    Failed(String),
+}
+
+/// Builds tests of a kernel's own tree, to run on the host's libraries, or finds
+/// them built. Both flavours of a version get the same ones: those of the patched
+/// source.
+///
+/// # Errors
+/// As [`ensure`]. A test that is not there or does not compile is no error.
+pub fn selftests(
+    name: &KernelName,
+    files: &[SelftestFile],
+    progress: &dyn Progress,
+) -> Result<Vec<Built>, Error> {
+    Workshop::from_env()?.selftests(name, files, progress)
+}
+
 /// Builds the kernel, or finds it built. Milliseconds in the latter case (a tree
 /// is looked through first: 0.2 s).
 ///

@@ -465,7 +465,7 @@ impl Workshop {
             }
             Clean::All => {
                 let _locks = self.lock_sources()?;
-                for folder in ["kernels", "src", "logs"] {
+                for folder in ["kernels", "src", "selftests", "logs"] {
                     remove(&self.cache.root().join(folder))?;
                 }
             }
@@ -519,5 +519,6 @@ fn of_substitute(error: Error, version: &Version, source: &str) -> Error {
     error
 }
 
+mod selftests;
 #[cfg(test)]
 mod tests;

@@ -53,6 +53,18 @@ macro_rules! choice {
     };
 }
 
+/// The family by its place in the list, which begins with the simplest.
+const FAMILY: Field = Field {
+    get: |setup| setup.socket.family as u64,
+    set: |setup, value| {
+        let named = usize::try_from(value)
+            .ok()
+            .and_then(|place| Family::NAMED.get(place));
+        setup.socket.family = named.map_or_else(Family::default, |(_, family)| *family);
+    },
+    smaller: |place| (1..place).collect(),
+};
+
 /// A buffer size that may be left to the kernel.
 macro_rules! buffer {
     ($($path:ident).+) => {
@@ -84,7 +96,7 @@ pub(super) const FIELDS: &[Field] = &[
     number!(ack.rate_bps, round),
     number!(ack.limit_packets, round),
     number!(ack.delay_us, durations),
-    choice!(socket.family, Family::Tcp4, Family::Tcp6),
+    FAMILY,
     buffer!(socket.sndbuf_bytes),
     buffer!(socket.rcvbuf_bytes),
     switch!(socket.nodelay),

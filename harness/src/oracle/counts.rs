@@ -5,10 +5,16 @@
 //! Not flagged: short sends and writes; EAGAIN of a non-blocking call; any
 //! failure of a send after the connection broke.
 
+use super::datagrams::longest_bytes;
 use super::pipe::PipeModel;
+use super::sendings::{Closes, closes};
 use super::{Property, Violation, name_errno, name_step};
 use crate::history::{Call, End, History, Outcome};
 use crate::scenario::{Op, Range, Scenario};
+
+/// So many parts, each of which can lie on two pages, always fit the 17 pieces that a
+/// packet can refer to (CONFIG_MAX_SKB_FRAGS).
+const MOST_PARTS: u64 = 8;
 
 /// Judges every call, then the total.
 pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation> {
@@ -17,6 +23,7 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         history,
         pipe: PipeModel::default(),
         sent: 0,
+        open: (0, 0),
     };
     for call in &history.calls {
         let Some(step) = scenario.steps.get(call.step) else {
@@ -26,7 +33,11 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
             );
             return Some(violation(None, message));
         };
-        if let Some(fault) = judge.call(step.op, call) {
+        let slots = judge.pipe.used_slots();
+        let fault = judge.call(step.op, call);
+        let emptied = slots.saturating_sub(judge.pipe.used_slots());
+        judge.note_open(step.op, call, emptied);
+        if let Some(fault) = fault {
             let name = name_step(scenario, call.step);
             return Some(violation(Some(call.step), format!("{name} {fault}")));
         }
@@ -52,6 +63,8 @@ struct Judge<'a> {
     pipe: PipeModel,
     /// Bytes reported sent.
     sent: u64,
+    /// Of a datagram that waits for more: bytes at most, and parts.
+    open: (u64, u64),
 }
 
 impl Judge<'_> {
@@ -62,6 +75,7 @@ impl Judge<'_> {
             Op::Sendfile(range) => {
                 self.sent = self.sent.saturating_add(call.outcome.bytes());
                 self.file_offset(range, call)
+                    .or_else(|| self.datagram_errno(op, call))
                     .or_else(|| self.send_errno(call, nonblock))
             }
             Op::SpliceIn(range) => self
@@ -72,6 +86,7 @@ impl Judge<'_> {
             } => {
                 self.sent = self.sent.saturating_add(call.outcome.bytes());
                 self.drain(len, call)
+                    .or_else(|| self.datagram_errno(op, call))
                     .or_else(|| self.send_errno(call, nonblock || now))
             }
             Op::Pipe { capacity_bytes } => self.resize(capacity_bytes, call),
@@ -83,6 +98,8 @@ impl Judge<'_> {
                 _ => failed(call, &[libc::EINTR]),
             },
             Op::Read { len } => match call.outcome {
+                // The last datagram of it is read whole.
+                Outcome::Returned(_) if self.has_datagrams() => None,
                 Outcome::Returned(n) => too_many(n, len),
                 // The end of the stream says what broke it.
                 _ => None,
@@ -124,12 +141,64 @@ impl Judge<'_> {
         }
     }
 
+    fn has_datagrams(&self) -> bool {
+        self.scenario.setup.socket.family.has_datagrams()
+    }
+
+    /// The errnos that only datagrams have.
+    fn datagram_errno(&self, op: Op, call: &Call) -> Option<String> {
+        let Outcome::Failed(errno) = call.outcome else {
+            return None;
+        };
+        if !self.has_datagrams() {
+            return None;
+        }
+        let (asked, parts) = match op {
+            Op::Sendfile(range) => {
+                let size = self.scenario.setup.file.size_bytes;
+                (range.len.min(size.saturating_sub(range.offset)), 1)
+            }
+            Op::SpliceOut { len, .. } => (len.min(self.pipe.bytes()), self.pipe.used_slots()),
+            _ => return None,
+        };
+        let bytes = self.open.0.saturating_add(asked);
+        let parts = self.open.1.saturating_add(parts);
+        let longest = longest_bytes(self.scenario.setup.socket.family.over_ipv6());
+        match errno {
+            libc::EMSGSIZE if bytes <= longest && parts <= MOST_PARTS => Some(format!(
+                "failed with EMSGSIZE, but the datagram would have had only {bytes} bytes in {parts} parts"
+            )),
+            libc::ENOBUFS if self.scenario.setup.socket.sndbuf_bytes.is_none() => {
+                Some("failed with ENOBUFS, and its send buffer has the usual size".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps account of the datagram that waits for more.
+    fn note_open(&mut self, op: Op, call: &Call, emptied_slots: u64) {
+        if !op.sends() || call.outcome.bytes() == 0 {
+            return;
+        }
+        self.open.0 = self.open.0.saturating_add(call.outcome.bytes());
+        self.open.1 += match op {
+            Op::Sendfile(_) => 1,
+            // And part of one more.
+            _ => emptied_slots + 1,
+        };
+        if closes(self.scenario, op, call) == Closes::Yes {
+            self.open = (0, 0);
+        }
+    }
+
     fn send_errno(&self, call: &Call, nonblock: bool) -> Option<String> {
         let Outcome::Failed(errno) = call.outcome else {
             return None;
         };
         match errno {
             libc::EINTR => None,
+            // Where they are wrong, `datagram_errno` has said so.
+            libc::EMSGSIZE | libc::ENOBUFS if self.has_datagrams() => None,
             libc::EAGAIN if nonblock => None,
             libc::EAGAIN => Some("failed with EAGAIN, and nothing about it is non-blocking".into()),
             libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT if self.history.end == End::Eof => {
@@ -222,6 +291,7 @@ impl Judge<'_> {
     fn total(&self) -> Option<String> {
         let received = self.history.received.len() as u64;
         match self.history.end {
+            End::Eof if self.has_datagrams() => None,
             End::Eof if self.sent != received => Some(format!(
                 "the sends returned {} bytes in all, but {received} were received at a clean end",
                 self.sent

@@ -5,7 +5,7 @@
 //! byte by byte.
 
 use crate::history::{History, Outcome, Stamp};
-use crate::scenario::Scenario;
+use crate::scenario::{Range, Scenario};
 
 /// A set of generations; 0 is what the file was filled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -188,6 +188,15 @@ impl Ledger {
                 set.insert(write.generation);
             }
         }
+    }
+
+    /// A write to any byte of `range` that may have happened in `window`; the first
+    /// by generation.
+    pub fn meeting(&self, range: Range, window: Window) -> Option<&Write> {
+        self.writes.iter().find(|write| {
+            let overlaps = write.exit_order >= window.from && write.entry.order < window.to;
+            overlaps && write.start < range.end() && range.offset < write.end
+        })
     }
 
     /// What the byte at `offset` can ever have been before the event `before`.

@@ -86,19 +86,38 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
         .saturating_add(4 * LONGEST_STALL_NS)
 }
 
+/// Nanoseconds after the last send by which all of it has arrived, if it ever does:
+/// for those who send without being answered.
+pub fn arrival_ns(scenario: &Scenario) -> u64 {
+    let data = &scenario.setup.data;
+    // netem duplicates, and each copy takes its turn.
+    let serialize_ns = Load::of(scenario).serialize_ns(data.rate_bps);
+    one_way_ns(data)
+        .saturating_add(serialize_ns.saturating_mul(2))
+        .saturating_add(MS)
+}
+
 /// Whether packets can be lost: by chance, by a queue that is too short for what
 /// can be in flight, or, as TCP sees it for a while, by reordering.
 pub(super) fn lossy(scenario: &Scenario) -> bool {
+    let setup = &scenario.setup;
+    let shuffles = |link: &Netem| link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0;
+    // Nobody waits for a datagram, and nothing is lost where there is no link.
+    setup.socket.family.is_acknowledged()
+        && (shuffles(&setup.data) || shuffles(&setup.ack) || overflows(scenario))
+}
+
+/// Whether a queue may be too short for what can be in flight.
+pub(super) fn overflows(scenario: &Scenario) -> bool {
     let load = Load::of(scenario);
-    [&scenario.setup.data, &scenario.setup.ack]
+    [scenario.setup.data, scenario.setup.ack]
         .iter()
         .any(|link| {
             let limit = match link.limit_packets {
                 0 => DEFAULT_LIMIT_PACKETS,
                 packets => u64::from(packets),
             };
-            let overflows = load.packets.saturating_mul(2) > limit;
-            link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0 || overflows
+            load.packets.saturating_mul(2) > limit
         })
 }
 

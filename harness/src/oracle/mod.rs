@@ -9,16 +9,22 @@
 //! | `liveness` | everything ends within [`bound_ns`] |
 //! | `stable` | no byte shows a write made after its send returned |
 //! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
+//! | `datagrams` | what arrived are datagrams that were sent |
 //! | `ledger` | which value a byte of the file may have had, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
+//! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `pipe` | how full the user pipe can be |
+//! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod counts;
+mod datagrams;
 mod ledger;
 mod liveness;
+mod means;
 mod pipe;
 mod runs;
+mod sendings;
 mod source;
 mod splat;
 mod stable;
@@ -40,7 +46,8 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
-pub use liveness::bound_ns;
+pub use liveness::{arrival_ns, bound_ns};
+pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
 
 /// The set of properties that a kernel is held to.
@@ -59,6 +66,8 @@ pub enum Contract {
 pub enum Property {
     /// The stream is the concatenation of the ranges reported sent.
     Wire,
+    /// Each received datagram is one that was sent.
+    Datagrams,
     /// The file changes only where the scenario wrote.
     Source,
     /// Return values, offsets and the received total agree.
@@ -73,8 +82,9 @@ pub enum Property {
 
 impl Property {
     /// Every property, in the order in which violations are listed.
-    pub const ALL: [Property; 6] = [
+    pub const ALL: [Property; 7] = [
         Property::Wire,
+        Property::Datagrams,
         Property::Source,
         Property::Counts,
         Property::Liveness,
@@ -106,6 +116,7 @@ impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Property::Wire => "wire",
+            Property::Datagrams => "datagrams",
             Property::Source => "source",
             Property::Counts => "counts",
             Property::Liveness => "liveness",
@@ -123,14 +134,11 @@ impl fmt::Display for Property {
 pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<Violation> {
     let ledger = ledger::Ledger::new(scenario, history);
     let sent = stream::sent(scenario, history);
-    let faults = stream::walk(history, &ledger, &sent);
-    let wire = faults
-        .wire
-        .map(|fault| wire::violation(scenario, history, &ledger, &sent, fault));
-    let stable = faults
-        .stable
-        .filter(|_| contract == Contract::Stable)
-        .map(|fault| stable::violation(scenario, history, &ledger, &sent, fault));
+    let (wire, stable) = match scenario.setup.socket.family.has_datagrams() {
+        true => datagrams::judge(scenario, history, &ledger, &sent),
+        false => in_stream(scenario, history, &ledger, &sent),
+    };
+    let stable = stable.filter(|_| contract == Contract::Stable);
     [
         wire,
         source::judge(scenario, history, &ledger),
@@ -141,6 +149,23 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What breaks `wire`, and what breaks `stable-on-return`.
+fn in_stream(
+    scenario: &Scenario,
+    history: &History,
+    ledger: &ledger::Ledger,
+    sent: &[stream::Sent],
+) -> (Option<Violation>, Option<Violation>) {
+    let faults = stream::walk(history, ledger, sent);
+    let wire = faults
+        .wire
+        .map(|fault| wire::violation(scenario, history, ledger, sent, fault));
+    let stable = faults
+        .stable
+        .map(|fault| stable::violation(scenario, history, ledger, sent, fault));
+    (wire, stable)
 }
 
 /// A step as prose names it, counted from 1 as the lines of a scenario are.
@@ -179,7 +204,7 @@ impl FromStr for Property {
             .ok_or_else(|| UnknownName {
                 what: "property",
                 name: name.into(),
-                known: "wire, source, counts, liveness, stable-on-return, splat",
+                known: "wire, datagrams, source, counts, liveness, stable-on-return, splat",
             })
     }
 }

@@ -16,8 +16,9 @@ pub(super) use rule::{Line, Note, Rule};
 
 /// The properties that an `expect` line can name, as
 /// [`crate::oracle::Property`] prints them.
-pub const PROPERTIES: [&str; 6] = [
+pub const PROPERTIES: [&str; 7] = [
     "wire",
+    "datagrams",
     "source",
     "counts",
     "liveness",

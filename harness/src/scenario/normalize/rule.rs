@@ -70,6 +70,9 @@ pub enum Rule {
     Rate,
     Limit,
     SocketBuffer,
+    LinkNotPassed,
+    NothingComesBack,
+    SocketOption,
     OpCount,
     NoOps,
     Nothing,
@@ -140,6 +143,17 @@ impl fmt::Display for Rule {
                 SOCKET_BUFFER_BYTES.start(),
                 Bytes((*SOCKET_BUFFER_BYTES.end()).into())
             ),
+            Rule::LinkNotPassed => write!(
+                f,
+                "sockets of this family do not pass the link, so this line would do nothing"
+            ),
+            Rule::NothingComesBack => write!(
+                f,
+                "a receiver of datagrams sends nothing back, so this line would do nothing"
+            ),
+            Rule::SocketOption => {
+                write!(f, "on sockets of this family this would do nothing")
+            }
             Rule::OpCount => write!(
                 f,
                 "at most {MAX_OPS} operations, pipes that had to be made among them"

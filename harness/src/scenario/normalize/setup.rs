@@ -4,11 +4,19 @@ use std::ops::RangeInclusive;
 
 use super::rule::{Line, Notes, Rule};
 use crate::scenario::limits::*;
-use crate::scenario::{Netem, Setup};
+use crate::scenario::{Netem, Setup, SocketSpec};
 
 pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
+    let family = setup.socket.family;
+    if !family.passes_link() {
+        unused_link(&mut setup.data, Line::Data, Rule::LinkNotPassed, notes);
+        unused_link(&mut setup.ack, Line::Ack, Rule::LinkNotPassed, notes);
+    } else if !family.is_acknowledged() {
+        unused_link(&mut setup.ack, Line::Ack, Rule::NothingComesBack, notes);
+    }
     setup.data = netem(setup.data, Line::Data, notes);
     setup.ack = netem(setup.ack, Line::Ack, notes);
+    options(&mut setup.socket, notes);
 
     let mut clamp = Clamp {
         line: Line::Socket,
@@ -30,6 +38,35 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
         Rule::FileSize,
     );
     setup
+}
+
+/// A direction that nothing of this family passes is left as it is.
+fn unused_link(netem: &mut Netem, line: Line, rule: Rule, notes: &mut Notes) {
+    if *netem != Netem::default() {
+        *netem = Netem::default();
+        notes.push(line, "", rule);
+    }
+}
+
+/// Drops what does nothing to a socket of this family.
+fn options(socket: &mut SocketSpec, notes: &mut Notes) {
+    let family = socket.family;
+    for (key, buffer, has) in [
+        ("sndbuf", &mut socket.sndbuf_bytes, family.has_sndbuf()),
+        ("rcvbuf", &mut socket.rcvbuf_bytes, family.has_rcvbuf()),
+    ] {
+        if !has && buffer.take().is_some() {
+            notes.push(Line::Socket, key, Rule::SocketOption);
+        }
+    }
+    for (key, flag, has) in [
+        ("nodelay", &mut socket.nodelay, family.has_nodelay()),
+        ("cork", &mut socket.cork, family.has_cork()),
+    ] {
+        if !has && std::mem::take(flag) {
+            notes.push(Line::Socket, key, Rule::SocketOption);
+        }
+    }
 }
 
 fn netem(mut netem: Netem, line: Line, notes: &mut Notes) -> Netem {

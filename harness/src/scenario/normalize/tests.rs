@@ -64,7 +64,7 @@ prop_compose! {
     fn wild_setup()(
         data in wild_netem(),
         ack in wild_netem(),
-        six in any::<bool>(),
+        family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
         flags in any::<[bool; 3]>(),
         memfd in any::<bool>(),
@@ -75,7 +75,7 @@ prop_compose! {
             data,
             ack,
             socket: SocketSpec {
-                family: if six { Family::Tcp6 } else { Family::Tcp4 },
+                family,
                 sndbuf_bytes: buffers.0,
                 rcvbuf_bytes: buffers.1,
                 nodelay: flags[0],
@@ -94,8 +94,16 @@ prop_compose! {
 fn wild_scenario() -> impl Strategy<Value = Scenario> {
     let actors = vec![Actor::A, Actor::B, Actor::C, Actor::Reader];
     let step = (prop::sample::select(actors), wild_op()).prop_map(|(actor, op)| Step { actor, op });
-    let expect = ("[a-c .#\n]{0,2}", prop::option::of("wire|splat|x"))
-        .prop_map(|(kernel, violated)| Expect { kernel, violated });
+    let expect =
+        ("[a-c .#\n]{0,2}", prop::option::of("wire|splat|x")).prop_map(|(kernel, violated)| {
+            Expect {
+                kernel,
+                verdict: match violated {
+                    Some(property) => Expected::Violates(property),
+                    None => Expected::Holds(Some(Means::Copied)),
+                },
+            }
+        });
     (
         "[ -~é\n#\t\r\u{0}\u{85}\u{a0}]{0,20}",
         prop::collection::vec(expect, 0..6),
@@ -144,7 +152,7 @@ fn what_was_normalized_can_be_written_and_read() {
 fn the_longest_text_can_be_read() {
     let expects = (0..2 * MAX_EXPECTS).map(|n| Expect {
         kernel: format!("{n:-^MAX_KERNEL_NAME_BYTES$}"),
-        violated: Some("stable-on-return".into()),
+        verdict: Expected::Violates("stable-on-return".into()),
     });
     let normal = normalize(Scenario {
         header: "\nx".repeat(MAX_HEADER_BYTES),

@@ -19,10 +19,14 @@ pub fn build(genes: &Genes) -> Scenario {
         },
         size_bytes: pick(tables::FILE_BYTES, genes.file),
     };
+    let mut socket = socket(&genes.socket);
+    if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
+        socket.family = other;
+    }
     let setup = Setup {
         data,
         ack,
-        socket: socket(&genes.socket),
+        socket,
         file,
         reader: match genes.socket.paused {
             true => ReaderMode::Paused,
@@ -102,10 +106,9 @@ fn link(genes: &LinkGenes) -> (Netem, Netem) {
 fn socket(genes: &SocketGenes) -> SocketSpec {
     let buffer = |(on, draw)| option(on, tables::SOCKET_BUFFER_BYTES, draw);
     SocketSpec {
-        family: if genes.tcp6 {
-            Family::Tcp6
-        } else {
-            Family::Tcp4
+        family: match genes.tcp6 {
+            false => Family::Tcp4,
+            true => Family::Tcp6,
         },
         sndbuf_bytes: buffer(genes.sndbuf),
         rcvbuf_bytes: buffer(genes.rcvbuf),

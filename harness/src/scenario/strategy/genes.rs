@@ -24,6 +24,8 @@ pub struct Genes {
     /// How often the operations are repeated, out of 100.
     pub rounds: Draw,
     pub ops: Vec<OpGenes>,
+    /// A family other than TCP.
+    pub family: (bool, Draw),
 }
 
 /// The link. A value counts only if its flag is set.
@@ -146,14 +148,16 @@ pub fn genes() -> BoxedStrategy<Genes> {
         from(tables::FILE_BYTES),
         0..100_u32,
         vec(op(), 1..=MOST_OPS),
+        (weighted(0.28), from(tables::FAMILIES)),
     )
-        .prop_map(|(link, socket, swarm, file, rounds, ops)| Genes {
+        .prop_map(|(link, socket, swarm, file, rounds, ops, family)| Genes {
             link,
             socket,
             swarm,
             file,
             rounds,
             ops,
+            family,
         })
         .boxed()
 }

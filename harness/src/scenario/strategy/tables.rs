@@ -4,6 +4,8 @@
 //! Each table begins with its simplest value, because shrinking goes to the
 //! front.
 
+use crate::scenario::Family;
+
 /// A value and its weight.
 pub type Weighted<T> = (T, u32);
 
@@ -31,6 +33,17 @@ pub const fn total<T: Copy>(table: &[Weighted<T>]) -> u32 {
     }
     sum
 }
+
+/// Socket families other than plain TCP, which most scenarios are about.
+pub const FAMILIES: &[Weighted<Family>] = &[
+    (Family::Ktls4, 7),
+    (Family::Mptcp4, 3),
+    (Family::Mptcp6, 1),
+    (Family::Unix, 4),
+    (Family::Vsock, 2),
+    (Family::Udp4, 8),
+    (Family::Udp6, 3),
+];
 
 /// Lengths of the file, in bytes.
 pub const FILE_BYTES: &[Weighted<u64>] = &[

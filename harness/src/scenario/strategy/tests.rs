@@ -6,7 +6,7 @@ use proptest::test_runner::TestError;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Netem, Op, Range, ReaderMode, Setup};
+use crate::scenario::{Actor, Family, Netem, Op, Range, ReaderMode, Setup};
 
 const CASES: u64 = 4000;
 
@@ -122,9 +122,15 @@ fn every_feature_is_generated() {
         ("reorder", 3.0, |c| either(&c.setup, |n| n.reorder_ppm > 0)),
         ("rate", 5.0, |c| either(&c.setup, |n| n.rate_bps > 0)),
         ("limit", 2.0, |c| either(&c.setup, |n| n.limit_packets > 0)),
-        ("tcp6", 10.0, |c| {
-            c.setup.socket.family == crate::scenario::Family::Tcp6
-        }),
+        ("tcp4", 45.0, |c| c.setup.socket.family == Family::Tcp4),
+        ("tcp6", 10.0, |c| c.setup.socket.family == Family::Tcp6),
+        ("ktls4", 5.0, |c| c.setup.socket.family == Family::Ktls4),
+        ("mptcp4", 1.5, |c| c.setup.socket.family == Family::Mptcp4),
+        ("mptcp6", 0.4, |c| c.setup.socket.family == Family::Mptcp6),
+        ("unix", 2.5, |c| c.setup.socket.family == Family::Unix),
+        ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
+        ("udp4", 5.0, |c| c.setup.socket.family == Family::Udp4),
+        ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
         ("sndbuf", 5.0, |c| c.setup.socket.sndbuf_bytes.is_some()),
         ("rcvbuf", 5.0, |c| c.setup.socket.rcvbuf_bytes.is_some()),
         ("nodelay", 5.0, |c| c.setup.socket.nodelay),

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Expect, Family, FileKind, FileSpec, Netem, Op, Range, ReaderMode, Scenario, Setup,
-    SocketSpec, Step,
+    Actor, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode, Scenario,
+    Setup, SocketSpec, Step,
 };
 
 impl fmt::Display for Scenario {
@@ -94,10 +94,7 @@ impl fmt::Display for Netem {
 
 impl fmt::Display for SocketSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.family {
-            Family::Tcp4 => "tcp4",
-            Family::Tcp6 => "tcp6",
-        })?;
+        write!(f, "{}", self.family)?;
         for (key, bytes) in [("sndbuf", self.sndbuf_bytes), ("rcvbuf", self.rcvbuf_bytes)] {
             if let Some(bytes) = bytes {
                 write!(f, " {key}={bytes}")?;
@@ -128,10 +125,19 @@ impl fmt::Display for FileSpec {
 
 impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.violated {
-            None => write!(f, "expect {} holds", self.kernel),
-            Some(property) => write!(f, "expect {} violates {property}", self.kernel),
+        write!(f, "expect {} ", self.kernel)?;
+        match &self.verdict {
+            Expected::Holds(None) => write!(f, "holds"),
+            Expected::Holds(Some(means)) => write!(f, "holds {means}"),
+            Expected::Violates(property) => write!(f, "violates {property}"),
         }
+    }
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Means::NAMED.iter().find(|(_, means)| means == self);
+        f.pad(named.map_or("", |(name, _)| name))
     }
 }
 

@@ -1,0 +1,308 @@
+//! **datagrams**: each received datagram is one that was sent, whole and on its own;
+//! and none is lost, doubled or overtaken where the link does none of that.
+//!
+//! One send is one datagram, however many rounds the kernel needs for it. What is
+//! sent with MORE or through a cork waits, and what follows joins it. A datagram can
+//! be lost on the way in other ways than by the link's: [`super::sendings`] knows
+//! them. One that is lost because a write after the return spoiled its checksum is
+//! not a matter of datagrams but breaks **stable-on-return**.
+//!
+//! Not flagged: losses by chance, by a queue or a receive buffer that is too short,
+//! by a send that failed or was cut short in the middle of a datagram, by a write
+//! during the send; any order and any repetition where the link shuffles.
+
+use super::ledger::{Generations, Ledger};
+use super::runs::generation_at;
+use super::sendings::{Rigour, Sendings};
+use super::stream::{Place, Sent, StableFault};
+use super::{Property, Violation, name_step, stable};
+use crate::history::{End, History};
+use crate::scenario::Scenario;
+
+/// Judges what was received, which is datagrams: what breaks `datagrams`, or else what
+/// breaks `stable-on-return`.
+pub(super) fn judge(
+    scenario: &Scenario,
+    history: &History,
+    ledger: &Ledger,
+    runs: &[Sent],
+) -> (Option<Violation>, Option<Violation>) {
+    // What a call that never returned has sent is anybody's guess, and it has broken
+    // liveness already.
+    if runs.iter().any(|run| !run.certain) {
+        return (None, None);
+    }
+    let judge = Judge {
+        scenario,
+        history,
+        ledger,
+        runs,
+        sendings: Sendings::new(scenario, history, ledger, runs),
+    };
+    let data = &scenario.setup.data;
+    let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0 || data.duplicate_ppm > 0;
+    let found = match shuffles {
+        true => judge.in_any_order(),
+        false => judge.in_order(),
+    };
+    match found {
+        Some(it) if it.property == Property::StableOnReturn => (None, Some(it)),
+        other => (other, None),
+    }
+}
+
+struct Judge<'a> {
+    scenario: &'a Scenario,
+    history: &'a History,
+    ledger: &'a Ledger,
+    runs: &'a [Sent],
+    sendings: Sendings<'a>,
+}
+
+/// How far the received datagrams could be followed.
+struct Trail {
+    /// Before each received datagram, and after the last one: how many sendings may
+    /// be over.
+    reached: Vec<Vec<usize>>,
+    whole: bool,
+}
+
+impl Judge<'_> {
+    /// Each received datagram by itself.
+    fn in_any_order(&self) -> Option<Violation> {
+        (0..self.history.chunks.len()).find_map(|received| {
+            let starts: Vec<usize> = self.sendings.starts().collect();
+            if self.fitting(received, &starts, Rigour::Stable).is_some() {
+                return None;
+            }
+            match self.fitting(received, &starts, Rigour::Documented) {
+                Some(sent) => self.unstable(received, sent),
+                None => Some(self.unknown(received, &[])),
+            }
+        })
+    }
+
+    /// The received datagrams one after the other.
+    fn in_order(&self) -> Option<Violation> {
+        let strict = self.follow(Rigour::Stable);
+        if strict.whole {
+            return None;
+        }
+        let loose = self.follow(Rigour::Documented);
+        let stuck = strict.reached.len() - 1;
+        let received = (stuck < self.history.chunks.len()).then_some(stuck);
+        if !loose.whole && loose.reached.len() <= strict.reached.len() {
+            return Some(match received {
+                Some(received) => self.unknown(received, &loose.reached[stuck]),
+                None => self.missing(&loose.reached[stuck], self.sendings.count()),
+            });
+        }
+        // The rest can only be followed if a write after a return is allowed to have
+        // changed this one, or to have destroyed one before it.
+        let sent =
+            received.and_then(|it| self.fitting(it, &loose.reached[stuck], Rigour::Documented));
+        received
+            .zip(sent)
+            .and_then(|(received, sent)| self.unstable(received, sent))
+            .or_else(|| {
+                let next = sent.map_or(self.sendings.count(), |(first, _)| first);
+                Some(self.missing(&strict.reached[stuck], next))
+            })
+    }
+
+    fn follow(&self, rigour: Rigour) -> Trail {
+        let mut trail = Trail {
+            reached: vec![self.sendings.skip(&[0], rigour)],
+            whole: false,
+        };
+        for received in 0..self.history.chunks.len() {
+            let mut next: Vec<usize> = trail.reached[received]
+                .iter()
+                .flat_map(|&first| self.sendings.ends(first).map(move |end| (first, end)))
+                .filter(|&sent| self.fits(received, sent, rigour).is_ok())
+                .map(|(_, end)| end)
+                .collect();
+            if next.is_empty() {
+                return trail;
+            }
+            next.sort_unstable();
+            next.dedup();
+            trail.reached.push(self.sendings.skip(&next, rigour));
+        }
+        let all = self.sendings.count();
+        let last = &trail.reached[self.history.chunks.len()];
+        trail.whole = last.contains(&all) || self.history.end != End::Eof;
+        trail
+    }
+
+    /// The sendings that a received datagram can be made of.
+    fn fitting(&self, received: usize, starts: &[usize], rigour: Rigour) -> Option<(usize, usize)> {
+        starts
+            .iter()
+            .flat_map(|&first| self.sendings.ends(first).map(move |end| (first, end)))
+            .find(|&sent| self.fits(received, sent, rigour).is_ok())
+    }
+
+    /// Whether a received datagram can be those sendings. If not by one byte, then
+    /// which, and what it could have been.
+    fn fits(
+        &self,
+        received: usize,
+        (first, end): (usize, usize),
+        rigour: Rigour,
+    ) -> Result<(), Option<(Place, Generations)>> {
+        let chunk = self.history.chunks[received];
+        let runs = self.sendings.runs(first, end);
+        let sent: u64 = self.runs[runs.clone()]
+            .iter()
+            .map(|run| run.range.len)
+            .sum();
+        let early = |run: &Sent| chunk.at.order < run.entry.order;
+        if sent != chunk.len as u64 || self.runs[runs.clone()].iter().any(early) {
+            return Err(None);
+        }
+        let mut stream = chunk.start;
+        for (index, run) in runs.clone().zip(&self.runs[runs]) {
+            let end = run.range.end();
+            let mut file = run.range.offset;
+            while file < end {
+                let segment_end = self.ledger.segment_end(file, end);
+                let ever = self.ledger.ever(file, chunk.at.order);
+                let during = self.ledger.during(file, run.window);
+                for at in file..segment_end {
+                    let generation = generation_at(at, self.history.received[stream]);
+                    let wrong = match rigour {
+                        _ if !ever.contains(generation) => Some(ever),
+                        Rigour::Stable if !during.contains(generation) => Some(during),
+                        _ => None,
+                    };
+                    if let Some(allowed) = wrong {
+                        let place = Place {
+                            run: index,
+                            stream,
+                            file: at,
+                        };
+                        return Err(Some((place, allowed)));
+                    }
+                    stream += 1;
+                }
+                file = segment_end;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is torn in a datagram that holds bytes of another time than its send's.
+    fn unstable(&self, received: usize, sent: (usize, usize)) -> Option<Violation> {
+        let Err(Some((at, allowed))) = self.fits(received, sent, Rigour::Stable) else {
+            return None;
+        };
+        let generation = generation_at(at.file, self.history.received[at.stream]);
+        let rest = self.runs[at.run].range.end() - at.file;
+        let len = (0..rest)
+            .take_while(|&more| {
+                let file = at.file + more;
+                let byte = self.history.received[at.stream + more as usize];
+                let window = self.runs[at.run].window;
+                generation_at(file, byte) == generation
+                    && !self.ledger.during(file, window).contains(generation)
+            })
+            .count();
+        let fault = StableFault {
+            at,
+            len,
+            generation,
+            allowed,
+        };
+        Some(stable::violation(
+            self.scenario,
+            self.history,
+            self.ledger,
+            self.runs,
+            fault,
+        ))
+    }
+
+    fn unknown(&self, received: usize, reached: &[usize]) -> Violation {
+        let chunk = self.history.chunks[received];
+        let number = received + 1;
+        let next = reached
+            .last()
+            .and_then(|&first| Some((first, self.sendings.ends(first).next()?)));
+        let expected = match next {
+            Some(sent) => format!("next was {}", self.name(sent)),
+            None if reached.is_empty() => "in whatever order".to_string(),
+            None => "no other was to come".to_string(),
+        };
+        Violation {
+            property: Property::Datagrams,
+            step: next.map(|(first, _)| self.sendings.step(first)),
+            stream_offset: Some(chunk.start as u64),
+            file_range: None,
+            torn_by: None,
+            after_return_ns: None,
+            message: format!(
+                "datagram {number} that was received, of {} bytes, is none that was sent: {expected}",
+                chunk.len
+            ),
+        }
+    }
+
+    /// A datagram that never came, though those before it, `reached`, and those from
+    /// `next` on did.
+    fn missing(&self, reached: &[usize], next: usize) -> Violation {
+        let before = reached.iter().copied().filter(|&first| first < next);
+        let first = before.max().unwrap_or(0);
+        let end = self.sendings.ends(first).next();
+        let sent = (first, end.unwrap_or(self.sendings.count()));
+        let run = &self.runs[self.sendings.runs(sent.0, sent.1).start];
+        let torn = self.sendings.torn(sent, Rigour::Documented);
+        let property = match torn {
+            Some(_) => Property::StableOnReturn,
+            None => Property::Datagrams,
+        };
+        let after_return_ns =
+            torn.map(|(write, run)| write.entry.time_ns.saturating_sub(run.exit.time_ns));
+        let cause = match torn {
+            Some((write, _)) => format!(
+                "{} wrote to its bytes after the send had returned, and a checksum that was \
+                 made before no longer fits",
+                name_step(self.scenario, write.step)
+            ),
+            None => "nothing on the link loses it".to_string(),
+        };
+        Violation {
+            property,
+            step: Some(run.step),
+            stream_offset: None,
+            file_range: Some(run.range),
+            torn_by: torn.map(|(write, _)| write.step),
+            after_return_ns,
+            message: format!("{} was never received: {cause}", self.name(sent)),
+        }
+    }
+
+    /// A datagram as prose names it.
+    fn name(&self, (first, end): (usize, usize)) -> String {
+        let runs = &self.runs[self.sendings.runs(first, end)];
+        let bytes: u64 = runs.iter().map(|run| run.range.len).sum();
+        let by = name_step(self.scenario, self.sendings.step(first));
+        match end - first {
+            1 => format!("the datagram of {bytes} bytes sent by {by}"),
+            parts => format!("the datagram of {bytes} bytes that {by} began, of {parts} sends"),
+        }
+    }
+}
+
+/// The longest datagram, in bytes of data.
+pub(super) fn longest_bytes(over_ipv6: bool) -> u64 {
+    const LONGEST_PACKET: u64 = 65_535;
+    const UDP_HEADER: u64 = 8;
+    const IPV4_HEADER: u64 = 20;
+    // An IPv6 header is not part of what its length field counts.
+    let ip_header = if over_ipv6 { 0 } else { IPV4_HEADER };
+    LONGEST_PACKET - UDP_HEADER - ip_header
+}
+
+#[cfg(test)]
+mod tests;
