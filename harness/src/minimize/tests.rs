@@ -19,6 +19,7 @@ fn splice_out(len: u64) -> Op {
         len,
         more: true,
         nonblock: true,
+        tee: false,
     }
 }
 

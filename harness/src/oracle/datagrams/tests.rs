@@ -25,6 +25,7 @@ fn out(len: u64, more: bool) -> Op {
         len,
         more,
         nonblock: false,
+        tee: false,
     }
 }
 

@@ -55,6 +55,8 @@ pub struct SocketGenes {
     pub cork: bool,
     pub nonblock: bool,
     pub paused: bool,
+    pub user_timeout: (bool, Draw),
+    pub send_timeout: (bool, Draw),
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -68,6 +70,12 @@ pub struct Swarm {
     pub actors: bool,
     pub past_the_end: bool,
     pub memfd: bool,
+    /// Sends by the other threads.
+    pub senders: bool,
+    /// vmsplice and tee, with splices only.
+    pub pipes: bool,
+    /// Signals, corks, and ends that come early.
+    pub trouble: bool,
 }
 
 /// One operation, or a few that belong together.
@@ -96,6 +104,13 @@ pub enum Kind {
     Pipe,
     Wait,
     Read,
+    /// A splice that is sent twice, by way of `tee`.
+    Tee,
+    Signal,
+    Cork,
+    Shutdown,
+    /// The reader closes its end, one way or the other.
+    Leave,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -108,6 +123,11 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Pipe, 2),
     (Kind::Wait, 6),
     (Kind::Read, 8),
+    (Kind::Tee, 3),
+    (Kind::Signal, 3),
+    (Kind::Cork, 3),
+    (Kind::Shutdown, 1),
+    (Kind::Leave, 3),
 ];
 
 /// How a write lies to the send it aims at.
@@ -208,9 +228,11 @@ fn socket() -> impl Strategy<Value = SocketGenes> {
         weighted(0.08),
         weighted(0.12),
         weighted(0.15),
+        (weighted(0.05), from(tables::TIMEOUTS_US)),
+        (weighted(0.05), from(tables::TIMEOUTS_US)),
     )
         .prop_map(
-            |(tcp6, sndbuf, rcvbuf, nodelay, cork, nonblock, paused)| SocketGenes {
+            |(
                 tcp6,
                 sndbuf,
                 rcvbuf,
@@ -218,6 +240,18 @@ fn socket() -> impl Strategy<Value = SocketGenes> {
                 cork,
                 nonblock,
                 paused,
+                user_timeout,
+                send_timeout,
+            )| SocketGenes {
+                tcp6,
+                sndbuf,
+                rcvbuf,
+                nodelay,
+                cork,
+                nonblock,
+                paused,
+                user_timeout,
+                send_timeout,
             },
         )
 }
@@ -230,15 +264,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         weighted(0.35),
         weighted(0.15),
         weighted(0.2),
+        weighted(0.12),
+        weighted(0.3),
+        weighted(0.15),
     )
         .prop_map(
-            |(pwrite, splice, wait, actors, past_the_end, memfd)| Swarm {
+            |(pwrite, splice, wait, actors, past_the_end, memfd, senders, pipes, trouble)| Swarm {
                 pwrite,
                 splice,
                 wait,
                 actors,
                 past_the_end,
                 memfd,
+                senders,
+                pipes,
+                trouble,
             },
         )
 }
