@@ -1,6 +1,8 @@
 //! What was seen while a scenario ran: every call with its entry and return,
 //! every byte that arrived, and the file as it was left.
 
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::Scenario;
 
 /// A point in the run. `order` is a counter shared by all threads of the guest,
@@ -96,6 +98,39 @@ pub struct History {
     pub end: End,
     /// When it ended, nanoseconds since the scenario began.
     pub end_ns: u64,
+    /// What the kernel counted meanwhile; only where the scenario asks for it and
+    /// the kernel counts.
+    pub counters: Option<Counters>,
+}
+
+/// What a patched kernel counts, in fs.splice_stable_state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Calls that slept until their pages were released.
+    pub waits: u64,
+    /// Microseconds that they slept, in all.
+    pub wait_us: u64,
+    /// Bytes given to a socket by reference, under the promise.
+    pub referenced_bytes: u64,
+    /// Bytes sent as copies, because the call could not wait.
+    pub copied_bytes: u64,
+    /// Bytes of pages that were replaced by private copies.
+    pub detached_bytes: u64,
+}
+
+impl Counters {
+    /// What was counted since `before`.
+    pub fn since(self, before: Counters) -> Counters {
+        Counters {
+            waits: self.waits.saturating_sub(before.waits),
+            wait_us: self.wait_us.saturating_sub(before.wait_us),
+            referenced_bytes: self
+                .referenced_bytes
+                .saturating_sub(before.referenced_bytes),
+            copied_bytes: self.copied_bytes.saturating_sub(before.copied_bytes),
+            detached_bytes: self.detached_bytes.saturating_sub(before.detached_bytes),
+        }
+    }
 }
 
 impl History {

@@ -20,6 +20,7 @@
 //! | [`engine`] | runs a program inside a kernel |
 //! | [`trial`] | one scenario, run and judged, inside the kernel under test |
 //! | [`campaign`] | many scenarios on many kernels: jobs, workers, what comes back |
+//! | [`selftest`] | the kernel's own tests on several kernels, compared |
 //! | [`report`] | findings as files, tables |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
@@ -37,4 +38,5 @@ pub mod oracle;
 pub mod process;
 pub mod report;
 pub mod scenario;
+pub mod selftest;
 pub mod trial;

@@ -140,7 +140,7 @@ thread_local! {
 }
 
 /// Runs a text; whatever it breaks is an error. A test keeps to one contract.
-fn run(contract: Contract, scenario: &str) -> std::result::Result<History, String> {
+pub(crate) fn run(contract: Contract, scenario: &str) -> std::result::Result<History, String> {
     let scenario = text::parse("behaviour", scenario).map_err(|error| error.to_string())?;
     TRIAL.with_borrow_mut(|trial| {
         let trial = match trial {
@@ -155,12 +155,12 @@ fn run(contract: Contract, scenario: &str) -> std::result::Result<History, Strin
     })
 }
 
-fn call(history: &History, step: usize) -> std::result::Result<&Call, String> {
+pub(crate) fn call(history: &History, step: usize) -> std::result::Result<&Call, String> {
     let call = history.call(step);
     call.ok_or_else(|| format!("operation {} did not run", step + 1))
 }
 
-fn duration_ns(call: &Call) -> u64 {
+pub(crate) fn duration_ns(call: &Call) -> u64 {
     call.exit.time_ns - call.entry.time_ns
 }
 

@@ -11,6 +11,7 @@ use inflight::scenario::{normalize, text};
 use inflight::trial::Trial;
 
 use crate::properties::Result;
+use crate::runner::expect_complaint;
 
 const MS: u64 = 1_000_000;
 
@@ -113,7 +114,7 @@ pub fn hears_the_kernel() -> Result {
         Ok::<_, String>(verdict.breaks(Property::Splat))
     };
     let before = splat()?;
-    // A report that the runner of these tests does not take for a real one.
+    expect_complaint("Memory failure: made up");
     File::options()
         .write(true)
         .open("/dev/kmsg")

@@ -5,15 +5,24 @@
 //!
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
+//! * [`cost`]: what the cure may cost;
 //! * [`guest`]: the guest does what a scenario says;
+//! * [`scarcity`]: out of memory at each allocation of a send;
+//! * [`counters`]: what the series counts and traces is what happened;
+//! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
-//! separated by commas; default `6.12-stock,6.12-patched`).
+//! separated by commas; default `6.12-stock,6.12-patched`). Tests that need a
+//! kernel which watches itself run on `6.12-patched-debug` if that is built.
 
 pub mod behaviour;
+pub mod cost;
+pub mod counters;
 pub mod guest;
 pub mod programs;
 pub mod properties;
 pub mod runner;
+pub mod scarcity;
+pub mod watch;

@@ -10,7 +10,7 @@ use inflight::trial::Trial;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 /// What a property returns: `Err` says for people what broke.
-pub type Result = std::result::Result<(), String>;
+pub type Result<T = ()> = std::result::Result<T, String>;
 
 /// The stream is the concatenation of the ranges reported sent.
 pub fn wire_is_the_file() -> Result {

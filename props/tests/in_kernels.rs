@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{behaviour, guest, programs, properties};
+use inflight_props::{behaviour, cost, counters, guest, programs, properties, scarcity, watch};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
@@ -38,7 +38,7 @@ const TESTS: &[Test] = &[
     },
     Test {
         name: "a_send_waits_for_its_pages",
-        on: On::Patched,
+        on: On::Waiting,
         run: behaviour::a_send_waits_for_its_pages,
     },
     Test {
@@ -102,6 +102,16 @@ const TESTS: &[Test] = &[
         run: guest::hears_the_kernel,
     },
     Test {
+        name: "a_large_file_waits_a_round_trip_at_most",
+        on: On::Patched,
+        run: cost::a_large_file_waits_a_round_trip_at_most,
+    },
+    Test {
+        name: "no_call_is_slower_than_a_notification",
+        on: On::Patched,
+        run: cost::no_call_is_slower_than_a_notification,
+    },
+    Test {
         name: "the_programs_of_2008_are_torn",
         on: On::Stock,
         run: programs::are_torn,
@@ -110,5 +120,55 @@ const TESTS: &[Test] = &[
         name: "the_programs_of_2008_are_clean",
         on: On::Patched,
         run: programs::are_clean,
+    },
+    Test {
+        name: "a_wait_is_counted",
+        on: On::Waiting,
+        run: counters::a_wait_is_counted,
+    },
+    Test {
+        name: "a_copy_is_counted",
+        on: On::Patched,
+        run: counters::a_copy_is_counted,
+    },
+    Test {
+        name: "a_detached_page_is_counted",
+        on: On::Detaching,
+        run: counters::a_detached_page_is_counted,
+    },
+    Test {
+        name: "a_wait_is_traced",
+        on: On::WatchfulWaiting,
+        run: counters::a_wait_is_traced,
+    },
+    Test {
+        name: "sendfile_survives_scarcity",
+        on: On::Watchful,
+        run: scarcity::sendfile_survives_it,
+    },
+    Test {
+        name: "splice_survives_scarcity",
+        on: On::Watchful,
+        run: scarcity::splice_survives_it,
+    },
+    Test {
+        name: "a_use_after_free_is_reported",
+        on: On::Watchful,
+        run: watch::a_use_after_free_is_reported,
+    },
+    Test {
+        name: "sleeping_in_atomic_context_is_reported",
+        on: On::Watchful,
+        run: watch::sleeping_in_atomic_context_is_reported,
+    },
+    Test {
+        name: "a_lock_inversion_is_reported",
+        on: On::Watchful,
+        run: watch::a_lock_inversion_is_reported,
+    },
+    Test {
+        name: "a_leak_is_reported",
+        on: On::Watchful,
+        run: watch::a_leak_is_reported,
     },
 ];

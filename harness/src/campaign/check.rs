@@ -270,7 +270,7 @@ impl<'a> Campaign<'a> {
                     .failures
                     .push(format!("case {case}: {why}"));
             }
-            Event::Replayed(_) => {}
+            Event::Replayed(_) | Event::Transferred(_) => {}
         }
     }
 

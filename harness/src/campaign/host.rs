@@ -92,7 +92,7 @@ impl Fleet {
         boot.env = std::env::vars_os()
             .filter(|(name, _)| name == "RUST_BACKTRACE")
             .collect();
-        boot.memory_mib = MEMORY_MIB;
+        boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
         boot.idle_limit = Some(IDLE_LIMIT);
         let mut guest = engine::spawn(boot)?;
         let id = self.next;

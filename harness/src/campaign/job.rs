@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guest::transfer::{Took, Transfer};
+use crate::history::Counters;
 use crate::oracle::{Contract, Property};
 use crate::scenario::Scenario;
 
@@ -58,6 +60,13 @@ pub enum Job {
         /// How often.
         times: u32,
     },
+    /// One connection, timed.
+    Transfer {
+        /// The scenario whose link is used, as text.
+        text: String,
+        /// What is sent, and how.
+        transfer: Transfer,
+    },
 }
 
 /// What a guest tells.
@@ -77,6 +86,8 @@ pub enum Event {
     Found(Finding),
     /// All runs of one replayed scenario.
     Replayed(Replayed),
+    /// A transfer is through.
+    Transferred(Took),
     /// The job is done.
     Done {
         /// Scenarios run, without repetitions and shrinking.
@@ -126,6 +137,9 @@ pub struct Replayed {
     pub message: Option<String>,
     /// How many different histories were seen, clocks aside.
     pub digests: usize,
+    /// What the kernel counted, where the scenario asks for it: of the runs that
+    /// show the same means, the first. Empty where the kernel has no counters.
+    pub counters: Vec<Counters>,
 }
 
 /// A line that is no event.

@@ -10,6 +10,7 @@ use super::crash::Crash;
 use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Job, Replayed};
 use crate::engine::{self, Exit};
+use crate::history::Counters;
 use crate::kernel::Kernel;
 use crate::oracle::{Contract, Property};
 
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub message: Option<String>,
     /// Different histories seen; `None` when the guest crashed.
     pub digests: Option<usize>,
+    /// What the kernel counted: see [`Replayed::counters`].
+    pub counters: Vec<Counters>,
     /// What went wrong apart from the kernel under test.
     pub failure: Option<String>,
 }
@@ -178,6 +181,7 @@ impl<'a> Replay<'a> {
                     violated: vec![(crash.property, 1)],
                     message: Some(crash.message("while it ran")),
                     digests: None,
+                    counters: Vec::new(),
                     failure: None,
                 },
                 // A wedged kernel ends its worker early, and well.
@@ -216,6 +220,7 @@ impl Outcome {
             violated: Vec::new(),
             message: None,
             digests: None,
+            counters: Vec::new(),
             failure: Some(why),
         }
     }
@@ -234,6 +239,7 @@ impl From<Replayed> for Outcome {
             violated: replayed.violated,
             message: replayed.message,
             digests: Some(replayed.digests),
+            counters: replayed.counters,
             failure: None,
         }
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::job::{Event, Finding, Job, Replayed};
 use crate::engine;
 use crate::guest::Bare;
+use crate::history::Counters;
 use crate::minimize::Budget;
-use crate::oracle::{Contract, Property};
+use crate::oracle::{Contract, Property, means};
 use crate::scenario::{Scenario, normalize, strategy, text};
 use crate::trial::Trial;
 
@@ -107,6 +108,17 @@ impl<W: Write> Worker<W> {
                 }
                 Ok(())
             }
+            Job::Transfer { text, transfer } => {
+                let setup = read(text)?.setup;
+                let took = transfer.run(&setup, || {
+                    self.tell(&Event::About {
+                        index: 0,
+                        virtual_ns: 0,
+                    })
+                })?;
+                self.scenarios = transfer.calls.into();
+                self.tell(&Event::Transferred(took))
+            }
         }
     }
 
@@ -192,6 +204,7 @@ impl<W: Write> Worker<W> {
                 violated: Vec::new(),
                 message: None,
                 digests: 0,
+                counters: Vec::new(),
             };
             let mut digests = HashSet::new();
             for _ in 0..times {
@@ -200,6 +213,12 @@ impl<W: Write> Worker<W> {
                 self.scenarios += 1;
                 replayed.runs += 1;
                 digests.insert(verdict.history.digest(&scenario));
+                if let Some(counters) = verdict.history.counters {
+                    let known = |it: &Counters| means(it) == means(&counters);
+                    if !replayed.counters.iter().any(known) {
+                        replayed.counters.push(counters);
+                    }
+                }
                 for violation in &verdict.violations {
                     count(&mut replayed.violated, violation.property);
                     let message = || violation.message.clone();

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::{Failure, Status};
+use super::{Failure, Status, selftest};
 use crate::kernel::space::human_bytes;
 use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, progress};
 use crate::report::table::Table;
@@ -25,8 +25,8 @@ pub struct Args {
 enum Command {
     /// Build kernels that are not built yet
     Build {
-        /// 6.12-stock, 6.12-patched, 6.1-stock, 7.3-stock, 7.3-patched, tree:PATH [default: the
-        /// two of 6.12]
+        /// VERSION-FLAVOUR, as 6.12-stock, 6.1-patched, 7.3-detach; the same with -debug;
+        /// tree:PATH [default: 6.12-stock, 6.12-patched]
         #[arg(value_name = "NAME")]
         names: Vec<KernelName>,
         /// Fetch the newest source package first
@@ -41,9 +41,10 @@ enum Command {
     },
     /// Print the path of a kernel that is built
     Path {
-        /// 6.12-stock, 6.12-patched, 6.1-stock, 7.3-stock, 7.3-patched, tree:PATH
+        /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug; tree:PATH
         name: KernelName,
     },
+    Selftest(selftest::Args),
     /// Remove builds for which there is a newer one, or what is named
     Clean {
         /// Remove every build of these
@@ -81,6 +82,7 @@ pub fn run(args: Args) -> Result<Status, Failure> {
         Command::Build { names, update } => build(names, update)?,
         Command::List { format } => list(format)?,
         Command::Path { name } => path(&name)?,
+        Command::Selftest(args) => return selftest::run(args),
         Command::Clean {
             names,
             sources,

@@ -19,6 +19,7 @@ mod options;
 mod recv;
 mod replay;
 pub mod run;
+mod selftest;
 mod send;
 mod worker;
 

@@ -11,9 +11,9 @@ use super::options::On;
 use super::{Failure, Status};
 use crate::campaign::replay::{self, Outcome, Plan};
 use crate::kernel::{Kernel, KernelName};
-use crate::oracle::{Contract, Property};
+use crate::oracle::{Contract, Property, not_by};
 use crate::report::table::Table;
-use crate::scenario::{Scenario, normalize, text};
+use crate::scenario::{Expected, Means, Scenario, normalize, text};
 
 /// Run scenario files again, and hold them against their `expect` lines.
 ///
@@ -40,6 +40,7 @@ struct Row<'a> {
     kernel: &'a KernelName,
     contract: Contract,
     expected: Option<Property>,
+    means: Option<Means>,
     outcome: &'a Outcome,
 }
 
@@ -69,6 +70,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
                 kernel: name,
                 contract: plan.contract,
                 expected: expected(scenario, name, plan.contract),
+                means: expected_means(scenario, name),
                 outcome: &outcomes[index],
             });
         }
@@ -93,23 +95,46 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
 
 /// What the scenario's `expect` lines say of this kernel under this contract.
 fn expected(scenario: &Scenario, kernel: &KernelName, contract: Contract) -> Option<Property> {
-    let name = kernel.to_string();
-    let flavour = match kernel {
-        KernelName::Release { flavour, .. } => flavour.to_string(),
-        _ => String::new(),
+    let Expected::Violates(property) = line(scenario, kernel)? else {
+        return None;
     };
-    let mut lines = scenario.expects.iter();
-    let line = lines.find(|it| it.kernel == name || it.kernel == flavour)?;
-    let property = line.violated.as_ref()?.parse().ok()?;
+    let property = property.parse().ok()?;
     let judged = contract == Contract::Stable || property != Property::StableOnReturn;
     judged.then_some(property)
+}
+
+/// By which means the kernel must keep its promise, if the scenario says so.
+fn expected_means(scenario: &Scenario, kernel: &KernelName) -> Option<Means> {
+    match line(scenario, kernel)? {
+        Expected::Holds(means) => *means,
+        Expected::Violates(_) => None,
+    }
+}
+
+/// The first line about this kernel.
+fn line<'a>(scenario: &'a Scenario, kernel: &KernelName) -> Option<&'a Expected> {
+    let name = kernel.to_string();
+    let mut lines = scenario.expects.iter();
+    lines.find(|it| it.is_about(&name)).map(|it| &it.verdict)
 }
 
 impl Row<'_> {
     // Every broken property must be the expected one, and that one be broken.
     fn as_expected(&self) -> bool {
         let broken: Vec<Property> = self.outcome.violated.iter().map(|it| it.0).collect();
-        self.outcome.failure.is_none() && broken == Vec::from_iter(self.expected)
+        self.outcome.failure.is_none()
+            && broken == Vec::from_iter(self.expected)
+            && self.not_by_means().is_none()
+    }
+
+    // Every run must have kept the promise by the means expected.
+    fn not_by_means(&self) -> Option<String> {
+        let means = self.means?;
+        let counters = &self.outcome.counters;
+        match counters.is_empty() {
+            true => not_by(means, None),
+            false => counters.iter().find_map(|it| not_by(means, Some(it))),
+        }
     }
 
     fn reproduced(&self) -> u32 {
@@ -123,6 +148,12 @@ impl Row<'_> {
                 .max()
                 .unwrap_or(0),
         }
+    }
+
+    // What to tell people of it: what broke, else why the means are wrong.
+    fn message(&self) -> Option<String> {
+        let message = self.outcome.message.clone();
+        message.or_else(|| self.not_by_means())
     }
 
     fn violated(&self) -> Option<Property> {
@@ -140,7 +171,8 @@ impl Row<'_> {
             "expected": self.expected,
             "as_expected": self.as_expected(),
             "digests": self.outcome.digests,
-            "message": self.outcome.message,
+            "message": self.message(),
+            "counters": self.outcome.counters.first(),
             "failure": self.outcome.failure,
         })
     }
@@ -165,11 +197,7 @@ fn human(rows: &[Row<'_>], seconds: f64) -> String {
             format!("{verdict}{surprise}"),
             format!("{} of {}", row.reproduced(), row.outcome.runs),
         ]);
-        let message = row
-            .outcome
-            .failure
-            .as_ref()
-            .or(row.outcome.message.as_ref());
+        let message = row.outcome.failure.clone().or_else(|| row.message());
         if let (Some(message), false) = (message, row.as_expected()) {
             let _ = writeln!(
                 details,
@@ -182,4 +210,69 @@ fn human(rows: &[Row<'_>], seconds: f64) -> String {
     }
     let files = rows.len();
     format!("{table}{details}\n{files} replays in {seconds:.1} s\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Counters;
+
+    /// How a scenario of the 2008 race fares that must hold as `line` says.
+    fn judged(line: &str, kernel: &str, counters: &[Counters]) -> (bool, String) {
+        let text = format!("expect {line}\n\nsendfile 0+4096\nmmap-write 0+4096\n");
+        let scenario = text::parse("t.scn", &text).unwrap();
+        let kernel = kernel.parse().unwrap();
+        let outcome = Outcome {
+            runs: 2,
+            violated: Vec::new(),
+            message: None,
+            digests: Some(1),
+            counters: counters.to_vec(),
+            failure: None,
+        };
+        let row = Row {
+            file: &"t.scn".into(),
+            kernel: &kernel,
+            contract: Contract::Stable,
+            expected: expected(&scenario, &kernel, Contract::Stable),
+            means: expected_means(&scenario, &kernel),
+            outcome: &outcome,
+        };
+        (row.as_expected(), human(&[row], 0.0))
+    }
+
+    #[test]
+    fn the_means_expected_must_be_the_ones_counted_in_every_run() {
+        let waited = Counters {
+            waits: 1,
+            wait_us: 60_000,
+            referenced_bytes: 4096,
+            ..Counters::default()
+        };
+        let copied = Counters {
+            copied_bytes: 4096,
+            ..Counters::default()
+        };
+        let (fine, said) = judged("patched holds waited", "6.12-patched", &[waited]);
+        assert!(fine && !said.contains("NOT EXPECTED"), "{said}");
+        for (counters, words) in [
+            (
+                &[waited, copied][..],
+                "expected waited, but 4096 bytes were copied (waits 0, ",
+            ),
+            (&[], "expected waited, but this kernel has no counters"),
+        ] {
+            let (fine, said) = judged("patched holds waited", "6.12-patched", counters);
+            assert!(!fine && said.contains("holds  NOT EXPECTED"), "{said}");
+            assert!(said.contains(words), "{said}");
+        }
+        // Where no means is named, or the line is about another kernel, any will do.
+        for (line, kernel) in [
+            ("patched holds", "6.12-patched"),
+            ("stock holds waited", "6.12-patched"),
+            ("6.12-patched holds waited", "7.3-patched"),
+        ] {
+            assert!(judged(line, kernel, &[copied]).0, "{line}");
+        }
+    }
 }

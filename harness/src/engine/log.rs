@@ -1,36 +1,15 @@
 //! What the kernel log says.
 
+use crate::oracle::{self, message};
+
 /// How many of the kernel's last lines an [`super::Exit`] carries.
 pub const TAIL_LINES: usize = 40;
 
-/// Marks of a report of a kernel bug, as printed by kernel/panic.c, lib/bug.c,
-/// mm/kasan, mm/kmemleak.c, kernel/locking/lockdep.c, kernel/rcu/tree_stall.h,
-/// kernel/hung_task.c, kernel/watchdog.c, lib/ubsan.c.
-const SPLATS: [&str; 14] = [
-    "WARNING: ",
-    "BUG: ",
-    "kernel BUG at ",
-    "Oops: ",
-    "general protection fault",
-    "Kernel panic - not syncing",
-    "Internal error: ",
-    "UBSAN: ",
-    "INFO: possible circular locking",
-    "INFO: rcu",
-    "INFO: task ",
-    "INFO: trying to register non-static key",
-    "kmemleak: ",
-    "refcount_t: ",
-];
-
 /// The lines that report a bug of the kernel: `WARNING:`, `BUG:`, KASAN, lockdep,
-/// hung tasks and their like, without their time stamps.
+/// hung tasks and their like, as [`oracle::reports`] knows them.
 pub fn splats(log: &str) -> Vec<String> {
-    log.lines()
-        .map(message)
-        .filter(|line| SPLATS.iter().any(|mark| line.starts_with(mark)))
-        .map(str::to_owned)
-        .collect()
+    let reports = oracle::reports(log).into_iter();
+    reports.map(|(_, line)| line.to_owned()).collect()
 }
 
 /// Whether the kernel came as far as its first message (init/main.c,
@@ -58,21 +37,6 @@ pub fn tail(log: &str) -> Vec<String> {
         .iter()
         .map(|line| line.trim_end().to_owned())
         .collect()
-}
-
-/// A line without its `[    1.234567] ` and, where CONFIG_PRINTK_CALLER is set,
-/// `[    T1] `.
-fn message(line: &str) -> &str {
-    let mut rest = line.trim();
-    while let Some((stamp, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
-        let stamp = stamp.trim();
-        let number = stamp.trim_start_matches(['T', 'C']);
-        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            break;
-        }
-        rest = after.trim_start();
-    }
-    rest
 }
 
 #[cfg(test)]

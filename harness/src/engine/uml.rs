@@ -159,6 +159,12 @@ fn hand_over(boot: &Boot, run: &Path) -> Result<(), Error> {
         cwd: (&boot.cwd).into(),
         out_dir: boot.out_dir.as_ref().map(Into::into),
         visible,
+        sysctls: boot
+            .kernel_args
+            .iter()
+            .filter_map(|word| word.strip_prefix("sysctl."))
+            .map(str::to_owned)
+            .collect(),
     };
     let write = || -> io::Result<()> {
         fs::write(run.join("job.json"), serde_json::to_vec(&job)?)?;

@@ -22,7 +22,7 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 
 use super::job::{CONTROL_TTY, GUEST_VARIABLE, Job, Report, STDERR_TTY, STDOUT_TTY, VARIABLE};
-use super::mounts;
+use super::{kmemleak, mounts};
 
 /// Open files that a program in the guest may have.
 const OPEN_FILES: u64 = 65_536;
@@ -81,6 +81,9 @@ fn run(job_file: &Path) -> Result<Report, Failed> {
     let text = std::fs::read(job_file).map_err(failed("read the job file"))?;
     let job: Job = serde_json::from_slice(&text).map_err(failed("understand the job file"))?;
     mounts::set_up(&job).map_err(|(what, error)| Failed { what, error })?;
+    for setting in &job.sysctls {
+        check_sysctl(setting).map_err(failed(format!("boot with sysctl.{setting}")))?;
+    }
     set_host_name().map_err(failed("set the host name"))?;
     loopback_up().map_err(failed("set the loopback interface up"))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core files"))?;
@@ -97,7 +100,31 @@ fn run(job_file: &Path) -> Result<Report, Failed> {
     while reap().is_ok() {}
     check_flushed(&stdout)?;
     check_flushed(&stderr)?;
+    // On the kernel's console, where reports of bugs belong.
+    eprint!("{}", kmemleak::scan().map_err(failed("look for leaks"))?);
     Ok(report)
+}
+
+/// Makes sure that the kernel has taken a setting of its command line: it only logs
+/// when it has not, and a test of another mode than the one that was asked for
+/// proves nothing.
+fn check_sysctl(setting: &str) -> io::Result<()> {
+    let Some((name, wanted)) = setting.split_once('=') else {
+        return Err(io::Error::other("no value is given"));
+    };
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    let is = match std::fs::read_to_string(&path) {
+        Ok(is) => is,
+        Err(error) => return Err(io::Error::other(format!("{}: {error}", path.display()))),
+    };
+    if is.trim() == wanted {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} is {}: this kernel does not know the value",
+        path.display(),
+        is.trim()
+    )))
 }
 
 fn start(job: &Job, (stdout, stderr): (&File, &File)) -> Result<libc::pid_t, Failed> {

@@ -79,6 +79,8 @@ pub struct Job {
     /// Host paths that must be visible although they lie where the guest has file
     /// systems of its own.
     pub visible: Vec<OsText>,
+    /// `NAME=VALUE` that the kernel was booted with, and that must hold.
+    pub sysctls: Vec<String>,
 }
 
 /// A line of the control channel.
@@ -147,6 +149,7 @@ mod tests {
             cwd: "/a b".into(),
             out_dir: None,
             visible: vec!["/tmp/x".into()],
+            sysctls: vec!["fs.splice_stable=2".into()],
         };
         let text = serde_json::to_string(&job).unwrap();
         assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);

@@ -5,18 +5,22 @@
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
-//! * `kmsg`: the kernel's log while a scenario runs;
+//! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
+//! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `bare`: the same calls with nothing around them, to measure against;
+//! * [`transfer`]: what a way of sending costs in virtual time;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
 mod clock;
 mod connection;
+mod counters;
 mod crew;
 mod doorman;
 mod file;
 pub mod init;
 pub mod job;
+mod kmemleak;
 mod kmsg;
 pub mod link;
 mod mailbox;
@@ -28,6 +32,7 @@ mod receiver;
 mod rtnl;
 mod run;
 mod stage;
+pub mod transfer;
 
 pub use bare::Bare;
 pub use kmsg::KernelLog;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::connection::{Listener, Sender, reset_on_close};
+use super::counters;
 use super::crew::{Crew, Door, Event};
 use super::doorman::Doorman;
 use super::file::SentFile;
@@ -24,9 +25,9 @@ use super::mailbox::Mailbox;
 use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
-use crate::history::{Call, End, History, Outcome};
+use crate::history::{Call, Counters, End, History, Outcome};
 use crate::oracle::bound_ns;
-use crate::scenario::{Actor, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
+use crate::scenario::{Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
 
 /// How long a step may run before its actor counts as blocked.
 const BLOCKED_AFTER: Duration = Duration::from_micros(1);
@@ -94,10 +95,15 @@ impl Guest {
         if scenario.steps.iter().any(|step| stores(step.op)) {
             file.map().map_err(context("map the file"))?;
         }
-        let (stage, history) = match is_simple(scenario) {
+        let before = counted(scenario).map_err(context("counters"))?;
+        let (stage, mut history) = match is_simple(scenario) {
             true => self.run_alone(scenario, file)?,
             false => self.run_together(scenario, file)?,
         };
+        if let Some(before) = before {
+            let after = counted(scenario).map_err(context("counters"))?;
+            history.counters = after.map(|after| after.since(before));
+        }
         let moved = |call: &Call| call.f_pos_after.is_some_and(|position| position != 0);
         // A stage that a thread still holds keeps its file.
         if let Some(stage) = Arc::into_inner(stage)
@@ -247,6 +253,16 @@ fn is_plain_tcp(scenario: &Scenario) -> bool {
     matches!(scenario.setup.socket.family, Family::Tcp4 | Family::Tcp6)
 }
 
+/// The kernel's counters, where a line asks for them: reading them costs more than
+/// what most scenarios do.
+fn counted(scenario: &Scenario) -> io::Result<Option<Counters>> {
+    let asks = |expect: &Expect| matches!(expect.verdict, Expected::Holds(Some(_)));
+    match scenario.expects.iter().any(asks) {
+        true => counters::read(),
+        false => Ok(None),
+    }
+}
+
 /// One sender that nobody can overtake, a reader that needs no orders, a listener
 /// like every other, and a link on which nothing is lost or overtakes.
 fn is_simple(scenario: &Scenario) -> bool {
@@ -298,6 +314,7 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
         file_mmap: file.mapped_bytes(),
         end: received.end,
         end_ns: received.end_ns,
+        counters: None,
     };
     history.calls.extend(received.calls);
     history.calls.sort_by_key(|call| call.entry.order);

@@ -4,6 +4,7 @@
 //! kernels/NAME-KEY/{linux,config,meta.json,build.log}
 //! src/6.12/{linux/,source.json,flavour.json,pristine/}
 //! src/tree-HASH/{linux/,manifest}
+//! selftests/6.12-KEY/{include/,source/,bin/}
 //! logs/   the build under way or failed
 //! locks/  never deleted
 //! ```
@@ -156,6 +157,11 @@ impl Cache {
     /// The folder of a source and of what we keep about it.
     pub(super) fn source_home(&self, slug: &str) -> PathBuf {
         self.root.join("src").join(slug)
+    }
+
+    /// Where programs of a kernel's own tree are: see [`super::workshop`].
+    pub(super) fn selftests(&self) -> PathBuf {
+        self.root.join("selftests")
     }
 
     fn kernels(&self) -> PathBuf {

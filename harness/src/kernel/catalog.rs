@@ -1,6 +1,7 @@
 //! The versions that we know where to get.
 
 use super::Flavour;
+use super::series::PatchFiles;
 
 /// A version of Linux and where its source comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +14,6 @@ pub struct Version {
     /// The suite of Debian that has the package; `None`: one of those that the
     /// machine is configured for.
     pub suite: Option<&'static str>,
-    /// What can be made of it.
-    pub flavours: &'static [Flavour],
 }
 
 /// Every version that can be named; the first is [`DEFAULT`].
@@ -23,19 +22,16 @@ pub const VERSIONS: &[Version] = &[
         version: DEFAULT,
         package: "linux-source-6.12",
         suite: None,
-        flavours: &[Flavour::Stock, Flavour::Patched],
     },
     Version {
         version: "6.1",
         package: "linux-source-6.1",
         suite: None,
-        flavours: &[Flavour::Stock],
     },
     Version {
         version: "7.3",
         package: "linux-source-7.3",
         suite: Some("trixie-backports"),
-        flavours: &[Flavour::Stock, Flavour::Patched],
     },
 ];
 
@@ -47,4 +43,18 @@ pub const DEFAULT: &str = "6.12";
 #[must_use]
 pub fn version(version: &str) -> Option<&'static Version> {
     VERSIONS.iter().find(|entry| entry.version == version)
+}
+
+/// All that there are.
+pub const FLAVOURS: &[Flavour] = &[Flavour::Stock, Flavour::Patched, Flavour::Detach];
+
+/// What can be made of a version: all of it where there is a series for it.
+#[must_use]
+pub fn flavours(version: &str) -> &'static [Flavour] {
+    // A folder that is wrong is complained about when something is built from it.
+    let files = PatchFiles::from_env().unwrap_or(PatchFiles::Embedded);
+    match files.has_series(version) {
+        true => FLAVOURS,
+        false => &FLAVOURS[..1],
+    }
 }

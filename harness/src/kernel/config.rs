@@ -28,6 +28,10 @@ pub(super) struct Dropped {
     pub optional: Vec<String>,
 }
 
+/// Symbols that a version of Linux has given up, and the one that has taken over
+/// what they stood for.
+const TAKEN_OVER: [(&str, &str); 1] = [("CONFIG_PROC_SYSCTL=y", "CONFIG_SYSCTL=y")];
+
 /// Compares a fragment with the `.config` that came out.
 pub(super) fn dropped(fragment: &str, config: &str) -> Dropped {
     let mut dropped = Dropped::default();
@@ -37,6 +41,12 @@ pub(super) fn dropped(fragment: &str, config: &str) -> Dropped {
             continue;
         };
         if !symbol.starts_with("CONFIG_") || lines.contains(line) {
+            continue;
+        }
+        // Where the old symbol still exists, the file says so when it is off.
+        let off = format!("# {symbol} is not set");
+        let taken_over = (TAKEN_OVER.iter()).any(|(old, new)| line == *old && lines.contains(new));
+        if taken_over && !lines.contains(off.as_str()) {
             continue;
         }
         if REQUIRED.contains(&symbol) {
@@ -67,9 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn a_symbol_that_another_has_taken_over_is_not_missed() {
+        let fragment = "CONFIG_PROC_SYSCTL=y\nCONFIG_SYSCTL=y\n";
+        assert_eq!(dropped(fragment, "CONFIG_SYSCTL=y\n"), Dropped::default());
+        for config in ["", "CONFIG_SYSCTL=y\n# CONFIG_PROC_SYSCTL is not set\n"] {
+            let dropped = dropped(fragment, config).optional;
+            assert!(dropped.contains(&"CONFIG_PROC_SYSCTL=y".to_owned()));
+        }
+    }
+
+    #[test]
     fn our_fragment_asks_for_everything_that_is_required() {
         let fragment = crate::kernel::series::PatchFiles::Embedded
-            .fragment()
+            .fragment(false)
             .unwrap();
         let fragment = String::from_utf8_lossy(&fragment);
         for symbol in REQUIRED {

@@ -82,15 +82,7 @@ impl Tree {
         let touched = series.touched();
         let scratch = self.home.join("scratch");
         files::remove_tree(&scratch)?;
-        for file in &touched {
-            if let Some((content, mode)) = self.pristine(&state, file)? {
-                files::write(&scratch.join(file), &content, mode)?;
-            }
-        }
-        files::create_folder(&scratch)?;
-        for patch in &series.patches {
-            apply(patch, &scratch, version, lock, log)?;
-        }
+        self.render(series, &scratch, version, lock, log)?;
 
         for file in touched.iter().filter(|file| !state.touched.contains(file)) {
             if let Some((content, mode)) = read(&self.source().join(file))? {
@@ -121,6 +113,45 @@ impl Tree {
             touched,
         })?;
         files::remove_tree(&scratch)
+    }
+
+    /// Puts the originals of what differs from them into `copy`, a copy of the
+    /// source.
+    pub(super) fn undo_in(&self, copy: &Path) -> Result<(), Error> {
+        for file in self.state()?.touched {
+            match read(&self.original(&file))? {
+                Some((content, mode)) => files::write(&copy.join(&file), &content, mode)?,
+                None => files::remove(&copy.join(&file))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the files that `series` touches below `folder`, as it leaves them.
+    /// The tree is only read, and may have another series. A file that the series
+    /// deletes is not there.
+    ///
+    /// # Errors
+    /// As [`Tree::switch_to`].
+    pub(super) fn render(
+        &self,
+        series: &Series,
+        folder: &Path,
+        version: &str,
+        lock: &Lock,
+        log: &mut Log,
+    ) -> Result<(), Error> {
+        let state = self.state()?;
+        files::create_folder(folder)?;
+        for file in &series.touched() {
+            if let Some((content, mode)) = self.pristine(&state, file)? {
+                files::write(&folder.join(file), &content, mode)?;
+            }
+        }
+        for patch in &series.patches {
+            apply(patch, folder, version, lock, log)?;
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<State, Error> {

@@ -75,6 +75,10 @@ impl Kernel {
     /// ptrace where the host does not let it; its log says which
     /// (arch/um/os-Linux/start_up.c:init_seccomp). An older kernel would hand the
     /// word to PID 1.
+    ///
+    /// The mode of the series is set by the kernel itself before the first process
+    /// runs, from the word that names the sysctl (fs/proc/proc_sysctl.c); PID 1
+    /// makes sure that it was taken.
     #[must_use]
     pub fn boot_args(&self) -> Vec<String> {
         let mut numbers = self
@@ -82,10 +86,28 @@ impl Kernel {
             .split(|c: char| !c.is_ascii_digit())
             .map(|number| number.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let mut args = Vec::new();
         if version >= (6, 16) {
-            vec!["seccomp=auto".to_owned()]
-        } else {
-            Vec::new()
+            args.push("seccomp=auto".to_owned());
+        }
+        if let KernelName::Release {
+            flavour: Flavour::Detach,
+            ..
+        } = self.name
+        {
+            args.push("sysctl.fs.splice_stable=2".to_owned());
+        }
+        args
+    }
+
+    /// Memory in MiB of a guest that would do with `plain_mib` on a kernel that
+    /// does not watch itself: freed memory is kept in quarantine, and a note is made
+    /// of every allocation.
+    #[must_use]
+    pub fn memory_mib(&self, plain_mib: u32) -> u32 {
+        match self.name.is_debug() {
+            true => 2 * plain_mib,
+            false => plain_mib,
         }
     }
 }
@@ -112,6 +134,38 @@ pub enum Clean {
     Sources,
     /// Kernels, sources and logs.
     All,
+}
+
+/// A test of `tools/testing/selftests`: a program of one source file, or a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelftestFile {
+    /// Its source below that folder: `net/tls.c`.
+    pub source: &'static str,
+}
+
+/// What became of a [`SelftestFile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Built {
+    /// It can be run.
+    At(PathBuf),
+    /// The tree has no such test.
+    Absent,
+    /// It does not compile: the first complaint.
+    Failed(String),
+}
+
+/// Builds tests of a kernel's own tree, to run on the host's libraries, or finds
+/// them built. Both flavours of a version get the same ones: those of the patched
+/// source.
+///
+/// # Errors
+/// As [`ensure`]. A test that is not there or does not compile is no error.
+pub fn selftests(
+    name: &KernelName,
+    files: &[SelftestFile],
+    progress: &dyn Progress,
+) -> Result<Vec<Built>, Error> {
+    Workshop::from_env()?.selftests(name, files, progress)
 }
 
 /// Builds the kernel, or finds it built. Milliseconds in the latter case (a tree
@@ -172,6 +226,22 @@ pub fn clean(what: &Clean) -> Result<u64, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn detach_is_asked_for_by_its_sysctl() {
+        let args = |name: &str| {
+            let kernel = Kernel {
+                name: name.parse().unwrap(),
+                image: "/x/linux".into(),
+                release: "6.12.117".to_owned(),
+                key: String::new(),
+            };
+            kernel.boot_args().concat()
+        };
+        assert_eq!(args("6.12-detach"), "sysctl.fs.splice_stable=2");
+        assert_eq!(args("6.12-detach-debug"), "sysctl.fs.splice_stable=2");
+        assert_eq!(args("6.12-patched") + &args("6.12-stock-debug"), "");
+    }
 
     #[test]
     fn seccomp_is_asked_for_where_it_exists() {

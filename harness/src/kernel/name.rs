@@ -6,28 +6,36 @@ use std::str::FromStr;
 
 use super::catalog::{self, VERSIONS};
 
-/// What a kernel is called: `6.12-stock`, `6.12-patched`, `tree:PATH`.
+/// What a kernel is called: `6.12-stock`, `6.12-patched-debug`, `tree:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KernelName {
     /// A version of the catalog and a flavour.
     Release {
         /// `6.12`
         version: String,
-        /// What is done to the source.
+        /// What is done to the source, and how it is booted.
         flavour: Flavour,
+        /// Whether the kernel watches itself: `-debug` at the end of the name.
+        debug: bool,
     },
     /// A source tree of the user's, taken as it is.
     Tree(PathBuf),
 }
 
-/// What is done to the source.
+/// What is done to the source, and how it is booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flavour {
     /// Nothing.
     Stock,
     /// Our series is applied.
     Patched,
+    /// The same image, booted in its other mode: what is left in the queues is
+    /// copied instead of waited for.
+    Detach,
 }
+
+/// What a name ends with whose kernel watches itself.
+const DEBUG: &str = "-debug";
 
 /// A name that is no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,29 +46,59 @@ pub struct NameError {
 }
 
 impl KernelName {
-    /// Every name of the catalog, in its order. `tree:PATH` comes on top of these.
+    /// Every name of the catalog, in its order. Each exists with `-debug`, too,
+    /// and `tree:PATH` comes on top of these.
     #[must_use]
     pub fn known() -> Vec<KernelName> {
         VERSIONS
             .iter()
             .flat_map(|entry| {
-                entry.flavours.iter().map(|flavour| KernelName::Release {
+                let flavours = catalog::flavours(entry.version).iter();
+                flavours.map(|flavour| KernelName::Release {
                     version: entry.version.to_owned(),
                     flavour: *flavour,
+                    debug: false,
                 })
             })
             .collect()
     }
 
-    /// Those that are meant where none is named: every flavour of
+    /// Those that are meant where none is named: stock and patched of
     /// [`catalog::DEFAULT`].
     #[must_use]
     pub fn usual() -> Vec<KernelName> {
-        let mut known = Self::known();
-        known.retain(|name| {
-            matches!(name, KernelName::Release { version, .. } if version == catalog::DEFAULT)
+        let usual = [Flavour::Stock, Flavour::Patched].map(|flavour| KernelName::Release {
+            version: catalog::DEFAULT.to_owned(),
+            flavour,
+            debug: false,
         });
-        known
+        usual.to_vec()
+    }
+
+    /// The name under which its image is built: not every flavour has one of its
+    /// own.
+    #[must_use]
+    pub fn image(&self) -> KernelName {
+        let mut name = self.clone();
+        if let KernelName::Release { flavour, .. } = &mut name
+            && *flavour == Flavour::Detach
+        {
+            *flavour = Flavour::Patched;
+        }
+        name
+    }
+
+    /// Whether the kernel watches itself.
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        matches!(self, KernelName::Release { debug: true, .. })
+    }
+
+    fn with_debug(mut self) -> KernelName {
+        if let KernelName::Release { debug, .. } = &mut self {
+            *debug = true;
+        }
+        self
     }
 }
 
@@ -69,6 +107,7 @@ impl fmt::Display for Flavour {
         f.pad(match self {
             Flavour::Stock => "stock",
             Flavour::Patched => "patched",
+            Flavour::Detach => "detach",
         })
     }
 }
@@ -76,7 +115,14 @@ impl fmt::Display for Flavour {
 impl fmt::Display for KernelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KernelName::Release { version, flavour } => f.pad(&format!("{version}-{flavour}")),
+            KernelName::Release {
+                version,
+                flavour,
+                debug,
+            } => {
+                let end = if *debug { DEBUG } else { "" };
+                f.pad(&format!("{version}-{flavour}{end}"))
+            }
             KernelName::Tree(path) => f.pad(&format!("tree:{}", path.display())),
         }
     }
@@ -100,14 +146,22 @@ impl FromStr for KernelName {
             return Ok(KernelName::Tree(PathBuf::from(path)));
         }
         let known = Self::known();
-        if let Some(found) = known.iter().find(|known| known.to_string() == name) {
-            return Ok(found.clone());
+        let plain = name.strip_suffix(DEBUG);
+        if let Some(found) = (known.iter()).find(|known| known.to_string() == plain.unwrap_or(name))
+        {
+            let found = found.clone();
+            return Ok(match plain {
+                Some(_) => found.with_debug(),
+                None => found,
+            });
         }
         let mut why = String::new();
         // A version that we know, but not with this done to it.
-        if let Some((version, flavour)) = name.split_once('-')
+        if let Some((version, flavour)) = plain.unwrap_or(name).split_once('-')
             && catalog::version(version).is_some()
-            && ["stock", "patched"].contains(&flavour)
+            && catalog::FLAVOURS
+                .iter()
+                .any(|known| known.to_string() == flavour)
         {
             why += &format!("there is no {name}; ");
         }
@@ -115,7 +169,8 @@ impl FromStr for KernelName {
         for known in &known {
             why += &format!("`{known}`, ");
         }
-        why += "and `tree:PATH` for a source tree of your own";
+        why +=
+            "each of them with `-debug` at its end, and `tree:PATH` for a source tree of your own";
         if let Some(guess) = guess(name, &known) {
             why += &format!("; did you mean `{guess}`?");
         }
@@ -136,15 +191,22 @@ fn guess(name: &str, known: &[KernelName]) -> Option<String> {
         return Some(format!("tree:{name}"));
     }
     let lower = name.to_lowercase();
+    // `6.12-debug`: what is left when that is taken off is a slip like any other.
+    if let Some(plain) = lower.strip_suffix(DEBUG) {
+        return guess(plain, known).map(|meant| meant + DEBUG);
+    }
     let version_of = |name: &str| -> String {
         name.chars()
             .take_while(|c| c.is_ascii_digit() || *c == '.')
             .collect()
     };
     let asked = version_of(&lower);
+    let debug = known.iter().cloned().map(KernelName::with_debug);
     known
         .iter()
-        .map(ToString::to_string)
+        .cloned()
+        .chain(debug)
+        .map(|known| known.to_string())
         .filter_map(|known| {
             let version = version_of(&known);
             let (asked_rest, known_rest) = (&lower[asked.len()..], &known[version.len()..]);
@@ -174,26 +236,68 @@ mod tests {
         for name in [
             "6.12-stock",
             "6.12-patched",
+            "6.12-detach",
             "6.1-stock",
             "7.3-stock",
             "7.3-patched",
+            "6.12-stock-debug",
+            "7.3-detach-debug",
             "tree:/usr/src/linux",
             "tree:.",
+            // Not ours to read anything into.
+            "tree:linux-debug",
         ] {
             assert_eq!(name.parse::<KernelName>().unwrap().to_string(), name);
         }
     }
 
     #[test]
+    fn detach_is_the_image_of_patched_and_debug_one_of_its_own() {
+        for (name, image) in [
+            ("6.12-stock", "6.12-stock"),
+            ("6.12-patched", "6.12-patched"),
+            ("6.12-detach", "6.12-patched"),
+            ("6.12-detach-debug", "6.12-patched-debug"),
+            ("tree:/x-detach", "tree:/x-detach"),
+        ] {
+            let name: KernelName = name.parse().unwrap();
+            assert_eq!(name.image().to_string(), image);
+            assert_eq!(name.is_debug(), image.ends_with("-debug"));
+        }
+    }
+
+    /// A version without a series has nothing to patch with.
+    #[test]
+    fn the_flavours_of_a_version_follow_from_its_series() {
+        for entry in VERSIONS {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernel-patch");
+            let series = Path::new(folder).join(entry.version).join("series");
+            let name = |flavour: &str| format!("{}-{flavour}", entry.version).parse::<KernelName>();
+            assert!(name("stock").is_ok());
+            assert_eq!(name("patched").is_ok(), series.exists());
+            assert_eq!(name("detach").is_ok(), series.exists());
+        }
+    }
+
+    #[test]
     fn unknown_names_list_the_known_ones() {
+        let known: String = KernelName::known()
+            .iter()
+            .map(|known| format!("`{known}`, "))
+            .collect();
+        assert!(
+            known.starts_with("`6.12-stock`, `6.12-patched`, `6.12-detach`, `6.1-stock`, "),
+            "{known}"
+        );
         assert_eq!(
             error("5.10-stock"),
-            "unknown kernel `5.10-stock`: known are `6.12-stock`, `6.12-patched`, `6.1-stock`, \
-             `7.3-stock`, `7.3-patched`, and `tree:PATH` for a source tree of your own"
+            format!(
+                "unknown kernel `5.10-stock`: known are {known}each of them with `-debug` at its \
+                 end, and `tree:PATH` for a source tree of your own"
+            )
         );
         assert!(
-            error("6.1-patched")
-                .starts_with("unknown kernel `6.1-patched`: there is no 6.1-patched; known are ")
+            error("7.1-detach-debug").starts_with("unknown kernel `7.1-detach-debug`: known are "),
         );
     }
 
@@ -218,6 +322,10 @@ mod tests {
             ("7.3-patch", "7.3-patched"),
             ("7.3", "7.3-stock"),
             ("6.1", "6.1-stock"),
+            ("6.12-detatch", "6.12-detach"),
+            ("6.12-debug", "6.12-stock-debug"),
+            ("6.12-patched-debg", "6.12-patched-debug"),
+            ("6.12-pached-debug", "6.12-patched-debug"),
         ];
         for (name, meant) in cases {
             let error = error(name);

@@ -73,11 +73,25 @@ impl PatchFiles {
         }
     }
 
-    /// The configuration fragment for User Mode Linux.
-    pub(super) fn fragment(&self) -> Result<Cow<'static, [u8]>, Error> {
-        const NAME: &str = "config/uml.config";
-        self.read(NAME)?
-            .ok_or_else(|| Error::Input(format!("no {}", self.place(NAME))))
+    /// The configuration fragment for User Mode Linux; with `debug`, what makes
+    /// a kernel watch itself follows.
+    pub(super) fn fragment(&self, debug: bool) -> Result<Vec<u8>, Error> {
+        let mut names = vec!["config/uml.config"];
+        if debug {
+            names.push("config/debug.config");
+        }
+        let mut fragment = Vec::new();
+        for name in names {
+            let part = self.read(name)?;
+            let part = part.ok_or_else(|| Error::Input(format!("no {}", self.place(name))))?;
+            fragment.extend_from_slice(&part);
+        }
+        Ok(fragment)
+    }
+
+    /// Whether there is a series for a version.
+    pub(super) fn has_series(&self, version: &str) -> bool {
+        matches!(self.read(&format!("{version}/series")), Ok(Some(_)))
     }
 
     /// What virtual time needs of a version: no flavour goes without it. Empty
@@ -87,6 +101,13 @@ impl PatchFiles {
         Ok(Series {
             patches: patches.unwrap_or_default(),
         })
+    }
+
+    /// What only a kernel that watches itself gets: bugs to be provoked, to see
+    /// that it cries. Empty where there is nothing.
+    pub(super) fn provoked(&self, version: &str) -> Result<Vec<Patch>, Error> {
+        let patches = self.listed(&format!("debug/{version}"))?;
+        Ok(patches.unwrap_or_default())
     }
 
     /// The base and the series of a version.
@@ -371,7 +392,7 @@ rename to renamed.txt
         }
         assert!(
             files
-                .fragment()
+                .fragment(false)
                 .unwrap_err()
                 .to_string()
                 .contains("config/uml.config")
@@ -407,8 +428,12 @@ rename to renamed.txt
     }
 
     #[test]
-    fn the_fragment_is_in_the_binary() {
-        let fragment = PatchFiles::Embedded.fragment().unwrap();
-        assert!(String::from_utf8_lossy(&fragment).contains("CONFIG_UML_TIME_TRAVEL_SUPPORT=y"));
+    fn the_fragments_are_in_the_binary() {
+        for debug in [false, true] {
+            let fragment = PatchFiles::Embedded.fragment(debug).unwrap();
+            let fragment = String::from_utf8_lossy(&fragment);
+            assert!(fragment.contains("CONFIG_UML_TIME_TRAVEL_SUPPORT=y\n"));
+            assert_eq!(fragment.contains("CONFIG_KASAN=y\n"), debug);
+        }
     }
 }

@@ -36,9 +36,10 @@ struct Order<'a> {
     name: &'a KernelName,
     /// As in file names: `6.12-stock`, `tree-0123456789ab`.
     slug: String,
-    /// Name for people and for `meta.json`; a tree's path is the real one.
+    /// Name of the image for people and for `meta.json`; a tree's path is the real
+    /// one.
     label: String,
-    /// Where the source is or will be, and the name of its lock.
+    /// Where it is built, and the name of that place's lock.
     source: String,
     origin: Origin,
     series: Series,
@@ -48,6 +49,9 @@ struct Order<'a> {
 
 enum Origin {
     Release(&'static Version),
+    /// The same source at a place of its own: objects that watch themselves are no
+    /// use to the others, nor the other way round.
+    Debug(&'static Version),
     Tree(PathBuf),
 }
 
@@ -64,9 +68,13 @@ impl Workshop {
     }
 
     fn order<'a>(&self, name: &'a KernelName) -> Result<Order<'a>, Error> {
-        let fragment = self.patches.fragment()?.into_owned();
+        let fragment = self.patches.fragment(name.is_debug())?;
         let (slug, label, source, origin, series) = match name {
-            KernelName::Release { version, flavour } => {
+            KernelName::Release {
+                version,
+                flavour,
+                debug,
+            } => {
                 let Some(entry) = catalog::version(version) else {
                     // Built by hand: parsing refuses it.
                     return Err(name
@@ -76,18 +84,18 @@ impl Workshop {
                             Error::Input(format!("unknown kernel `{name}`"))
                         }));
                 };
-                let series = match flavour {
+                let mut series = match flavour {
                     Flavour::Stock => self.patches.base(version)?,
-                    Flavour::Patched => self.patches.series(version)?,
+                    Flavour::Patched | Flavour::Detach => self.patches.series(version)?,
                 };
-                let label = name.to_string();
-                (
-                    label.clone(),
-                    label,
-                    version.clone(),
-                    Origin::Release(entry),
-                    series,
-                )
+                let (source, origin) = if *debug {
+                    series.patches.extend(self.patches.provoked(version)?);
+                    (format!("{version}-debug"), Origin::Debug(entry))
+                } else {
+                    (version.clone(), Origin::Release(entry))
+                };
+                let label = name.image().to_string();
+                (label.clone(), label, source, origin, series)
             }
             KernelName::Tree(path) => {
                 let path = tree::check(path)?;
@@ -119,8 +127,8 @@ impl Workshop {
     /// What the source is now, as far as that is known.
     fn source_id(&self, order: &Order<'_>) -> Result<Option<String>, Error> {
         match &order.origin {
-            Origin::Release(_) => {
-                let home = self.cache.source_home(&order.source);
+            Origin::Release(version) | Origin::Debug(version) => {
+                let home = self.cache.source_home(version.version);
                 Ok(SourceInfo::read(&home)?.map(|info| info.version))
             }
             Origin::Tree(path) => Ok(Some(Manifest::scan(path, self.cache.root())?.id())),
@@ -200,6 +208,7 @@ impl Workshop {
     fn lock(&self, order: &Order<'_>, progress: &dyn Progress) -> Result<Lock, Error> {
         let what = match &order.origin {
             Origin::Release(version) => format!("the source of {}", version.version),
+            Origin::Debug(version) => format!("the second source of {}", version.version),
             Origin::Tree(_) => order.label.clone(),
         };
         Lock::acquire(&self.cache.lock_path(&order.source), &what, progress)
@@ -211,6 +220,7 @@ impl Workshop {
         let home = self.cache.source_home(&order.source);
         let source = match &order.origin {
             Origin::Release(version) => self.provide(version, &home, site)?,
+            Origin::Debug(version) => self.second(version, &home, site)?,
             Origin::Tree(path) => self.mirror(path, &home, &order.label, site)?,
         };
         let compiler = tools::compiler().ok_or_else(|| {
@@ -222,7 +232,7 @@ impl Workshop {
         }
         self.check_space(&home, space::BUILD_BYTES, &order.label)?;
         let place = Tree::new(home);
-        if let Origin::Release(version) = order.origin {
+        if let Origin::Release(version) | Origin::Debug(version) = order.origin {
             let shown = format!("{} {source}", version.package);
             place
                 .switch_to(&order.series, &shown, site.lock, site.log)
@@ -240,7 +250,7 @@ impl Workshop {
             site,
         )
         .map_err(|error| match order.origin {
-            Origin::Release(_) => error,
+            Origin::Release(_) | Origin::Debug(_) => error,
             Origin::Tree(_) => error.of_user(),
         })?;
         let seconds = begun.elapsed().as_secs();
@@ -282,6 +292,43 @@ impl Workshop {
             Some(version) => Ok(version),
             None => Err(Error::Input(format!("no source of {}", version.version))),
         }
+    }
+
+    /// Makes sure that the source of a version is there, and a copy of it in
+    /// `home`; returns its package's version. Who wants both locks takes this
+    /// place's first.
+    fn second(&self, version: &Version, home: &Path, site: &mut Site<'_>) -> Result<String, Error> {
+        let first = self.cache.source_home(version.version);
+        let what = format!("the source of {}", version.version);
+        let path = self.cache.lock_path(version.version);
+        let lock = Lock::acquire(&path, &what, site.progress)?;
+        let source = {
+            let mut site = Site {
+                lock: &lock,
+                log: &mut *site.log,
+                progress: site.progress,
+            };
+            self.provide(version, &first, &mut site)?
+        };
+        let info = SourceInfo {
+            name: format!("{}-debug", version.version),
+            version: source.clone(),
+        };
+        if SourceInfo::read(home)?.as_ref() == Some(&info) {
+            return Ok(source);
+        }
+        files::remove_tree(home)?;
+        let manifest = Manifest::scan(&first.join("linux"), self.cache.root())?;
+        self.check_space(
+            home,
+            manifest.total_bytes() + space::BUILD_BYTES,
+            &info.name,
+        )?;
+        site.progress.step(&format!("copying {what}"));
+        tree::mirror(&first.join("linux"), &manifest, home, site.progress)?;
+        Tree::new(first).undo_in(&home.join("linux"))?;
+        info.write(home)?;
+        Ok(source)
     }
 
     /// Fetches the source unless it is `have`; it appears in `home` whole or not
@@ -362,7 +409,7 @@ impl Workshop {
         progress: &dyn Progress,
     ) -> Result<Option<String>, Error> {
         let order = self.order(name)?;
-        let Origin::Release(version) = order.origin else {
+        let (Origin::Release(version) | Origin::Debug(version)) = order.origin else {
             return Err(Error::Input(format!(
                 "{}: the source is yours; there is nothing to fetch",
                 order.label
@@ -371,14 +418,15 @@ impl Workshop {
         if self.install_tools {
             tools::ensure(progress)?;
         }
-        let lock = self.lock(&order, progress)?;
+        let what = format!("the source of {}", version.version);
+        let lock = Lock::acquire(&self.cache.lock_path(version.version), &what, progress)?;
         let mut log = Log::create(self.cache.log_path(&format!("{}-source", version.version)))?;
         let mut site = Site {
             lock: &lock,
             log: &mut log,
             progress,
         };
-        let home = self.cache.source_home(&order.source);
+        let home = self.cache.source_home(version.version);
         let have = SourceInfo::read(&home)?.map(|info| info.version);
         self.replace(version, have.as_deref(), &home, &mut site)
     }
@@ -398,7 +446,7 @@ impl Workshop {
                         let path = path.canonicalize().unwrap_or_else(|_| path.clone());
                         format!("tree:{}", path.display())
                     }
-                    KernelName::Release { .. } => name.to_string(),
+                    KernelName::Release { .. } => name.image().to_string(),
                 };
                 for (folder, _) in built.iter().filter(|(_, meta)| meta.name == label) {
                     remove(folder)?;
@@ -417,7 +465,7 @@ impl Workshop {
             }
             Clean::All => {
                 let _locks = self.lock_sources()?;
-                for folder in ["kernels", "src", "logs"] {
+                for folder in ["kernels", "src", "selftests", "logs"] {
                     remove(&self.cache.root().join(folder))?;
                 }
             }
@@ -471,5 +519,6 @@ fn of_substitute(error: Error, version: &Version, source: &str) -> Error {
     error
 }
 
+mod selftests;
 #[cfg(test)]
 mod tests;

@@ -8,18 +8,20 @@
 //! | `counts` | returns, offsets, errnos and the total agree |
 //! | `liveness` | everything ends within [`bound_ns`] |
 //! | `stable` | no byte shows a write made after its send returned |
-//! | `splat` | [`splats`]: the kernel's log reports no bug |
+//! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
 //! | `datagrams` | what arrived are datagrams that were sent |
 //! | `ledger` | which value a byte of the file may have had, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `pipe` | how full the user pipe can be |
+//! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod counts;
 mod datagrams;
 mod ledger;
 mod liveness;
+mod means;
 mod pipe;
 mod runs;
 mod sendings;
@@ -45,7 +47,8 @@ use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 pub use liveness::{arrival_ns, bound_ns};
-pub use splat::splats;
+pub use means::{means, not_by};
+pub use splat::{message, reports, splats};
 
 /// The set of properties that a kernel is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

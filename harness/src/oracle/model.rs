@@ -488,6 +488,7 @@ impl Kernel<'_> {
                 file_pread: self.file,
                 end,
                 end_ns: exit.time_ns,
+                counters: None,
             },
             torn,
         }

@@ -1,5 +1,8 @@
 //! **splat**: the kernel's log reports no bug of its own: no WARN, BUG, Oops,
-//! panic, sanitizer, lockdep or hung-task report.
+//! panic, sanitizer, lockdep, leak or hung-task report.
+//!
+//! The one list of what such a report begins with; all who read a kernel's log use
+//! it.
 
 use super::{Property, Violation};
 
@@ -12,17 +15,26 @@ const REPORTS: &[(&str, &str)] = &[
     ("KCSAN:", "KCSAN"),
     ("KFENCE:", "KFENCE"),
     ("UBSAN:", "UBSAN"),
+    (
+        "sleeping function called from invalid context",
+        "sleep in atomic",
+    ),
+    ("scheduling while atomic", "sleep in atomic"),
+    ("Voluntary context switch within RCU", "lockdep"),
     ("BUG:", "BUG"),
     ("Oops", "Oops"),
     ("general protection", "general protection fault"),
     ("Unable to handle kernel", "bad access"),
     ("divide error:", "divide error"),
+    ("Internal error:", "bad access"),
     ("refcount_t:", "reference count"),
     ("list_add corruption", "list corruption"),
     ("list_del corruption", "list corruption"),
     ("possible circular locking", "lockdep"),
     ("possible recursive locking", "lockdep"),
     ("possible irq lock inversion", "lockdep"),
+    ("possible deadlock", "lockdep"),
+    ("lock order detected", "lockdep"),
     ("inconsistent lock state", "lockdep"),
     ("suspicious RCU usage", "lockdep"),
     ("bad unlock balance", "lockdep"),
@@ -32,6 +44,7 @@ const REPORTS: &[(&str, &str)] = &[
     ("invalid wait context", "lockdep"),
     ("blocked for more than", "hung task"),
     ("detected stall", "RCU stall"),
+    ("detected expedited stall", "RCU stall"),
     ("soft lockup", "lockup"),
     ("hard LOCKUP", "lockup"),
     (
@@ -39,6 +52,9 @@ const REPORTS: &[(&str, &str)] = &[
         "leaked device reference",
     ),
     ("kmemleak: ", "leak"),
+    ("unreferenced object 0x", "leak"),
+    ("ODEBUG: ", "object"),
+    ("ref_tracker: ", "leaked reference"),
     ("Memory failure", "memory failure"),
     ("WARNING:", "WARN"),
     ("cut here ]", "WARN"),
@@ -56,22 +72,29 @@ const BENIGN: &[&str] = &[
     "Unknown kernel command line parameters",
 ];
 
-/// The first report in a kernel log, or `None`. Time stamps and log levels in
-/// front of the lines do not matter.
+/// The lines of a kernel log that report a bug, without what stands in front of
+/// them, each with what it is called.
+pub fn reports(kernel_log: &str) -> Vec<(&'static str, &str)> {
+    let mut reports: Vec<_> = kernel_log
+        .lines()
+        .filter_map(|line| {
+            if BENIGN.iter().any(|benign| line.contains(benign)) {
+                return None;
+            }
+            let (_, kind) = REPORTS.iter().find(|(mark, _)| begins_word(line, mark))?;
+            Some((*kind, message(line)))
+        })
+        .collect();
+    // Only the frame: the line after it says what it is.
+    if reports.len() > 1 {
+        reports.retain(|(_, line)| !line.contains("cut here ]"));
+    }
+    reports
+}
+
+/// The first report in a kernel log, or `None`.
 pub fn splats(kernel_log: &str) -> Option<Violation> {
-    let mut reports = kernel_log.lines().filter_map(|line| {
-        if BENIGN.iter().any(|benign| line.contains(benign)) {
-            return None;
-        }
-        let (_, kind) = REPORTS.iter().find(|(mark, _)| begins_word(line, mark))?;
-        Some((*kind, text_of(line)))
-    });
-    let (kind, first) = reports.next()?;
-    // "cut here" is only the frame: the line after it says what it is.
-    let (kind, line) = match first.contains("cut here ]") {
-        true => reports.next().unwrap_or((kind, first)),
-        false => (kind, first),
-    };
+    let (kind, line) = *reports(kernel_log).first()?;
     Some(Violation {
         property: Property::Splat,
         step: None,
@@ -91,20 +114,22 @@ fn begins_word(line: &str, mark: &str) -> bool {
     })
 }
 
-/// A line without log level and time stamp.
-fn text_of(line: &str) -> &str {
-    let mut text = line.trim();
-    for (open, close) in [('<', '>'), ('[', ']')] {
-        if let Some((prefix, rest)) = text.split_once(close)
-            && let Some(inner) = prefix.strip_prefix(open)
-            && inner
-                .chars()
-                .all(|c| c.is_ascii_digit() || c == '.' || c == ' ')
-        {
-            text = rest.trim_start();
+/// A line without its log level, its `[    1.234567] ` and, where
+/// CONFIG_PRINTK_CALLER is set, its `[    T1] `.
+pub fn message(line: &str) -> &str {
+    let mut rest = line.trim();
+    while let Some((open, close)) = [('<', '>'), ('[', ']')]
+        .into_iter()
+        .find(|(open, _)| rest.starts_with(*open))
+        && let Some((stamp, after)) = rest[open.len_utf8()..].split_once(close)
+    {
+        let number = stamp.trim().trim_start_matches(['T', 'C']);
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            break;
         }
+        rest = after.trim_start();
     }
-    text
+    rest
 }
 
 #[cfg(test)]
@@ -128,6 +153,11 @@ mod tests {
             "watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
             "unregister_netdevice: waiting for veth0 to become free. Usage count = 3",
             "UBSAN: array-index-out-of-bounds in net/ipv4/tcp_output.c:1:2",
+            "BUG: sleeping function called from invalid context at fs/splice.c:1",
+            "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "unreferenced object 0x60c0bd80 (size 128):",
+            "ODEBUG: free active (active state 0) object: 00000000 object type: timer_list",
         ];
         for log in logs {
             let violation = splats(log).unwrap_or_else(|| panic!("missed: {log}"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::campaign::job::Finding;
 use crate::kernel::KernelName;
-use crate::scenario::{Expect, text};
+use crate::scenario::{Expect, Expected, text};
 
 /// Where a finding comes from.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
     );
     scenario.expects = vec![Expect {
         kernel: kernel.to_string(),
-        violated: Some(finding.property.to_string()),
+        verdict: Expected::Violates(finding.property.to_string()),
     }];
     scenario.to_string()
 }
@@ -133,8 +133,8 @@ mod tests {
         assert_eq!(scenario.steps.len(), 2);
         assert_eq!(scenario.expects.len(), 1);
         assert_eq!(scenario.expects[0].kernel, "6.12-stock");
-        let violated = scenario.expects[0].violated.as_deref();
-        assert_eq!(violated, Some("stable-on-return"));
+        let violates = Expected::Violates("stable-on-return".into());
+        assert_eq!(scenario.expects[0].verdict, violates);
         for words in [
             "last line",
             "9 of 10 runs",

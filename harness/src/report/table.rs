@@ -30,6 +30,11 @@ impl Table {
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.to_vec());
     }
+
+    /// Adds a row of as many cells as there happen to be.
+    pub fn push(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
 }
 
 impl fmt::Display for Table {

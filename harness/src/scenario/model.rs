@@ -24,9 +24,56 @@ pub struct Scenario {
 pub struct Expect {
     /// A kernel name (`6.12-stock`) or a flavour of any version (`stock`).
     pub kernel: String,
-    /// `None`: every property holds. Else the name of the property that is
-    /// violated, as [`crate::oracle::Property`] prints it.
-    pub violated: Option<String>,
+    /// What it must show.
+    pub verdict: Expected,
+}
+
+/// What a replay must see.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Expected {
+    /// Every property holds, by the means given, if any is.
+    Holds(Option<Means>),
+    /// The property of this name is violated, as [`crate::oracle::Property`]
+    /// prints it.
+    Violates(String),
+}
+
+/// How a patched kernel kept its promise, by its own counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Means {
+    /// A call slept until its pages were released; nothing was copied.
+    Waited,
+    /// Copies were sent, and nothing by reference.
+    Copied,
+    /// Pages that were still queued when a call returned were replaced by copies.
+    Detached,
+}
+
+impl Means {
+    /// All of them, with the words that the text has for them.
+    pub const NAMED: [(&str, Means); 3] = [
+        ("waited", Means::Waited),
+        ("copied", Means::Copied),
+        ("detached", Means::Detached),
+    ];
+}
+
+impl Expect {
+    /// Whether this line is about the kernel of that name: it names the kernel
+    /// itself, its flavour with or without `-debug`, or `patched` for `detach`, which
+    /// is the same kernel with another setting.
+    pub fn is_about(&self, kernel: &str) -> bool {
+        if self.kernel == kernel {
+            return true;
+        }
+        // The path of a source tree is no flavour, whatever it ends in.
+        let Some((_, flavour)) = kernel.split_once('-').filter(|_| !kernel.contains(':')) else {
+            return false;
+        };
+        let plain = flavour.strip_suffix("-debug").unwrap_or(flavour);
+        [flavour, plain].contains(&self.kernel.as_str())
+            || plain == "detach" && self.kernel == "patched"
+    }
 }
 
 /// What stands before the first operation.

@@ -92,6 +92,7 @@ impl Toy {
         toy.write_tree("archive");
         toy.write("archive-version", "1.0");
         toy.write("patches/config/uml.config", FRAGMENT);
+        toy.write("patches/config/debug.config", "CONFIG_WATCH=y\n");
         toy.write("patches/6.12/series", "0001.patch\n");
         toy.write("patches/6.12/0001.patch", PATCH);
         toy
@@ -251,6 +252,78 @@ fn both_flavours_come_from_one_tree_and_share_objects() {
     );
     assert!(kinds.contains(&(EntryKind::Source, "6.12")), "{kinds:?}");
     assert!(listed.iter().all(|entry| entry.size_bytes > 0));
+}
+
+#[test]
+fn detach_is_the_image_of_patched() {
+    let toy = Toy::new();
+    let detach = toy.ensure("6.12-detach").unwrap();
+    toy.trace();
+    let patched = toy.ensure("6.12-patched").unwrap();
+    assert_eq!(toy.trace(), [""; 0], "nothing is built for it");
+    assert_eq!((&detach.image, &detach.key), (&patched.image, &patched.key));
+    assert_eq!(detach.name.to_string(), "6.12-detach");
+    let built = toy.workshop().cache.kernels_built();
+    let names: Vec<_> = built.iter().map(|(_, meta)| &meta.name).collect();
+    assert_eq!(names, ["6.12-patched"]);
+}
+
+/// Neither build makes anything of the other anew.
+#[test]
+fn a_debug_kernel_is_built_apart_from_the_same_source() {
+    let toy = Toy::new();
+    toy.write("patches/debug/6.12/series", "bug.patch\n");
+    toy.write(
+        "patches/debug/6.12/bug.patch",
+        "--- a/fs/pipe.c\n+++ b/fs/pipe.c\n@@ -1 +1,2 @@\n pipe\n+bug\n",
+    );
+    let stock = toy.ensure("6.12-stock").unwrap();
+    let patched = toy.ensure("6.12-patched").unwrap();
+    toy.trace();
+    // The first place has the patched source now, and its objects.
+    assert_eq!(toy.image("6.12-stock-debug"), "stock splice\npipe\nbug\n");
+    assert_eq!(toy.trace(), ["fs/splice.o", "fs/pipe.o", "linux"]);
+    assert_eq!(
+        toy.image("6.12-patched-debug"),
+        "patched splice\npipe\nbug\n"
+    );
+    assert_eq!(toy.trace(), ["fs/splice.o", "fs/pipe.o", "linux"]);
+    let config = fs::read_to_string(toy.here.join("cache/src/6.12-debug/linux/.config")).unwrap();
+    assert!(config.contains("CONFIG_64BIT=y\n") && config.contains("CONFIG_WATCH=y\n"));
+    for (name, before) in [("6.12-stock", stock), ("6.12-patched", patched)] {
+        assert_eq!(toy.ensure(name).unwrap(), before);
+    }
+    toy.write(
+        "patches/6.12/0001.patch",
+        &PATCH.replace("patched", "re-patched"),
+    );
+    toy.ensure("6.12-patched").unwrap();
+    assert_eq!(
+        toy.image("6.12-patched-debug"),
+        "re-patched splice\npipe\nbug\n"
+    );
+    // pipe.o depends on splice.o in the toy.
+    let again = ["fs/splice.o", "fs/pipe.o", "linux"];
+    assert_eq!(toy.trace(), [again, again].concat());
+
+    toy.write("archive-version", "2.0");
+    toy.write("archive/fs/splice.c", "stock splice\nnewer\n");
+    let name = "6.12-stock-debug".parse().unwrap();
+    let update = toy.workshop().update(&name, &Silent).unwrap();
+    assert_eq!(update.as_deref(), Some("2.0"));
+    assert_eq!(
+        toy.image("6.12-stock-debug"),
+        "stock splice\nnewer\npipe\nbug\n"
+    );
+}
+
+#[test]
+fn a_copy_that_was_cut_off_is_made_again() {
+    let toy = Toy::new();
+    toy.ensure("6.12-patched").unwrap();
+    toy.write("cache/src/6.12-debug/linux/fs/splice.c", "half a fi");
+    toy.write("cache/src/6.12-debug/manifest", "");
+    assert_eq!(toy.image("6.12-stock-debug"), "stock splice\npipe\n");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::PROPERTIES;
 use super::rule::{Line, Notes, Rule};
-use crate::scenario::Expect;
 use crate::scenario::limits::{MAX_EXPECTS, MAX_HEADER_BYTES, MAX_KERNEL_NAME_BYTES};
+use crate::scenario::{Expect, Expected};
 
 /// The header without control characters, blanks at line ends, and blank lines
 /// at its top and bottom: what a comment block can hold and give back.
@@ -56,12 +56,15 @@ pub fn header(header: String, notes: &mut Notes) -> String {
 pub fn expects(expects: Vec<Expect>, notes: &mut Notes) -> Vec<Expect> {
     let mut kept: Vec<Expect> = Vec::with_capacity(expects.len().min(MAX_EXPECTS));
     for (index, expect) in expects.into_iter().enumerate() {
-        let known = |name: &String| PROPERTIES.contains(&name.as_str());
+        let known = match &expect.verdict {
+            Expected::Violates(property) => PROPERTIES.contains(&property.as_str()),
+            Expected::Holds(_) => true,
+        };
         let broken = if kept.len() == MAX_EXPECTS {
             Some(Rule::ExpectCount)
         } else if !is_kernel_name(&expect.kernel) {
             Some(Rule::ExpectKernel)
-        } else if !expect.violated.as_ref().is_none_or(known) {
+        } else if !known {
             Some(Rule::ExpectProperty)
         } else if kept.iter().any(|other| other.kernel == expect.kernel) {
             // The first match counts, so a second one says nothing.

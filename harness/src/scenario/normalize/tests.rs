@@ -94,8 +94,16 @@ prop_compose! {
 fn wild_scenario() -> impl Strategy<Value = Scenario> {
     let actors = vec![Actor::A, Actor::B, Actor::C, Actor::Reader];
     let step = (prop::sample::select(actors), wild_op()).prop_map(|(actor, op)| Step { actor, op });
-    let expect = ("[a-c .#\n]{0,2}", prop::option::of("wire|splat|x"))
-        .prop_map(|(kernel, violated)| Expect { kernel, violated });
+    let expect =
+        ("[a-c .#\n]{0,2}", prop::option::of("wire|splat|x")).prop_map(|(kernel, violated)| {
+            Expect {
+                kernel,
+                verdict: match violated {
+                    Some(property) => Expected::Violates(property),
+                    None => Expected::Holds(Some(Means::Copied)),
+                },
+            }
+        });
     (
         "[ -~é\n#\t\r\u{0}\u{85}\u{a0}]{0,20}",
         prop::collection::vec(expect, 0..6),
@@ -144,7 +152,7 @@ fn what_was_normalized_can_be_written_and_read() {
 fn the_longest_text_can_be_read() {
     let expects = (0..2 * MAX_EXPECTS).map(|n| Expect {
         kernel: format!("{n:-^MAX_KERNEL_NAME_BYTES$}"),
-        violated: Some("stable-on-return".into()),
+        verdict: Expected::Violates("stable-on-return".into()),
     });
     let normal = normalize(Scenario {
         header: "\nx".repeat(MAX_HEADER_BYTES),

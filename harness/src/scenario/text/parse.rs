@@ -9,8 +9,8 @@ use crate::scenario::normalize::{
     Line, Note, PROPERTIES, Rule, explain, is_kernel_name, tidy_header,
 };
 use crate::scenario::{
-    Actor, Expect, Family, FileKind, FileSpec, Netem, Op, Range, ReaderMode, Scenario, SocketSpec,
-    Step,
+    Actor, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
+    Scenario, SocketSpec, Step,
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
@@ -246,18 +246,23 @@ impl<'a> Reader<'a> {
         }
         self.once(&format!("expect {}", kernel.text), first)?;
         let verdict = words.need("`holds` or `violates PROPERTY`")?;
-        let violated = match choose(verdict, "verdict", &[("holds", false), ("violates", true)])? {
-            false => None,
+        let verdict = match choose(verdict, "verdict", &[("holds", false), ("violates", true)])? {
+            false => {
+                let means = words.next();
+                let chosen = means.map(|word| choose(word, "means", &Means::NAMED));
+                Expected::Holds(chosen.transpose()?)
+            }
             true => {
                 let named = PROPERTIES.map(|name| (name, name));
-                Some(choose(words.need("a property")?, "property", &named)?.to_owned())
+                let property = choose(words.need("a property")?, "property", &named)?;
+                Expected::Violates(property.to_owned())
             }
         };
         let line = Line::Expect(self.scenario.expects.len());
         self.places.push((line, "", first));
         self.scenario.expects.push(Expect {
             kernel: kernel.text.to_owned(),
-            violated,
+            verdict,
         });
         Ok(())
     }

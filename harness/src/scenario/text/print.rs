@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Expect, FileKind, FileSpec, Netem, Op, Range, ReaderMode, Scenario, Setup, SocketSpec,
-    Step,
+    Actor, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode, Scenario,
+    Setup, SocketSpec, Step,
 };
 
 impl fmt::Display for Scenario {
@@ -125,10 +125,19 @@ impl fmt::Display for FileSpec {
 
 impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.violated {
-            None => write!(f, "expect {} holds", self.kernel),
-            Some(property) => write!(f, "expect {} violates {property}", self.kernel),
+        write!(f, "expect {} ", self.kernel)?;
+        match &self.verdict {
+            Expected::Holds(None) => write!(f, "holds"),
+            Expected::Holds(Some(means)) => write!(f, "holds {means}"),
+            Expected::Violates(property) => write!(f, "violates {property}"),
         }
+    }
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Means::NAMED.iter().find(|(_, means)| means == self);
+        f.pad(named.map_or("", |(name, _)| name))
     }
 }
 

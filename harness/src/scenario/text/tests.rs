@@ -71,6 +71,9 @@ file memfd size=65536
 reader paused
 expect 6.12-stock violates stable-on-return
 expect patched holds
+expect 6.12-patched holds waited
+expect 7.3-patched holds copied
+expect detach holds detached
 
 sendfile 0+4096
 pipe capacity=65536
@@ -98,7 +101,18 @@ wait 10s
     assert_eq!(all.setup.data, data);
     assert_eq!(all.setup.ack.loss_ppm, 1);
     assert_eq!(all.setup.ack.seed, u64::MAX);
-    assert_eq!(all.expects[0].violated.as_deref(), Some("stable-on-return"));
+    let verdict = Expected::Violates("stable-on-return".into());
+    assert_eq!(all.expects[0].verdict, verdict);
+    let verdicts = all.expects[1..].iter().map(|expect| &expect.verdict);
+    assert_eq!(
+        verdicts.collect::<Vec<_>>(),
+        [
+            &Expected::Holds(None),
+            &Expected::Holds(Some(Means::Waited)),
+            &Expected::Holds(Some(Means::Copied)),
+            &Expected::Holds(Some(Means::Detached)),
+        ]
+    );
     assert_eq!(all.steps[7].actor, Actor::Reader);
     assert_eq!(all.steps[5].actor, Actor::B);
 }
@@ -126,6 +140,45 @@ fn all_comments_above_the_first_line_are_the_header() {
         scenario.to_string(),
         "# one\n#\n#  two\n# #\n\nsendfile 0+1\n"
     );
+}
+
+#[test]
+fn an_expect_line_knows_the_kernels_it_is_about() {
+    let about = |line: &str, kernels: &[&str]| {
+        let text = format!("expect {line} holds\nsendfile 0+1\n");
+        let expect = &read(&text).expects[0];
+        let all = [
+            "6.12-stock",
+            "6.12-stock-debug",
+            "6.12-patched",
+            "6.12-patched-debug",
+            "6.12-detach",
+            "6.12-detach-debug",
+            "7.3-detach",
+            "tree:/home/linux-patched",
+        ];
+        let matched: Vec<_> = all.into_iter().filter(|it| expect.is_about(it)).collect();
+        assert_eq!(matched, kernels, "{line}");
+    };
+    about("stock", &["6.12-stock", "6.12-stock-debug"]);
+    about(
+        "patched",
+        &[
+            "6.12-patched",
+            "6.12-patched-debug",
+            "6.12-detach",
+            "6.12-detach-debug",
+            "7.3-detach",
+        ],
+    );
+    about(
+        "detach",
+        &["6.12-detach", "6.12-detach-debug", "7.3-detach"],
+    );
+    about("6.12-patched", &["6.12-patched"]);
+    about("detach-debug", &["6.12-detach-debug"]);
+    about("tree:/home/linux-patched", &["tree:/home/linux-patched"]);
+    about("6.12", &[]);
 }
 
 #[test]
@@ -244,7 +297,7 @@ fn parse_print_round_trip() {
     proptest!(config(512), |(
         scenario in strategy::scenario(),
         header in "([ -~é\\n#\t\r\u{0}]{0,60})",
-        expects in prop::collection::vec(("[a-z0-9.:-]{0,9}", 0..8_usize), 0..4),
+        expects in prop::collection::vec(("[a-z0-9.:-]{0,9}", 0..10_usize), 0..4),
     )| {
         let scenario = normalize(Scenario {
             header,
@@ -252,7 +305,10 @@ fn parse_print_round_trip() {
                 .into_iter()
                 .map(|(kernel, index)| Expect {
                     kernel,
-                    violated: PROPERTIES.get(index).map(|name| (*name).to_owned()),
+                    verdict: match (PROPERTIES.get(index), Means::NAMED.get(index.wrapping_sub(6))) {
+                        (Some(name), _) => Expected::Violates((*name).to_owned()),
+                        (None, means) => Expected::Holds(means.map(|(_, means)| *means)),
+                    },
                 })
                 .collect(),
             ..scenario

@@ -233,6 +233,14 @@ const ERRORS: &[(&str, &str)] = &[
         "1:14: unknown verdict `hold`, did you mean `holds`?",
     ),
     (
+        "expect patched holds wated",
+        "1:22: unknown means `wated`, did you mean `waited`? (expected one of `waited`, `copied`, `detached`)",
+    ),
+    (
+        "expect patched holds waited copied",
+        "1:29: found `copied`, expected the end of the line",
+    ),
+    (
         "expect stock violates",
         "1:22: found the end of the line, expected a property",
     ),

@@ -1,15 +1,17 @@
 //! `inflight bench`: the speed figures.
 
+mod transfers;
+
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::format::{Format, note, print};
-use super::options::{ensure, seed};
-use super::{Failure, Status};
 use crate::campaign::host;
 use crate::campaign::job::{Event, Job};
+use crate::cli::format::{Format, note, print};
+use crate::cli::options::{ensure, seed};
+use crate::cli::{Failure, Status};
 use crate::kernel::{Kernel, KernelName};
 use crate::oracle::Contract;
 use crate::report::table::Table;
@@ -24,12 +26,24 @@ sendfile 0+4096
 mmap-write 0+4096
 ";
 
-/// Measure boot, scenarios a second, and where the time goes.
+/// Which figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Topic {
+    /// Boot, scenarios a second, and where the time goes
+    Scenarios,
+    /// What ways of sending cost: stock, patched, by copy, MSG_ZEROCOPY
+    Transfers,
+}
+
+/// Measure how fast scenarios run, and what the cure costs.
 ///
 /// Guests run one at a time, each on one CPU. Figures of one run on one machine
 /// compare; those of two machines do not.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
+    /// Figures to take
+    #[arg(value_enum, value_name = "TOPIC", default_values_t = [Topic::Scenarios, Topic::Transfers])]
+    topics: Vec<Topic>,
     /// Kernel to measure; may be given several times [default: 6.12-stock, 6.12-patched]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<KernelName>,
@@ -74,19 +88,43 @@ struct Figures {
 
 /// Measures.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let seed = seed(args.seed)?;
     let names = match args.kernels.as_slice() {
         [] => vec![known("6.12-stock")?, known("6.12-patched")?],
         given => given.to_vec(),
     };
     let kernels = ensure(&names)?;
+    if args.topics.contains(&Topic::Scenarios) {
+        scenarios(args, &kernels)?;
+    }
+    if args.topics.contains(&Topic::Transfers) {
+        let mut rows = Vec::new();
+        for kernel in &kernels {
+            note(format_args!("measuring transfers on {}", kernel.name));
+            rows.push((kernel, transfers::measure(kernel)?));
+        }
+        match args.format {
+            Format::Human => print(&transfers::human(&rows))?,
+            Format::Json => {
+                for (kernel, cells) in &rows {
+                    for cell in cells {
+                        print(&format!("{}\n", transfers::json(kernel, cell)))?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(Status::Held)
+}
+
+fn scenarios(args: &Args, kernels: &[Kernel]) -> Result<(), Failure> {
+    let seed = seed(args.seed)?;
     note(format_args!(
         "inflight bench: {} scenarios a figure, --seed {seed}",
         args.times
     ));
     let generate_us = generate_us(seed);
     let mut rows = Vec::new();
-    for kernel in &kernels {
+    for kernel in kernels {
         note(format_args!("measuring {}", kernel.name));
         rows.push((kernel, figures(kernel, args, seed)?));
     }
@@ -110,11 +148,11 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
             }
         }
     }
-    Ok(Status::Held)
+    Ok(())
 }
 
 fn known(name: &str) -> Result<KernelName, Failure> {
-    name.parse().map_err(super::usage)
+    name.parse().map_err(crate::cli::usage)
 }
 
 fn figures(kernel: &Kernel, args: &Args, seed: u64) -> Result<Figures, Failure> {
