@@ -441,3 +441,49 @@ fn a_pipe_that_does_not_fit() {
     let text = "wait 1us\n".repeat(MAX_OPS - 1) + "pwrite 0+1\n";
     check(&steps, &text);
 }
+
+/// What would do nothing goes; what a family has stays.
+#[test]
+fn a_family_keeps_what_means_something_to_it() {
+    let netem = Netem {
+        delay_us: 1000,
+        ..Netem::default()
+    };
+    let all = |family| {
+        let socket = SocketSpec {
+            family,
+            sndbuf_bytes: Some(5000),
+            rcvbuf_bytes: Some(6000),
+            nodelay: true,
+            cork: true,
+            nonblock: true,
+        };
+        let normal = normalize(Scenario {
+            setup: Setup {
+                data: netem,
+                ack: netem,
+                socket,
+                ..Setup::default()
+            },
+            steps: vec![step(Actor::A, Op::Sendfile(range(0, 1)))],
+            ..Scenario::default()
+        });
+        normal.setup.to_string()
+    };
+    const LINK: &str = "link data delay=1ms\nlink ack delay=1ms\n";
+    for name in ["tcp4", "tcp6", "ktls4", "mptcp4", "mptcp6"] {
+        let family = Family::NAMED
+            .iter()
+            .find(|named| named.0 == name)
+            .unwrap()
+            .1;
+        let socket = format!("socket {name} sndbuf=5000 rcvbuf=6000 nodelay cork nonblock\n");
+        assert_eq!(all(family), LINK.to_owned() + &socket);
+    }
+    assert_eq!(
+        all(Family::Udp4),
+        "link data delay=1ms\nsocket udp4 sndbuf=5000 rcvbuf=6000 cork nonblock\n"
+    );
+    assert_eq!(all(Family::Unix), "socket unix sndbuf=5000 nonblock\n");
+    assert_eq!(all(Family::Vsock), "socket vsock nonblock\n");
+}

@@ -41,7 +41,10 @@ pub fn build(genes: &Genes) -> Scenario {
         steps: Vec::with_capacity(genes.ops.len() + 4),
         has_pipe: false,
     };
-    let rounds = pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds);
+    let rounds = match genes.again {
+        true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
+        false => 1,
+    };
     let sends = |op| matches!(builder.kind(op), Some(Kind::Sendfile | Kind::Splice));
     if !genes.ops.iter().any(sends) {
         // Nothing would be in flight; this way the writes have something to meet.

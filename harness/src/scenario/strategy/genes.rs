@@ -24,6 +24,9 @@ pub struct Genes {
     /// How often the operations are repeated, out of 100.
     pub rounds: Draw,
     pub ops: Vec<OpGenes>,
+    /// Always set, until it shrinks: repetitions that were needed before the operations
+    /// were cut down may not be afterwards.
+    pub again: bool,
     /// A family other than TCP.
     pub family: (bool, Draw),
 }
@@ -168,17 +171,21 @@ pub fn genes() -> BoxedStrategy<Genes> {
         from(tables::FILE_BYTES),
         0..100_u32,
         vec(op(), 1..=MOST_OPS),
+        weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
     )
-        .prop_map(|(link, socket, swarm, file, rounds, ops, family)| Genes {
-            link,
-            socket,
-            swarm,
-            file,
-            rounds,
-            ops,
-            family,
-        })
+        .prop_map(
+            |(link, socket, swarm, file, rounds, ops, again, family)| Genes {
+                link,
+                socket,
+                swarm,
+                file,
+                rounds,
+                ops,
+                again,
+                family,
+            },
+        )
         .boxed()
 }
 

@@ -56,7 +56,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "socket udp",
-        "1:8: unknown socket family `udp`, expected one of `tcp4`, `tcp6`",
+        "1:8: unknown socket family `udp`, did you mean `udp4`? (expected one of `tcp4`, `tcp6`, `ktls4`, `mptcp4`, `mptcp6`, `unix`, `vsock`, `udp4`, `udp6`)",
     ),
     (
         "file ext4 size=1",
@@ -307,6 +307,34 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "sendfile 3M+1",
         "1:10: found `3M+1`: an offset of at most 2097152 bytes",
+    ),
+    (
+        "link data delay=1ms\nsocket unix\nsendfile 0+1",
+        "1:1: found `link`: sockets of this family do not pass the link, so this line would do nothing",
+    ),
+    (
+        "socket vsock\nlink ack loss=1%\nsendfile 0+1",
+        "2:1: found `link`: sockets of this family do not pass the link",
+    ),
+    (
+        "link data delay=1ms\nlink ack delay=1ms\nsocket udp6\nsendfile 0+1",
+        "2:1: found `link`: a receiver of datagrams sends nothing back, so this line would do nothing",
+    ),
+    (
+        "socket udp4 nodelay\nsendfile 0+1",
+        "1:13: found `nodelay`: on sockets of this family this would do nothing",
+    ),
+    (
+        "socket unix cork\nsendfile 0+1",
+        "1:13: found `cork`: on sockets of this family this would do nothing",
+    ),
+    (
+        "socket unix rcvbuf=4096\nsendfile 0+1",
+        "1:20: found `4096`: on sockets of this family this would do nothing",
+    ),
+    (
+        "socket vsock sndbuf=4096\nsendfile 0+1",
+        "1:21: found `4096`: on sockets of this family this would do nothing",
     ),
     (
         "pwrite 4095+2",
