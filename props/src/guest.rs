@@ -87,13 +87,13 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
-        "file tmpfs size=8192\nsocket tcp4 rcvbuf=2304 user-timeout=500ms\nreader paused\n\
-         sendfile 0+8192\nwait 2s\nsendfile 0+1",
+        "file tmpfs size=16384\nsocket tcp4 rcvbuf=2304 user-timeout=500ms\nreader paused\n\
+         sendfile 0+16384\nwait 5s\nsendfile 0+1",
         ("the user timeout ends the connection", |it| {
-            let last = &it.calls[2];
-            let broken = Outcome::Failed(libc::ETIMEDOUT) == last.outcome
-                || Outcome::Failed(libc::EPIPE) == last.outcome;
-            broken && it.end != End::Eof && it.received.len() < 8192
+            it.calls[0].outcome == Outcome::Returned(16384)
+                && it.calls[2].outcome == Outcome::Failed(libc::ETIMEDOUT)
+                && it.end != End::Eof
+                && it.received.len() < 16384
         }),
     ),
     (
