@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{behaviour, cost, counters, guest, programs, properties, scarcity, waiting, watch};
+use inflight_props::{
+    behaviour, cost, counters, guest, programs, properties, scarcity, waiting, watch,
+};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the

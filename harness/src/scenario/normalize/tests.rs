@@ -457,6 +457,7 @@ fn a_family_keeps_what_means_something_to_it() {
             nodelay: true,
             cork: true,
             nonblock: true,
+            ..SocketSpec::default()
         };
         let normal = normalize(Scenario {
             setup: Setup {
