@@ -11,6 +11,7 @@
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
+//! * [`waiting`]: what a program can do to a call of its own that waits;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
@@ -25,4 +26,5 @@ pub mod programs;
 pub mod properties;
 pub mod runner;
 pub mod scarcity;
+pub mod waiting;
 pub mod watch;

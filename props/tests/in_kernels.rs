@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{behaviour, cost, counters, guest, programs, properties, scarcity, watch};
+use inflight_props::{
+    behaviour, cost, counters, guest, programs, properties, scarcity, waiting, watch,
+};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
@@ -55,6 +57,41 @@ const TESTS: &[Test] = &[
         name: "a_wait_takes_its_time",
         on: On::Every,
         run: behaviour::a_wait_takes_its_time,
+    },
+    Test {
+        name: "the_own_reader_gets_what_fits",
+        on: On::Every,
+        run: waiting::the_own_reader_gets_what_fits,
+    },
+    Test {
+        name: "the_own_reader_is_not_waited_for_for_ever",
+        on: On::Every,
+        run: waiting::the_own_reader_is_not_waited_for_for_ever,
+    },
+    Test {
+        name: "a_fork_changes_nothing",
+        on: On::Every,
+        run: waiting::a_fork_changes_nothing,
+    },
+    Test {
+        name: "a_child_inherits_the_connection",
+        on: On::Every,
+        run: waiting::a_child_inherits_the_connection,
+    },
+    Test {
+        name: "a_close_by_another_thread_changes_nothing",
+        on: On::Every,
+        run: waiting::a_close_by_another_thread_changes_nothing,
+    },
+    Test {
+        name: "a_closed_window_is_waited_for",
+        on: On::Every,
+        run: waiting::a_closed_window_is_waited_for,
+    },
+    Test {
+        name: "a_kill_ends_the_wait_and_leaves_nothing",
+        on: On::Every,
+        run: waiting::a_kill_ends_the_wait_and_leaves_nothing,
     },
     Test {
         name: "wire_is_the_file",

@@ -94,7 +94,7 @@ impl Judge<'_> {
         if !loose.whole && loose.reached.len() <= strict.reached.len() {
             return Some(match received {
                 Some(received) => self.unknown(received, &loose.reached[stuck]),
-                None => self.missing(&loose.reached[stuck], self.sendings.count()),
+                None => self.missing(&loose.reached[stuck]),
             });
         }
         // The rest can only be followed if a write after a return is allowed to have
@@ -106,7 +106,7 @@ impl Judge<'_> {
             .and_then(|(received, sent)| self.unstable(received, sent))
             .or_else(|| {
                 let next = sent.map_or(self.sendings.count(), |(first, _)| first);
-                Some(self.missing(&strict.reached[stuck], next))
+                Some(self.destroyed(&strict.reached[stuck], next))
             })
     }
 
@@ -248,37 +248,55 @@ impl Judge<'_> {
         }
     }
 
-    /// A datagram that never came, though those before it, `reached`, and those from
-    /// `next` on did.
-    fn missing(&self, reached: &[usize], next: usize) -> Violation {
-        let before = reached.iter().copied().filter(|&first| first < next);
-        let first = before.max().unwrap_or(0);
+    /// A datagram that never came, though all those before it did.
+    fn missing(&self, reached: &[usize]) -> Violation {
+        let first = reached.last().copied().unwrap_or(0);
         let end = self.sendings.ends(first).next();
         let sent = (first, end.unwrap_or(self.sendings.count()));
-        let run = &self.runs[self.sendings.runs(sent.0, sent.1).start];
-        let torn = self.sendings.torn(sent, Rigour::Documented);
-        let property = match torn {
-            Some(_) => Property::StableOnReturn,
-            None => Property::Datagrams,
-        };
-        let after_return_ns =
-            torn.map(|(write, run)| write.entry.time_ns.saturating_sub(run.exit.time_ns));
-        let cause = match torn {
-            Some((write, _)) => format!(
-                "{} wrote to its bytes after the send had returned, and a checksum that was \
-                 made before no longer fits",
-                name_step(self.scenario, write.step)
-            ),
-            None => "nothing on the link loses it".to_string(),
-        };
+        let name = self.name(sent);
         Violation {
-            property,
+            property: Property::Datagrams,
+            message: format!("{name} was never received: nothing on the link loses it"),
+            ..self.lost(sent)
+        }
+    }
+
+    /// A datagram that never came, which a write after the return explains: one of
+    /// those that begin where those before it ended, before the `next` one that came.
+    fn destroyed(&self, reached: &[usize], next: usize) -> Violation {
+        let mut ways = (reached.iter())
+            .flat_map(|&first| self.sendings.ends(first).map(move |end| (first, end)))
+            .filter(|(_, end)| *end <= next);
+        let found =
+            ways.find_map(|sent| Some((sent, self.sendings.torn(sent, Rigour::Documented)?)));
+        let Some((sent, (write, run))) = found else {
+            return self.missing(reached);
+        };
+        let after_ns = write.entry.time_ns.saturating_sub(run.exit.time_ns);
+        Violation {
+            property: Property::StableOnReturn,
+            torn_by: Some(write.step),
+            after_return_ns: Some(after_ns),
+            message: format!(
+                "{} was never received: {} wrote to its bytes after the send had returned, \
+                 and a checksum that was made before no longer fits",
+                self.name(sent),
+                name_step(self.scenario, write.step),
+            ),
+            ..self.lost(sent)
+        }
+    }
+
+    fn lost(&self, (first, end): (usize, usize)) -> Violation {
+        let run = &self.runs[self.sendings.runs(first, end).start];
+        Violation {
+            property: Property::Datagrams,
             step: Some(run.step),
             stream_offset: None,
             file_range: Some(run.range),
-            torn_by: torn.map(|(write, _)| write.step),
-            after_return_ns,
-            message: format!("{} was never received: {cause}", self.name(sent)),
+            torn_by: None,
+            after_return_ns: None,
+            message: String::new(),
         }
     }
 

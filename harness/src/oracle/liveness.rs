@@ -4,6 +4,7 @@
 
 use super::{Property, Violation, name_step};
 use crate::history::{End, History, Outcome};
+use crate::scenario::limits::DEFAULT_PIPE_BYTES;
 use crate::scenario::{Netem, Op, ReaderMode, Scenario};
 
 const MS: u64 = 1_000_000;
@@ -145,14 +146,20 @@ impl Load {
         let mut calls: u64 = 0;
         for step in &scenario.steps {
             match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
                     let left = setup.file.size_bytes.saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
                     calls += 1;
                 }
                 Op::SpliceOut { .. } | Op::Read { .. } => calls += 1,
                 Op::Wait { us } => waits_ns = waits_ns.saturating_add(us.saturating_mul(1_000)),
+                // The second pipe has its default size.
+                Op::Tee { len } => {
+                    bytes = bytes.saturating_add(len.min(DEFAULT_PIPE_BYTES.into()));
+                }
+                Op::Cork { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) => {}
+                Op::Shutdown | Op::Reset | Op::Close | Op::Signal { .. } => {}
             }
         }
         // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
@@ -219,7 +226,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         return blame(Some(call.step), message);
     }
     let end_ns = history.end_ns;
-    let timed_out = lossy(scenario)
+    let may_time_out = lossy(scenario) || scenario.setup.socket.user_timeout_us > 0;
+    let timed_out = may_time_out
         && history
             .calls
             .iter()
@@ -228,6 +236,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         // A sender that gave the connection up sends nothing that would end it
         // at the receiver.
         End::GivenUp if timed_out => None,
+        // The same, found at the sender: the receiver has waited for nothing.
+        End::Failed(libc::ETIMEDOUT) if may_time_out => None,
         End::GivenUp => blame(
             None,
             format!(
@@ -245,7 +255,7 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
                 secs(bound_ns)
             ),
         ),
-        End::Eof | End::Failed(_) => None,
+        End::Eof | End::Closed | End::Failed(_) => None,
     }
 }
 
@@ -316,6 +326,19 @@ mod tests {
         assert_eq!(plan.verdict(), ["liveness"]);
         plan.scenario.setup.data.loss_ppm = 200_000;
         assert!(plan.violations().is_empty());
+    }
+
+    #[test]
+    fn a_receiver_that_was_never_told_of_a_timeout_has_waited_in_vain() {
+        let mut plan = race();
+        plan.history.end = End::Failed(libc::ETIMEDOUT);
+        plan.history.end_ns = bound_ns(&plan.scenario) + SECOND;
+        assert_eq!(plan.verdict(), ["counts", "liveness"]);
+        plan.scenario.setup.socket.user_timeout_us = 1_000;
+        assert!(plan.violations().is_empty());
+        // A reset tells it.
+        plan.history.end = End::Failed(libc::ECONNRESET);
+        assert_eq!(plan.verdict(), ["liveness"]);
     }
 
     #[test]
