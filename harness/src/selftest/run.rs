@@ -128,7 +128,7 @@ fn one(kernel: &Kernel, test: &Test, files: &[PathBuf]) -> Result<Report, engine
     }
     let path = "/usr/sbin:/usr/bin:/sbin:/bin";
     boot.env = vec![("PATH".into(), path.into()), ("LC_ALL".into(), "C".into())];
-    boot.memory_mib = MEMORY_MIB;
+    boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
     boot.wall_limit = Some(WALL_LIMIT);
     let mut guest = engine::spawn(boot)?;
     let (stdout, stderr) = (guest.take_stdout(), guest.take_stderr());
