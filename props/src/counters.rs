@@ -14,7 +14,7 @@ const BYTES: u64 = 4096;
 /// A send that waits: once, for as long as the call took, with all bytes by
 /// reference.
 pub fn a_wait_is_counted() -> Result {
-    let (counted, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n")?;
+    let (counted, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n", "waited")?;
     let wanted = Counters {
         waits: 1,
         wait_us: counted.wait_us,
@@ -30,7 +30,7 @@ pub fn a_wait_is_counted() -> Result {
 
 /// A send that must not wait: all bytes as copies.
 pub fn a_copy_is_counted() -> Result {
-    let (counted, _) = send("link data delay=20ms\nsocket tcp4 nonblock\n")?;
+    let (counted, _) = send("link data delay=20ms\nsocket tcp4 nonblock\n", "copied")?;
     let wanted = Counters {
         waits: 0,
         wait_us: 0,
@@ -47,7 +47,7 @@ pub fn a_copy_is_counted() -> Result {
 /// A send whose acknowledgement is late: nobody but the retransmit queue has its
 /// page, so it is replaced there.
 pub fn a_detached_page_is_counted() -> Result {
-    let (counted, took_us) = send("link ack delay=20ms\n")?;
+    let (counted, took_us) = send("link ack delay=20ms\n", "detached")?;
     let right = counted.referenced_bytes == BYTES
         && counted.copied_bytes == 0
         && (1..=BYTES).contains(&counted.detached_bytes);
@@ -68,7 +68,7 @@ pub fn a_wait_is_traced() -> Result {
     }
     tracing("trace", "")?;
     tracing("events/splice/enable", "1")?;
-    let (counted, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n")?;
+    let (counted, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n", "waited")?;
     tracing("events/splice/enable", "0")?;
     let trace = fs::read_to_string("/sys/kernel/tracing/trace");
     let trace = trace.map_err(|error| error.to_string())?;
@@ -105,8 +105,10 @@ fn field(event: &str, name: &str) -> std::result::Result<u64, String> {
 }
 
 /// Sends one page; returns what was counted, and how long the call took.
-fn send(setup: &str) -> std::result::Result<(Counters, u64), String> {
-    let text = format!("{setup}\nsendfile 0+{BYTES}\nmmap-write 0+{BYTES}\n");
+fn send(setup: &str, means: &str) -> std::result::Result<(Counters, u64), String> {
+    // Counters are only read for who asks about them.
+    let expect = format!("expect patched holds {means}");
+    let text = format!("{setup}{expect}\n\nsendfile 0+{BYTES}\nmmap-write 0+{BYTES}\n");
     let history = run(Contract::Stable, &text)?;
     let counted = history.counters.ok_or("this kernel counts nothing")?;
     Ok((counted, duration_ns(call(&history, 0)?) / 1000))

@@ -6,6 +6,7 @@
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
 //! * [`cost`]: what the cure may cost;
+//! * [`families`]: the sockets are of the families that scenarios name;
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
@@ -21,6 +22,7 @@
 pub mod behaviour;
 pub mod cost;
 pub mod counters;
+pub mod families;
 pub mod guest;
 pub mod programs;
 pub mod properties;

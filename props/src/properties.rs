@@ -17,6 +17,11 @@ pub fn wire_is_the_file() -> Result {
     holds(Contract::Documented, Property::Wire)
 }
 
+/// Each received datagram is one that was sent.
+pub fn datagrams_are_whole() -> Result {
+    holds(Contract::Documented, Property::Datagrams)
+}
+
 /// The file changes only where the scenario wrote.
 pub fn source_is_untouched() -> Result {
     holds(Contract::Documented, Property::Source)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, cost, counters, guest, programs, properties, scarcity, waiting, watch,
+    behaviour, cost, counters, families, guest, programs, properties, scarcity, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -59,6 +59,26 @@ const TESTS: &[Test] = &[
         run: behaviour::a_wait_takes_its_time,
     },
     Test {
+        name: "each_family_takes_its_way",
+        on: On::Every,
+        run: families::each_family_takes_its_way,
+    },
+    Test {
+        name: "a_send_is_a_datagram",
+        on: On::Every,
+        run: families::a_send_is_a_datagram,
+    },
+    Test {
+        name: "datagrams_get_lost",
+        on: On::Every,
+        run: families::datagrams_get_lost,
+    },
+    Test {
+        name: "the_kernel_knows_the_protocols",
+        on: On::Every,
+        run: families::the_kernel_knows_the_protocols,
+    },
+    Test {
         name: "the_own_reader_gets_what_fits",
         on: On::Every,
         run: waiting::the_own_reader_gets_what_fits,
@@ -97,6 +117,11 @@ const TESTS: &[Test] = &[
         name: "wire_is_the_file",
         on: On::Every,
         run: properties::wire_is_the_file,
+    },
+    Test {
+        name: "datagrams_are_whole",
+        on: On::Every,
+        run: properties::datagrams_are_whole,
     },
     Test {
         name: "source_is_untouched",

@@ -458,6 +458,9 @@ impl Workshop {
                         remove(folder)?;
                     }
                 }
+                for shelf in self.outdated_selftests() {
+                    remove(&shelf)?;
+                }
             }
             Clean::Sources => {
                 let _locks = self.lock_sources()?;

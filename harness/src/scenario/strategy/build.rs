@@ -172,7 +172,7 @@ impl Builder<'_> {
                 self.push(actor, Op::Signal { to });
             }
             Some(Kind::Cork) => {
-                let on = genes.back % 2 == 0;
+                let on = genes.back.is_multiple_of(2);
                 self.push(self.actor_beside(genes), Op::Cork { on });
             }
             Some(Kind::Shutdown) => self.push(self.actor_beside(genes), Op::Shutdown),

@@ -175,10 +175,10 @@ fn every_feature_is_generated() {
         ("cork in between", 1.0, |c| {
             some(c, |op| matches!(op, Op::Cork { .. }))
         }),
-        ("shutdown", 0.5, |c| {
+        ("shutdown", 0.2, |c| {
             some(c, |op| matches!(op, Op::Shutdown))
         }),
-        ("reset or close", 0.15, |c| some(c, |op| op.leaves())),
+        ("reset or close", 0.08, |c| some(c, |op| op.leaves())),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
         ("other senders", 3.0, |c| {
