@@ -87,16 +87,6 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
-        "file tmpfs size=16384\nsocket tcp4 rcvbuf=2304 user-timeout=500ms\nreader paused\n\
-         sendfile 0+16384\nwait 5s\nsendfile 0+1",
-        ("the user timeout ends the connection", |it| {
-            it.calls[0].outcome == Outcome::Returned(16384)
-                && it.calls[2].outcome == Outcome::Failed(libc::ETIMEDOUT)
-                && it.end != End::Eof
-                && it.received.len() < 16384
-        }),
-    ),
-    (
         "file tmpfs size=500000\nsocket tcp4 sndbuf=4608 rcvbuf=2304 send-timeout=100ms\n\
          reader paused\nsendfile 0+500000\nsendfile 0+500000",
         ("the timeout of the socket ends its calls", |it| {
