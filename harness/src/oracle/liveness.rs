@@ -345,9 +345,8 @@ mod tests {
         plan.scenario.setup.socket.user_timeout_us = 1_000;
         assert!(plan.violations().is_empty());
         // So has a read that was under way.
-        let read = plan.call(Op::Read { len: 1 }, 4, 5);
-        read.outcome = Outcome::Returned(0);
-        read.exit.time_ns = bound_ns(&plan.scenario) + SECOND;
+        plan.call(Op::Read { len: 1 }, 4, 5).outcome = Outcome::Returned(0);
+        plan.history.calls[1].exit.time_ns = bound_ns(&plan.scenario) + SECOND;
         assert!(plan.violations().is_empty());
         // A reset tells it.
         plan.history.end = End::Failed(libc::ECONNRESET);
