@@ -346,8 +346,7 @@ mod tests {
         assert!(plan.violations().is_empty());
         // So has a read that was under way.
         plan.call(Op::Read { len: 1 }, 4, 5).outcome = Outcome::Returned(0);
-        let late_ns = bound_ns(&plan.scenario) + SECOND;
-        plan.history.calls.last_mut().unwrap().exit.time_ns = late_ns;
+        plan.history.calls[1].exit.time_ns = bound_ns(&plan.scenario) + SECOND;
         assert!(plan.violations().is_empty());
         // A reset tells it.
         plan.history.end = End::Failed(libc::ECONNRESET);
