@@ -138,7 +138,7 @@ const MARKS: &[(&str, Shows)] = &[
     (
         "b: shutdown\nsendfile 0+100",
         ("nothing is sent after a shutdown", |it| {
-            it.calls[1].outcome == Outcome::Failed(libc::EPIPE) && it.received.is_empty()
+            matches!(it.calls[1].outcome, Outcome::Failed(_)) && it.received.is_empty()
         }),
     ),
     (
