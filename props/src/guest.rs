@@ -87,8 +87,8 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
-        "file tmpfs size=500000\nsocket tcp4 sndbuf=4608 rcvbuf=2304 send-timeout=100ms\n\
-         reader paused\nsendfile 0+500000\nsendfile 0+500000",
+        "file tmpfs size=500000\nlink data delay=2s\nsocket tcp4 sndbuf=4608 send-timeout=100ms\n\
+         sendfile 0+500000\nsendfile 0+500000",
         ("the timeout of the socket ends its calls", |it| {
             let took_ns = |at: usize| it.calls[at].exit.time_ns - it.calls[at].entry.time_ns;
             it.calls[0].outcome.bytes() < 500_000
@@ -138,7 +138,7 @@ const MARKS: &[(&str, Shows)] = &[
     (
         "b: shutdown\nsendfile 0+100",
         ("nothing is sent after a shutdown", |it| {
-            it.calls[1].outcome == Outcome::Failed(libc::EPIPE) && it.received.is_empty()
+            matches!(it.calls[1].outcome, Outcome::Failed(_)) && it.received.is_empty()
         }),
     ),
     (
