@@ -87,16 +87,6 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
-        "file tmpfs size=8192\nsocket tcp4 rcvbuf=2304 user-timeout=500ms\nreader paused\n\
-         sendfile 0+8192\nwait 2s\nsendfile 0+1",
-        ("the user timeout ends the connection", |it| {
-            let last = &it.calls[2];
-            let broken = Outcome::Failed(libc::ETIMEDOUT) == last.outcome
-                || Outcome::Failed(libc::EPIPE) == last.outcome;
-            broken && it.end != End::Eof && it.received.len() < 8192
-        }),
-    ),
-    (
         "file tmpfs size=500000\nsocket tcp4 sndbuf=4608 rcvbuf=2304 send-timeout=100ms\n\
          reader paused\nsendfile 0+500000\nsendfile 0+500000",
         ("the timeout of the socket ends its calls", |it| {

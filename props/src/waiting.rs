@@ -37,7 +37,7 @@ pub fn the_own_reader_gets_what_fits() -> Result {
 /// What does not fit must end all the same, where the kernel promises that
 /// (it then has the counters); before, only the reader ends it.
 pub fn the_own_reader_is_not_waited_for_for_ever() -> Result {
-    const LEN: usize = 16 * PAGE;
+    const LEN: usize = 4 * PAGE;
     let pair = Pair::connect(Some(2304))?;
     let file = file_of(LEN)?;
     let Pair {

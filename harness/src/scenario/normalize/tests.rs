@@ -457,7 +457,8 @@ fn a_family_keeps_what_means_something_to_it() {
             nodelay: true,
             cork: true,
             nonblock: true,
-            ..SocketSpec::default()
+            user_timeout_us: 1_000,
+            send_timeout_us: 1_000,
         };
         let normal = normalize(Scenario {
             setup: Setup {
@@ -478,7 +479,12 @@ fn a_family_keeps_what_means_something_to_it() {
             .find(|named| named.0 == name)
             .unwrap()
             .1;
-        let socket = format!("socket {name} sndbuf=5000 rcvbuf=6000 nodelay cork nonblock\n");
+        let timeouts = match name {
+            "tcp4" | "tcp6" => " user-timeout=1ms send-timeout=1ms",
+            _ => "",
+        };
+        let socket =
+            format!("socket {name} sndbuf=5000 rcvbuf=6000{timeouts} nodelay cork nonblock\n");
         assert_eq!(all(family), LINK.to_owned() + &socket);
     }
     assert_eq!(

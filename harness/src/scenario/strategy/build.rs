@@ -12,6 +12,9 @@ use crate::scenario::{
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
     let (data, ack) = link(&genes.link);
+    // A reader that is to leave must be one that takes orders.
+    let leaves = |op: &OpGenes| pick(KINDS, op.kind) == Kind::Leave;
+    let paused = genes.socket.paused || genes.swarm.trouble && genes.ops.iter().any(leaves);
     let file = FileSpec {
         kind: match genes.swarm.memfd {
             true => FileKind::Memfd,
@@ -28,14 +31,14 @@ pub fn build(genes: &Genes) -> Scenario {
         ack,
         socket,
         file,
-        reader: match genes.socket.paused {
+        reader: match paused {
             true => ReaderMode::Paused,
             false => ReaderMode::Drain,
         },
     };
     let mut builder = Builder {
         swarm: &genes.swarm,
-        paused: genes.socket.paused,
+        paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
         steps: Vec::with_capacity(genes.ops.len() + 4),
@@ -220,7 +223,7 @@ impl Builder<'_> {
             Kind::Read => (self.paused, None),
             Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
-            Kind::Leave => (self.swarm.trouble && self.paused, None),
+            Kind::Leave => (self.swarm.trouble, None),
         };
         if on { Some(kind) } else { instead }
     }

@@ -126,10 +126,10 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Pipe, 2),
     (Kind::Wait, 6),
     (Kind::Read, 8),
-    (Kind::Tee, 3),
+    (Kind::Tee, 4),
     (Kind::Signal, 3),
     (Kind::Cork, 3),
-    (Kind::Shutdown, 1),
+    (Kind::Shutdown, 2),
     (Kind::Leave, 3),
 ];
 
