@@ -51,13 +51,28 @@ pub fn a_send_is_a_datagram() -> Result {
             &[20, 10],
         ),
     ] {
-        for family in ["udp4", "udp6"] {
+        // The first of them is the first that the guest ever sends.
+        for family in ["udp6", "udp4"] {
             let text = format!("socket {family}{setup}\nfile tmpfs size=131072\n\n{ops}\n");
             let history = run(Contract::Documented, &text)?;
             let got: Vec<usize> = history.chunks.iter().map(|chunk| chunk.len).collect();
             if got != lengths {
                 return Err(format!("{got:?}, not {lengths:?}:\n{text}"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Patched: the end of the file ends the datagram over IPv6 as well, which the oracle
+/// does not insist on, since stock kernels have a bug there.
+pub fn the_end_of_the_file_ends_the_datagram() -> Result {
+    for family in ["udp4", "udp6"] {
+        let text = format!("socket {family}\n\nsendfile 0+4097\nsendfile 0+1\n");
+        let history = run(Contract::Documented, &text)?;
+        let got: Vec<usize> = history.chunks.iter().map(|chunk| chunk.len).collect();
+        if got != [4096, 1] {
+            return Err(format!("{family}: {got:?}"));
         }
     }
     Ok(())

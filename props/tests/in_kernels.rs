@@ -69,6 +69,11 @@ const TESTS: &[Test] = &[
         run: families::a_send_is_a_datagram,
     },
     Test {
+        name: "the_end_of_the_file_ends_the_datagram",
+        on: On::Patched,
+        run: families::the_end_of_the_file_ends_the_datagram,
+    },
+    Test {
         name: "datagrams_get_lost",
         on: On::Every,
         run: families::datagrams_get_lost,
