@@ -32,6 +32,8 @@ const MOST_CHECKED: usize = 4096;
 pub struct Rtnl {
     socket: NetlinkSocket,
     checked: HashSet<Wire>,
+    /// Interfaces whose queue duplicates.
+    duplicating: HashSet<i32>,
 }
 
 impl std::fmt::Debug for Rtnl {
@@ -60,6 +62,7 @@ impl Rtnl {
         Rtnl {
             socket,
             checked: HashSet::new(),
+            duplicating: HashSet::new(),
         }
     }
 
@@ -202,6 +205,17 @@ impl Rtnl {
             })
             .push_prng_seed(mix(netem.seed))
             .end_nested();
+        // Linux 6.1.y refuses to replace a netem queue where the old or the new one
+        // duplicates, as if both were to stay (net/sched/sch_netem.c:
+        // check_netem_in_tree): so take the old one away first.
+        let duplicates = netem.duplicate_ppm > 0;
+        if duplicates || self.duplicating.contains(&interface.index) {
+            self.remove_queue(interface)?;
+        }
+        match duplicates {
+            true => self.duplicating.insert(interface.index),
+            false => self.duplicating.remove(&interface.index),
+        };
         self.acknowledge("set netem", |socket| socket.request(&request)?.recv_ack())?;
         // Once is enough to know that this kernel takes these settings.
         if !self.checked.contains(&wanted) {
@@ -212,6 +226,23 @@ impl Rtnl {
             self.checked.insert(wanted);
         }
         Ok(())
+    }
+
+    /// Takes the root queue of an interface away. What the kernel puts there by
+    /// itself cannot be, and need not be.
+    fn remove_queue(&mut self, interface: Interface) -> io::Result<()> {
+        let request = tc::Request::new().op_delqdisc_do(&Tcmsg {
+            ifindex: interface.index,
+            parent: TC_H_ROOT,
+            ..Default::default()
+        });
+        let result = self.acknowledge("remove netem", |socket| {
+            socket.request(&request)?.recv_ack()
+        });
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     fn check_netem(&mut self, interface: Interface, wanted: &Wire) -> io::Result<()> {
