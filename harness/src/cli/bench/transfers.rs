@@ -71,7 +71,7 @@ pub(super) fn measure(kernel: &Kernel) -> Result<Vec<Cell>, Failure> {
         KernelName::Release {
             flavour: Flavour::Patched | Flavour::Detach,
             ..
-        } => vec![Way::Stable(0), Way::Stable(1)],
+        } => vec![Way::Stable(0), Way::Stable(1), Way::Stable(2)],
         _ => vec![Way::Sendfile],
     };
     ways.extend([Way::Copy, Way::ZeroCopy]);
