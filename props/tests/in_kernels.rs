@@ -114,6 +114,11 @@ const TESTS: &[Test] = &[
         run: waiting::a_closed_window_is_waited_for,
     },
     Test {
+        name: "a_closed_window_is_not_waited_for_for_long",
+        on: On::Every,
+        run: waiting::a_closed_window_is_not_waited_for_for_long,
+    },
+    Test {
         name: "a_kill_ends_the_wait_and_leaves_nothing",
         on: On::Every,
         run: waiting::a_kill_ends_the_wait_and_leaves_nothing,
