@@ -3,12 +3,14 @@
 
 use std::fs;
 
+use inflight::campaign::known::Known;
 use inflight::oracle::Contract;
 
 use crate::behaviour::{call, run};
 use crate::properties::Result;
 
 const MS: u64 = 1_000_000;
+const PAGE: usize = 4096;
 
 /// What passes the link takes the link's time, and what does not takes none.
 pub fn each_family_takes_its_way() -> Result {
@@ -54,6 +56,14 @@ pub fn a_send_is_a_datagram() -> Result {
         // The first of them is the first that the guest ever sends.
         for family in ["udp6", "udp4"] {
             let text = format!("socket {family}{setup}\nfile tmpfs size=131072\n\n{ops}\n");
+            if Known::here().page_a_datagram && family == "udp6" && lengths[0] > PAGE {
+                // Older kernels have a bug there, see corpus/udp6-pages.scn: it is
+                // still here, or this exception has to go.
+                match run(Contract::Documented, &text) {
+                    Err(why) if why.contains("none that was sent") => continue,
+                    other => return Err(format!("a datagram of many pages: {other:?}")),
+                }
+            }
             let history = run(Contract::Documented, &text)?;
             let got: Vec<usize> = history.chunks.iter().map(|chunk| chunk.len).collect();
             if got != lengths {

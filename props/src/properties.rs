@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use inflight::campaign::known::Known;
 use inflight::minimize::Budget;
 use inflight::oracle::{Contract, Property};
 use inflight::scenario::{Scenario, strategy};
@@ -88,6 +89,7 @@ fn search(
     };
     let trial = Trial::set_up(contract).map_err(|error| format!("set-up: {error}"))?;
     let trial = RefCell::new(trial);
+    let known = Known::here();
     let result = TestRunner::new(config).run(&strategy::scenario(), |scenario| {
         let verdict = trial
             .borrow_mut()
@@ -95,6 +97,8 @@ fn search(
             .map_err(|error| TestCaseError::reject(error.to_string()))?;
         let broken = |it: &&inflight::oracle::Violation| it.property == property;
         match verdict.violations.iter().find(broken) {
+            // It is in the corpus, with its explanation.
+            Some(_) if known.explain(&scenario, &verdict.violations) => Ok(()),
             None => Ok(()),
             Some(violation) => Err(TestCaseError::fail(violation.message.clone())),
         }

@@ -132,7 +132,7 @@ pub fn a_closed_window_is_waited_for() -> Result {
     let file = file_of(LEN)?;
     let call = pair.send_elsewhere(&file, LEN);
     let mut receiver = pair.receiver;
-    let (away, rest) = (500 * MS, 400 * MS);
+    let (away, rest) = (200 * MS, 700 * MS);
     thread::sleep(away);
     let mut bytes = vec![0; LEN];
     let waited = !call.is_finished();
