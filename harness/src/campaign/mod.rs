@@ -2,6 +2,7 @@
 //!
 //! * [`job`]: what a guest is asked and what it tells;
 //! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
+//! * [`known`]: bugs of released kernels that a campaign goes on past;
 //! * [`check`]: generated cases on several kernels at once;
 //! * [`replay`]: given scenarios on several kernels at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
@@ -11,5 +12,6 @@ pub mod check;
 pub mod crash;
 pub mod host;
 pub mod job;
+pub mod known;
 pub mod replay;
 pub mod worker;

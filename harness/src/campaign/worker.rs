@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::job::{Event, Finding, Job, Replayed};
+use super::known::Known;
 use crate::engine;
 use crate::guest::Bare;
 use crate::history::Counters;
@@ -53,8 +54,9 @@ impl<W: Write> Worker<W> {
                 shrink_runs,
             } => {
                 let mut trial = Trial::set_up(*contract)?;
+                let known = Known::here();
                 for index in (*first..*end).step_by(usize::try_from(*stride).unwrap_or(1).max(1)) {
-                    if self.case(&mut trial, *seed, index, *shrink_runs)? {
+                    if self.case(&mut trial, *seed, index, *shrink_runs, known)? {
                         break;
                     }
                 }
@@ -72,7 +74,7 @@ impl<W: Write> Worker<W> {
             } => {
                 let mut trial = Trial::set_up(*contract)?;
                 let scenario = read(text)?;
-                self.examine(&mut trial, 0, &scenario, *shrink_runs)?;
+                self.examine(&mut trial, 0, &scenario, *shrink_runs, None)?;
                 Ok(())
             }
             Job::Bench { text, times } => {
@@ -129,19 +131,21 @@ impl<W: Write> Worker<W> {
         seed: u64,
         index: u64,
         shrink_runs: u64,
+        known: Known,
     ) -> io::Result<bool> {
         let scenario = strategy::case(seed, index);
-        self.examine(trial, index, &scenario, shrink_runs)
+        self.examine(trial, index, &scenario, shrink_runs, Some(known))
     }
 
     // Runs one scenario; on a violation confirms it, makes it smaller and tells.
-    // Returns whether there was one.
+    // Returns whether there was one that is not known.
     fn examine(
         &mut self,
         trial: &mut Trial,
         index: u64,
         scenario: &Scenario,
         shrink_runs: u64,
+        known: Option<Known>,
     ) -> io::Result<bool> {
         self.about(index, trial)?;
         let verdict = trial.run(scenario)?;
@@ -149,6 +153,9 @@ impl<W: Write> Worker<W> {
         let Some(violation) = verdict.violations.first() else {
             return Ok(false);
         };
+        if known.is_some_and(|it| it.explain(scenario, &verdict.violations)) {
+            return Ok(trial.is_wedged());
+        }
         let (property, message) = (violation.property, violation.message.clone());
         let mut finding = Finding::suspect(index, property, message, scenario);
         self.tell(&Event::Suspect(finding.clone()))?;
