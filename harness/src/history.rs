@@ -76,6 +76,8 @@ pub enum End {
     /// recv(2) failed with this errno; or ETIMEDOUT, where the sender's TCP gave up,
     /// of which the receiver hears nothing.
     Failed(i32),
+    /// An operation of the receiver closed its end.
+    Closed,
     /// The bound of the scenario passed first.
     GivenUp,
 }

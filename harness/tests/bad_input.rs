@@ -55,6 +55,25 @@ impl Desk {
 }
 
 #[test]
+fn selftests_that_are_none() {
+    let desk = Desk::new();
+    let selftest = |rest: &[&'static str]| [&["kernel", "selftest"], rest].concat();
+    desk.refuses(
+        &selftest(&["splice-stable"]),
+        &["splice-stable", "did you mean `splice_stable`?"],
+    );
+    desk.refuses(
+        &selftest(&["nonesuch"]),
+        &["no test `nonesuch`; there are splice_stable, "],
+    );
+    desk.refuses(
+        &selftest(&["--kernel", "6.12-stok"]),
+        &["--kernel", "`6.12-stock`?"],
+    );
+    desk.refuses(&selftest(&["--jobs", "0"]), &["--jobs"]);
+}
+
+#[test]
 fn scenarios_that_are_none() {
     let desk = Desk::new();
     let cases: [(&str, &[u8], &[&str]); 8] = [

@@ -2,68 +2,58 @@
 
 use std::fs;
 
+use inflight::history::Counters;
 use inflight::oracle::Contract;
 
 use crate::behaviour::{call, duration_ns, run};
 use crate::properties::Result;
 
-const STATE: &str = "/proc/sys/fs/splice_stable_state";
 const EVENTS: &str = "/sys/kernel/tracing/events/splice";
 const BYTES: u64 = 4096;
-
-/// The five numbers of fs.splice_stable_state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State {
-    waits: u64,
-    wait_us: u64,
-    referenced_bytes: u64,
-    copied_bytes: u64,
-    detached_bytes: u64,
-}
 
 /// A send that waits: once, for as long as the call took, with all bytes by
 /// reference.
 pub fn a_wait_is_counted() -> Result {
-    let (state, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n")?;
-    let wanted = State {
+    let (counted, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n", "waited")?;
+    let wanted = Counters {
         waits: 1,
-        wait_us: state.wait_us,
+        wait_us: counted.wait_us,
         referenced_bytes: BYTES,
         copied_bytes: 0,
         detached_bytes: 0,
     };
-    match state == wanted && state.wait_us.abs_diff(took_us) < 1000 && took_us >= 40_000 {
+    match counted == wanted && counted.wait_us.abs_diff(took_us) < 1000 && took_us >= 40_000 {
         true => Ok(()),
-        false => Err(format!("{state:?}, and the call took {took_us} us")),
+        false => Err(format!("{counted:?}, and the call took {took_us} us")),
     }
 }
 
 /// A send that must not wait: all bytes as copies.
 pub fn a_copy_is_counted() -> Result {
-    let (state, _) = send("link data delay=20ms\nsocket tcp4 nonblock\n")?;
-    let wanted = State {
+    let (counted, _) = send("link data delay=20ms\nsocket tcp4 nonblock\n", "copied")?;
+    let wanted = Counters {
         waits: 0,
         wait_us: 0,
         referenced_bytes: 0,
         copied_bytes: BYTES,
         detached_bytes: 0,
     };
-    match state == wanted {
+    match counted == wanted {
         true => Ok(()),
-        false => Err(format!("{state:?}")),
+        false => Err(format!("{counted:?}")),
     }
 }
 
 /// A send whose acknowledgement is late: nobody but the retransmit queue has its
 /// page, so it is replaced there.
 pub fn a_detached_page_is_counted() -> Result {
-    let (state, took_us) = send("link ack delay=20ms\n")?;
-    let right = state.referenced_bytes == BYTES
-        && state.copied_bytes == 0
-        && (1..=BYTES).contains(&state.detached_bytes);
+    let (counted, took_us) = send("link ack delay=20ms\n", "detached")?;
+    let right = counted.referenced_bytes == BYTES
+        && counted.copied_bytes == 0
+        && (1..=BYTES).contains(&counted.detached_bytes);
     match right && took_us < 1000 {
         true => Ok(()),
-        false => Err(format!("{state:?}, and the call took {took_us} us")),
+        false => Err(format!("{counted:?}, and the call took {took_us} us")),
     }
 }
 
@@ -78,7 +68,7 @@ pub fn a_wait_is_traced() -> Result {
     }
     tracing("trace", "")?;
     tracing("events/splice/enable", "1")?;
-    let (state, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n")?;
+    let (counted, took_us) = send("link data delay=20ms\nlink ack delay=20ms\n", "waited")?;
     tracing("events/splice/enable", "0")?;
     let trace = fs::read_to_string("/sys/kernel/tracing/trace");
     let trace = trace.map_err(|error| error.to_string())?;
@@ -95,12 +85,12 @@ pub fn a_wait_is_traced() -> Result {
             .iter()
             .all(|event| (field(event, "bytes"), field(event, "pages")) == (Ok(BYTES), Ok(1)))
         && field(end, "ret") == Ok(0)
-        && wait_us == state.wait_us
+        && wait_us == counted.wait_us
         && wait_us >= 40_000;
     match right && took_us.abs_diff(wait_us) < 1000 {
         true => Ok(()),
         false => Err(format!(
-            "{trace}\n{state:?}, and the call took {took_us} us"
+            "{trace}\n{counted:?}, and the call took {took_us} us"
         )),
     }
 }
@@ -115,46 +105,11 @@ fn field(event: &str, name: &str) -> std::result::Result<u64, String> {
 }
 
 /// Sends one page; returns what was counted, and how long the call took.
-fn send(setup: &str) -> std::result::Result<(State, u64), String> {
-    let text = format!("{setup}\nsendfile 0+{BYTES}\nmmap-write 0+{BYTES}\n");
-    let before = State::read()?;
+fn send(setup: &str, means: &str) -> std::result::Result<(Counters, u64), String> {
+    // Counters are only read for who asks about them.
+    let expect = format!("expect patched holds {means}");
+    let text = format!("{setup}{expect}\n\nsendfile 0+{BYTES}\nmmap-write 0+{BYTES}\n");
     let history = run(Contract::Stable, &text)?;
-    let after = State::read()?;
-    let took_us = duration_ns(call(&history, 0)?) / 1000;
-    Ok((after.since(before), took_us))
-}
-
-impl State {
-    fn read() -> std::result::Result<State, String> {
-        let text = fs::read_to_string(STATE).map_err(|error| format!("{STATE}: {error}"))?;
-        let numbers: Vec<u64> = (text.split_whitespace())
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        match numbers[..] {
-            [
-                waits,
-                wait_us,
-                referenced_bytes,
-                copied_bytes,
-                detached_bytes,
-            ] => Ok(State {
-                waits,
-                wait_us,
-                referenced_bytes,
-                copied_bytes,
-                detached_bytes,
-            }),
-            _ => Err(format!("{STATE} is no five numbers: {text}")),
-        }
-    }
-
-    fn since(self, before: State) -> State {
-        State {
-            waits: self.waits - before.waits,
-            wait_us: self.wait_us - before.wait_us,
-            referenced_bytes: self.referenced_bytes - before.referenced_bytes,
-            copied_bytes: self.copied_bytes - before.copied_bytes,
-            detached_bytes: self.detached_bytes - before.detached_bytes,
-        }
-    }
+    let counted = history.counters.ok_or("this kernel counts nothing")?;
+    Ok((counted, duration_ns(call(&history, 0)?) / 1000))
 }

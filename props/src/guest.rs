@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use inflight::history::{History, Outcome};
+use inflight::history::{End, History, Outcome, pattern};
 use inflight::oracle::{Contract, Property};
 use inflight::scenario::{normalize, text};
 use inflight::trial::Trial;
@@ -84,6 +84,83 @@ const MARKS: &[(&str, Shows)] = &[
         ("a delay that varies", |it| {
             let took_ns = it.chunks[0].at.time_ns - it.calls[0].entry.time_ns;
             (10 * MS..=31 * MS).contains(&took_ns) && took_ns.abs_diff(20 * MS) > MS / 10
+        }),
+    ),
+    (
+        "file tmpfs size=500000\nlink data delay=2s\nsocket tcp4 sndbuf=4608 send-timeout=100ms\n\
+         sendfile 0+500000\nsendfile 0+500000",
+        ("the timeout of the socket ends its calls", |it| {
+            let took_ns = |at: usize| it.calls[at].exit.time_ns - it.calls[at].entry.time_ns;
+            it.calls[0].outcome.bytes() < 500_000
+                && it.calls[1].outcome == Outcome::Failed(libc::EAGAIN)
+                && (100 * MS..150 * MS).contains(&took_ns(1))
+        }),
+    ),
+    (
+        "pipe capacity=65536\nsplice-in 0+100\ntee 60\nsplice-out 100 tee\nsplice-out 100",
+        ("what was teed is sent twice", |it| {
+            it.calls[3].outcome == Outcome::Returned(60)
+                && it.calls[4].outcome == Outcome::Returned(100)
+                && it.received.len() == 160
+        }),
+    ),
+    (
+        "pipe capacity=65536\nvmsplice 100+50 gift\npwrite 100+50\nsplice-out 50",
+        ("the pipe shows the file's own page", |it| {
+            (100..150)
+                .zip(&it.received)
+                .all(|(at, byte)| *byte == pattern(at, 1))
+        }),
+    ),
+    (
+        "reader paused\nsendfile 0+4096\nread 96\nreset\nwait 10ms\nsendfile 0+1",
+        ("the reader's reset is felt", |it| {
+            it.received.len() == 96
+                && it.end == End::Closed
+                && it.calls[4].outcome == Outcome::Failed(libc::ECONNRESET)
+        }),
+    ),
+    (
+        "reader paused\nsendfile 0+4096\nread 4096\nclose\nwait 10ms\nsendfile 0+1\n\
+         wait 10ms\nsendfile 0+1",
+        ("close(2) with nothing unread is no reset", |it| {
+            it.end == End::Closed
+                && it.calls[4].outcome == Outcome::Returned(1)
+                && it.calls[6].outcome == Outcome::Failed(libc::EPIPE)
+        }),
+    ),
+    (
+        "reader paused\nreader: shutdown\nwait 10ms\nsendfile 0+100",
+        ("a half-closed connection takes bytes", |it| {
+            it.end == End::Eof && it.received.len() == 100
+        }),
+    ),
+    (
+        "b: shutdown\nsendfile 0+100",
+        ("nothing is sent after a shutdown", |it| {
+            matches!(it.calls[1].outcome, Outcome::Failed(_)) && it.received.is_empty()
+        }),
+    ),
+    (
+        "file tmpfs size=500000\nsocket tcp4 sndbuf=4608 rcvbuf=2304\nreader paused\n\
+         sendfile 0+500000\nb: signal a",
+        ("a signal cuts a call that waits for room", |it| {
+            (1..500_000).contains(&it.calls[0].outcome.bytes())
+        }),
+    ),
+    (
+        "cork\nsendfile 0+100\nwait 50ms\nuncork\nwait 50ms",
+        ("the cork holds it back until it is gone", |it| {
+            (50 * MS..100 * MS).contains(&it.chunks[0].at.time_ns)
+        }),
+    ),
+    (
+        "file tmpfs size=300000\nsocket tcp4 sndbuf=4608\nlink data delay=20ms\n\
+         sendfile 0+200000\nb: sendfile 200000+100000",
+        ("two senders take turns", |it| {
+            let both = it.calls[1].entry.order < it.calls[0].exit.order;
+            let first = pattern(200_000, 0) == it.received[200_000];
+            both && it.received.len() == 300_000 && !first
         }),
     ),
     (

@@ -6,11 +6,13 @@
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
 //! * [`cost`]: what the cure may cost;
+//! * [`families`]: the sockets are of the families that scenarios name;
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
+//! * [`waiting`]: what a program can do to a call of its own that waits;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
@@ -20,9 +22,11 @@
 pub mod behaviour;
 pub mod cost;
 pub mod counters;
+pub mod families;
 pub mod guest;
 pub mod programs;
 pub mod properties;
 pub mod runner;
 pub mod scarcity;
+pub mod waiting;
 pub mod watch;

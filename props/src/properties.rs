@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use inflight::campaign::known::Known;
 use inflight::minimize::Budget;
 use inflight::oracle::{Contract, Property};
 use inflight::scenario::{Scenario, strategy};
@@ -15,6 +16,11 @@ pub type Result<T = ()> = std::result::Result<T, String>;
 /// The stream is the concatenation of the ranges reported sent.
 pub fn wire_is_the_file() -> Result {
     holds(Contract::Documented, Property::Wire)
+}
+
+/// Each received datagram is one that was sent.
+pub fn datagrams_are_whole() -> Result {
+    holds(Contract::Documented, Property::Datagrams)
 }
 
 /// The file changes only where the scenario wrote.
@@ -83,6 +89,7 @@ fn search(
     };
     let trial = Trial::set_up(contract).map_err(|error| format!("set-up: {error}"))?;
     let trial = RefCell::new(trial);
+    let known = Known::here();
     let result = TestRunner::new(config).run(&strategy::scenario(), |scenario| {
         let verdict = trial
             .borrow_mut()
@@ -90,6 +97,8 @@ fn search(
             .map_err(|error| TestCaseError::reject(error.to_string()))?;
         let broken = |it: &&inflight::oracle::Violation| it.property == property;
         match verdict.violations.iter().find(broken) {
+            // It is in the corpus, with its explanation.
+            Some(_) if known.explain(&scenario, &verdict.violations) => Ok(()),
             None => Ok(()),
             Some(violation) => Err(TestCaseError::fail(violation.message.clone())),
         }

@@ -208,3 +208,54 @@ fn in_guest(tests: &[Test]) -> i32 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_must_hear_what_it_expects_and_nothing_else() {
+        let lines = |lines: &[&str]| -> Vec<String> {
+            lines.iter().map(|line| (*line).to_owned()).collect()
+        };
+        let said = format!("noise\n{EXPECTED}KASAN: x\nmore\n");
+        let kasan = "BUG: KASAN: x in y";
+        assert_eq!(judge(&[], ""), Ok(()));
+        assert_eq!(judge(&lines(&[kasan, kasan]), &said), Ok(()));
+        assert!(judge(&lines(&[kasan]), "").is_err());
+        assert!(judge(&[], &said).is_err());
+        assert!(judge(&lines(&[kasan, "WARNING: z"]), &said).is_err());
+    }
+
+    #[test]
+    fn a_kernel_gets_the_tests_that_concern_it() {
+        for (name, on) in [
+            ("6.12-stock", &[On::Stock][..]),
+            ("6.12-patched", &[On::Patched, On::Waiting]),
+            ("7.3-detach", &[On::Patched, On::Detaching]),
+            ("6.12-stock-debug", &[On::Stock]),
+            (
+                "6.12-patched-debug",
+                &[On::Patched, On::Waiting, On::Watchful, On::WatchfulWaiting],
+            ),
+            (
+                "6.12-detach-debug",
+                &[On::Patched, On::Detaching, On::Watchful],
+            ),
+            ("tree:/x", &[]),
+        ] {
+            let kernel: KernelName = name.parse().unwrap();
+            for all in [
+                On::Stock,
+                On::Patched,
+                On::Waiting,
+                On::Detaching,
+                On::Watchful,
+                On::WatchfulWaiting,
+            ] {
+                assert_eq!(all.includes(&kernel), on.contains(&all), "{name} {all:?}");
+            }
+            assert!(On::Every.includes(&kernel));
+        }
+    }
+}

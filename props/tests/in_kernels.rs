@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
-use inflight_props::{behaviour, cost, counters, guest, programs, properties, scarcity, watch};
+use inflight_props::{
+    behaviour, cost, counters, families, guest, programs, properties, scarcity, waiting, watch,
+};
 
 fn main() -> ExitCode {
     // Inside a kernel this program is the first process, and the test, and the
@@ -57,9 +59,79 @@ const TESTS: &[Test] = &[
         run: behaviour::a_wait_takes_its_time,
     },
     Test {
+        name: "each_family_takes_its_way",
+        on: On::Every,
+        run: families::each_family_takes_its_way,
+    },
+    Test {
+        name: "a_send_is_a_datagram",
+        on: On::Every,
+        run: families::a_send_is_a_datagram,
+    },
+    Test {
+        name: "the_end_of_the_file_ends_the_datagram",
+        on: On::Patched,
+        run: families::the_end_of_the_file_ends_the_datagram,
+    },
+    Test {
+        name: "datagrams_get_lost",
+        on: On::Every,
+        run: families::datagrams_get_lost,
+    },
+    Test {
+        name: "the_kernel_knows_the_protocols",
+        on: On::Every,
+        run: families::the_kernel_knows_the_protocols,
+    },
+    Test {
+        name: "the_own_reader_gets_what_fits",
+        on: On::Every,
+        run: waiting::the_own_reader_gets_what_fits,
+    },
+    Test {
+        name: "the_own_reader_is_not_waited_for_for_ever",
+        on: On::Every,
+        run: waiting::the_own_reader_is_not_waited_for_for_ever,
+    },
+    Test {
+        name: "a_fork_changes_nothing",
+        on: On::Every,
+        run: waiting::a_fork_changes_nothing,
+    },
+    Test {
+        name: "a_child_inherits_the_connection",
+        on: On::Every,
+        run: waiting::a_child_inherits_the_connection,
+    },
+    Test {
+        name: "a_close_by_another_thread_changes_nothing",
+        on: On::Every,
+        run: waiting::a_close_by_another_thread_changes_nothing,
+    },
+    Test {
+        name: "a_closed_window_is_waited_for",
+        on: On::Every,
+        run: waiting::a_closed_window_is_waited_for,
+    },
+    Test {
+        name: "a_closed_window_is_not_waited_for_for_long",
+        on: On::Every,
+        run: waiting::a_closed_window_is_not_waited_for_for_long,
+    },
+    Test {
+        name: "a_kill_ends_the_wait_and_leaves_nothing",
+        on: On::Every,
+        run: waiting::a_kill_ends_the_wait_and_leaves_nothing,
+    },
+    Test {
         name: "wire_is_the_file",
         on: On::Every,
         run: properties::wire_is_the_file,
+    },
+    Test {
+        name: "datagrams_are_whole",
+        on: On::Every,
+        run: properties::datagrams_are_whole,
     },
     Test {
         name: "source_is_untouched",

@@ -20,7 +20,7 @@ pub struct Known {
     sendpage: bool,
     /// UDP over IPv6 has no sendpage(), so that each page is a datagram: see
     /// corpus/udp6-pages.scn. The patch leaves it so.
-    page_a_datagram: bool,
+    pub page_a_datagram: bool,
 }
 
 impl Known {

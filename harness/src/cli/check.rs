@@ -259,7 +259,7 @@ impl Lines {
         let bars = std::io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
             let style = ProgressStyle::with_template(
-                "{prefix:14} {bar:30} {pos}/{len} {per_sec} {elapsed}",
+                "{prefix:18} {bar:30} {pos}/{len} {per_sec} {elapsed}",
             )
             .unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = |name: &String| {

@@ -117,6 +117,13 @@ impl Sender {
         if spec.nonblock {
             self.socket.set_nonblocking(true)?;
         }
+        let timeout = |us| (us > 0).then(|| Duration::from_micros(us));
+        if let Some(timeout) = timeout(spec.user_timeout_us) {
+            self.socket.set_tcp_user_timeout(Some(timeout))?;
+        }
+        if let Some(timeout) = timeout(spec.send_timeout_us) {
+            self.socket.set_write_timeout(Some(timeout))?;
+        }
         Ok(())
     }
 
@@ -152,6 +159,11 @@ impl Sender {
         };
         nix::errno::Errno::result(result)?;
         Ok(())
+    }
+
+    /// Sets TCP_CORK or takes it away.
+    pub fn cork(&self, on: bool) -> io::Result<()> {
+        self.socket.set_tcp_cork(on)
     }
 
     /// Whether TCP has given up on this connection after its last retransmission

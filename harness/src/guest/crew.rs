@@ -2,8 +2,12 @@
 //! because starting threads for every scenario would cost more than running it.
 
 use std::io;
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::thread;
+
+use nix::sys::pthread::Pthread;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::connection::Listener;
 use super::mailbox::Mailbox;
@@ -12,6 +16,9 @@ use super::receiver::Receiver;
 use super::stage::Stage;
 use crate::history::Call;
 use crate::scenario::Actor;
+
+/// What `signal` sends.
+pub const SIGNAL: Signal = Signal::SIGUSR1;
 
 /// What a thread tells the scheduler.
 #[derive(Debug)]
@@ -28,10 +35,15 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Crew {
     actors: [Steps; 3],
+    /// Whom a signal goes to.
+    pub threads: Threads,
     reader: Arc<Mailbox<Errand>>,
     /// What they tell.
     pub events: Arc<Mailbox<Event>>,
 }
+
+/// The actors' threads; they live as long as the process.
+pub type Threads = [Pthread; 3];
 
 /// Where the reader finds what it is to read.
 #[derive(Debug)]
@@ -56,13 +68,16 @@ struct Errand {
 impl Crew {
     /// Starts the threads. They inherit the caller's network namespace.
     pub fn start() -> io::Result<Crew> {
+        catch_signals()?;
         let events = Arc::new(Mailbox::new());
+        let (a, b, c) = (
+            actor("a", &events)?,
+            actor("b", &events)?,
+            actor("c", &events)?,
+        );
         Ok(Crew {
-            actors: [
-                actor("a", &events)?,
-                actor("b", &events)?,
-                actor("c", &events)?,
-            ],
+            actors: [a.0, b.0, c.0],
+            threads: [a.1, b.1, c.1],
             reader: reader(&events)?,
             events,
         })
@@ -85,10 +100,10 @@ impl Crew {
     }
 }
 
-fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<Steps> {
+fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Steps, Pthread)> {
     let mailbox = Steps::new(Mailbox::new());
     let (steps, events) = (Arc::clone(&mailbox), Arc::clone(events));
-    thread::Builder::new().name(name.into()).spawn(move || {
+    let thread = thread::Builder::new().name(name.into()).spawn(move || {
         loop {
             let (stage, step) = steps.take();
             let call = stage.perform(step);
@@ -98,7 +113,22 @@ fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<Steps> {
             events.put(Event::Performed(call));
         }
     })?;
-    Ok(mailbox)
+    Ok((mailbox, thread.as_pthread_t()))
+}
+
+/// Gives the signal that actors send a handler that does nothing, and that does not
+/// make the kernel start a call again.
+fn catch_signals() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    // SAFETY: a handler that does nothing is safe at any time, and nobody else in
+    // this process uses the signal.
+    unsafe { sigaction(SIGNAL, &action) }?;
+    Ok(())
 }
 
 fn reader(events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
@@ -124,6 +154,6 @@ impl Errand {
             Door::Open(receiver) => receiver,
         };
         let on_read = |step| events.put(Event::Read(step));
-        Ok(self.reception.obey(&socket, &self.orders, buffer, on_read))
+        Ok(self.reception.obey(socket, &self.orders, buffer, on_read))
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
@@ -109,6 +109,30 @@ impl SentFile {
         nix::sys::uio::pwrite(self.file.as_fd(), &bytes, range.offset as libc::off_t)
     }
 
+    /// vmsplice(2) of the mapping into a pipe, without waiting for room.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn vmsplice(&self, pipe: &impl AsFd, range: Range, gift: bool) -> nix::Result<usize> {
+        let mapping = self
+            .mapping
+            .as_ref()
+            .expect("a scenario that splices its mapping maps its file");
+        let part = mapping.part(range);
+        let gift = if gift { libc::SPLICE_F_GIFT } else { 0 };
+        // SAFETY: `part` lies inside the mapping, which outlives the call; the kernel
+        // only takes references to its pages.
+        let bytes = unsafe {
+            libc::vmsplice(
+                pipe.as_fd().as_raw_fd(),
+                &raw const part,
+                1,
+                libc::SPLICE_F_NONBLOCK | gift,
+            )
+        };
+        nix::errno::Errno::result(bytes).map(|bytes| bytes as usize)
+    }
+
     /// The content by pread(2), to the end of the file.
     pub fn read_back(&self) -> io::Result<Vec<u8>> {
         // One byte more than it should hold, so that a file that grew is seen.
@@ -169,6 +193,18 @@ impl Mapping {
         unsafe {
             let target = self.start.as_ptr().cast::<u8>().add(range.offset as usize);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+    }
+
+    /// A part of it, for the kernel.
+    fn part(&self, range: Range) -> libc::iovec {
+        assert!(
+            range.end() <= self.len.get() as u64,
+            "a part past the mapping"
+        );
+        libc::iovec {
+            iov_base: self.start.as_ptr().wrapping_byte_add(range.offset as usize),
+            iov_len: range.len as usize,
         }
     }
 

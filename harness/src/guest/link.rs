@@ -1,7 +1,8 @@
 //! The link: two network namespaces joined by veth, with netem on both ends.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Duration;
 
 use super::netns::NetNs;
 use super::rtnl::{self, Interface, Rtnl};
@@ -36,6 +37,9 @@ impl Link {
             let far = there.interface(rtnl::FAR)?;
             Queue::join(there, far, Side::Receiver)
         })?;
+        for family in [Family::Udp4, Family::Udp6] {
+            await_ready(&receiver, family)?;
+        }
         Ok(Link {
             receiver,
             data,
@@ -59,6 +63,26 @@ impl Link {
     pub fn receiver_address(family: Family) -> IpAddr {
         Side::Receiver.address(family)
     }
+}
+
+/// Sends datagrams until one arrives. An interface that is up does not receive IPv6 at
+/// once, the kernel sees to that later; TCP would send again, a datagram is lost.
+fn await_ready(receiver: &NetNs, family: Family) -> io::Result<()> {
+    const ATTEMPTS: usize = 1000;
+    const PATIENCE: Duration = Duration::from_millis(10);
+    let far = receiver.with(|| UdpSocket::bind((Side::Receiver.address(family), 0)))?;
+    far.set_read_timeout(Some(PATIENCE))?;
+    let near = UdpSocket::bind((Side::Sender.address(family), 0))?;
+    near.connect(far.local_addr()?)?;
+    for _ in 0..ATTEMPTS {
+        // Refused, or not sent for want of a route: the next attempt tells.
+        let _ = near.send(&[0]);
+        if far.recv(&mut [0]).is_ok() {
+            return Ok(());
+        }
+    }
+    let message = format!("the link carries no {family}");
+    Err(io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,7 @@
 //! The receiver: reads, and notes when each byte arrived.
 
 use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,18 @@ pub enum Read {
         /// Number of bytes.
         len: u64,
     },
+    /// Shut the writing half of its end down: step `step`.
+    HalfClose {
+        /// Index into the scenario's steps.
+        step: usize,
+    },
+    /// Close its end, and report: step `step`.
+    Leave {
+        /// Index into the scenario's steps.
+        step: usize,
+        /// By a reset, whatever is left to be read.
+        reset: bool,
+    },
     /// Read to the end, and report.
     Rest,
 }
@@ -40,7 +53,7 @@ pub enum Read {
 /// What was received.
 #[derive(Debug)]
 pub struct Received {
-    /// The `read` steps.
+    /// The reader's steps.
     pub calls: Vec<Call>,
     /// Every recv(2).
     pub chunks: Vec<Chunk>,
@@ -76,11 +89,11 @@ impl Reception {
         }
     }
 
-    /// Performs orders to the end of the stream. `on_read` is told of every `read`
-    /// step as it is done.
+    /// Performs orders to the end of the stream. `on_read` is told of every step as it
+    /// is done.
     pub fn obey(
         &self,
-        socket: &Receiver,
+        socket: Receiver,
         orders: &Mailbox<Read>,
         buffer: &mut Buffer,
         mut on_read: impl FnMut(usize),
@@ -88,34 +101,53 @@ impl Reception {
         let mut received = Received::nothing();
         let mut ended = None;
         loop {
-            let (step, len) = match self.next(orders) {
+            let order = self.next(orders);
+            let entry = self.clock.stamp_at_entry();
+            let done = |step, outcome| Call {
+                step,
+                entry,
+                exit: self.clock.stamp(),
+                outcome,
+                offset_after: None,
+                f_pos_after: None,
+            };
+            let (step, len) = match order {
                 Some(Read::Some { step, len }) => (step, len as usize),
+                Some(Read::HalfClose { step }) => {
+                    let outcome = outcome(socket.socket().shutdown(Shutdown::Write));
+                    received.calls.push(done(step, outcome));
+                    on_read(step);
+                    continue;
+                }
+                Some(Read::Leave { step, reset }) => {
+                    let linger = reset.then_some(Duration::ZERO);
+                    let outcome = outcome(socket.socket().set_linger(linger));
+                    drop(socket);
+                    received.calls.push(done(step, outcome));
+                    on_read(step);
+                    received.end = ended.unwrap_or(End::Closed);
+                    received.end_ns = self.clock.elapsed_ns();
+                    return received;
+                }
                 Some(Read::Rest) => break,
                 None => {
                     ended = Some(End::GivenUp);
                     break;
                 }
             };
-            let entry = self.clock.stamp_at_entry();
             let mut got = 0;
             while got < len && ended.is_none() {
-                match self.receive(socket, len - got, buffer, &mut received) {
+                match self.receive(&socket, len - got, buffer, &mut received) {
                     // The last datagram may bring more.
                     Ok(bytes) => got += bytes,
                     Err(end) => ended = Some(end),
                 }
             }
-            received.calls.push(Call {
-                step,
-                entry,
-                exit: self.clock.stamp(),
-                outcome: Outcome::Returned(got as u64),
-                offset_after: None,
-                f_pos_after: None,
-            });
+            let outcome = Outcome::Returned(got as u64);
+            received.calls.push(done(step, outcome));
             on_read(step);
         }
-        self.rest(socket, buffer, received, ended)
+        self.rest(&socket, buffer, received, ended)
     }
 
     /// Reads whatever arrives, to the end of the stream.
@@ -192,6 +224,13 @@ impl Buffer {
     /// Makes it.
     pub fn new() -> Buffer {
         Buffer(vec![0; CHUNK_BYTES])
+    }
+}
+
+fn outcome(result: io::Result<()>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Returned(0),
+        Err(error) => Outcome::Failed(error.raw_os_error().unwrap_or(0)),
     }
 }
 

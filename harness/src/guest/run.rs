@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::connection::{Listener, Sender, reset_on_close};
 use super::counters;
-use super::crew::{Crew, Door, Event};
+use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
 use super::file::SentFile;
 use super::link::Link;
@@ -91,8 +91,8 @@ impl Guest {
             .configure(&scenario.setup)
             .map_err(context("link"))?;
         let mut file = self.file(&scenario.setup.file).map_err(context("file"))?;
-        let stores = |op| matches!(op, Op::MmapWrite(_));
-        if scenario.steps.iter().any(|step| stores(step.op)) {
+        let maps = |op| matches!(op, Op::MmapWrite(_) | Op::Vmsplice { .. });
+        if scenario.steps.iter().any(|step| maps(step.op)) {
             file.map().map_err(context("map the file"))?;
         }
         let before = counted(scenario).map_err(context("counters"))?;
@@ -135,7 +135,7 @@ impl Guest {
             deadline_ns: bound_ns(scenario),
         });
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
-        let stage = stage(scenario, clock, file, sender);
+        let stage = stage(scenario, clock, file, sender, self.crew.threads);
         let steps = 0..scenario.steps.len();
         let calls = steps.map(|step| stage.perform(step)).collect();
         // It fails when the connection is gone, and then there is nothing to end.
@@ -168,7 +168,7 @@ impl Guest {
                 (sender, orders)
             }
         };
-        let stage = stage(scenario, clock, file, sender);
+        let stage = stage(scenario, clock, file, sender, self.crew.threads);
         let mut run = Run {
             crew: &self.crew,
             stage,
@@ -178,7 +178,7 @@ impl Guest {
         };
         run.interleave(&orders);
         let (stage, history) = run.finish()?;
-        if history.end != End::Eof {
+        if !matches!(history.end, End::Eof | End::Closed) {
             // It may have a connection in its queue that nobody waits for.
             self.listeners.clear();
         }
@@ -234,7 +234,13 @@ impl Guest {
     }
 }
 
-fn stage(scenario: &Scenario, clock: Arc<Clock>, file: SentFile, sender: Sender) -> Arc<Stage> {
+fn stage(
+    scenario: &Scenario,
+    clock: Arc<Clock>,
+    file: SentFile,
+    sender: Sender,
+    threads: Threads,
+) -> Arc<Stage> {
     // Time begins now, or has begun when the other end accepted.
     clock.elapsed_ns();
     Arc::new(Stage {
@@ -243,6 +249,8 @@ fn stage(scenario: &Scenario, clock: Arc<Clock>, file: SentFile, sender: Sender)
         file,
         sender,
         pipe: Mutex::new(None),
+        second_pipe: Mutex::new(None),
+        threads,
         entered: Default::default(),
     })
 }
@@ -250,7 +258,7 @@ fn stage(scenario: &Scenario, clock: Arc<Clock>, file: SentFile, sender: Sender)
 /// TCP is what most scenarios are about: its listeners are kept, its readers sleep in
 /// accept(2). The others are connected by [`pair`].
 fn is_plain_tcp(scenario: &Scenario) -> bool {
-    matches!(scenario.setup.socket.family, Family::Tcp4 | Family::Tcp6)
+    scenario.setup.socket.family.is_plain_tcp()
 }
 
 /// The kernel's counters, where a line asks for them: reading them costs more than
@@ -264,16 +272,21 @@ fn counted(scenario: &Scenario) -> io::Result<Option<Counters>> {
 }
 
 /// One sender that nobody can overtake, a reader that needs no orders, a listener
-/// like every other, and a link on which nothing is lost or overtakes.
+/// like every other, a link on which nothing is lost or overtakes, and a connection
+/// that ends only at the end.
 fn is_simple(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
     let steady = |netem: &crate::scenario::Netem| !netem.is_random() && netem.limit_packets == 0;
     is_plain_tcp(scenario)
         && setup.reader == ReaderMode::Drain
+        && setup.socket.user_timeout_us == 0
         && setup.socket.rcvbuf_bytes.is_none()
         && steady(&setup.data)
         && steady(&setup.ack)
-        && scenario.steps.iter().all(|step| step.actor == Actor::A)
+        && scenario.steps.iter().all(|step| {
+            let other = matches!(step.op, Op::Signal { .. } | Op::Shutdown);
+            step.actor == Actor::A && !other
+        })
 }
 
 /// What is still on its way belongs to nobody; lets it arrive before the next
@@ -321,6 +334,19 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
     Ok(history)
 }
 
+/// What the reader is told to do for a step of its own.
+fn order(step: usize, op: Op) -> Read {
+    match op {
+        Op::Read { len } => Read::Some { step, len },
+        Op::Shutdown => Read::HalfClose { step },
+        op if op.leaves() => Read::Leave {
+            step,
+            reset: op == Op::Reset,
+        },
+        _ => unreachable!("the reader does not do that"),
+    }
+}
+
 /// One scenario of several threads while it runs.
 struct Run<'a> {
     crew: &'a Crew,
@@ -338,7 +364,7 @@ impl Run<'_> {
         let stage = Arc::clone(&self.stage);
         for (index, step) in stage.scenario.steps.iter().enumerate() {
             match (step.actor, step.op) {
-                (Actor::Reader, Op::Read { len }) => orders.put(Read::Some { step: index, len }),
+                (Actor::Reader, op) => orders.put(order(index, op)),
                 (actor, _) => {
                     self.outstanding[actor.index()] += 1;
                     self.crew.perform(actor, &stage, index);
@@ -351,10 +377,12 @@ impl Run<'_> {
         }
         orders.put(Read::Rest);
         while self.outstanding.iter().any(|&steps| steps > 0) {
-            let patience = match self.received {
-                // Only a wedged call outlives its connection.
-                Some(_) => GRACE,
-                None => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
+            let patience = match &self.received {
+                // Only a wedged call outlives its connection; where an operation of
+                // the reader has ended it, the sender may have yet to hear of that.
+                Some(Ok(received)) if received.end != End::Closed => GRACE,
+                Some(Err(_)) => GRACE,
+                _ => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
             };
             if self.next_event(patience).is_none() {
                 return;
@@ -403,14 +431,16 @@ impl Run<'_> {
             self.note_pending();
         }
         // It fails when the connection is gone, and then there is nothing to end.
-        let _ = self.stage.sender.finish();
+        let finished = self.stage.sender.finish();
+        let gone = finished.is_err_and(|it| it.raw_os_error() == Some(libc::ENOTCONN));
+        let gave_up = gone && self.received.is_none();
         let bound = Duration::from_nanos(bound_ns(&self.stage.scenario));
         while self.received.is_none() && self.next_event(bound + GRACE).is_some() {}
         let mut received = self
             .received
             .ok_or_else(|| io::Error::other("the reader does not answer"))?
             .map_err(context("accept"))?;
-        if received.end == End::GivenUp && self.stage.sender.timed_out() {
+        if received.end == End::GivenUp && (gave_up || self.stage.sender.timed_out()) {
             received.end = End::Failed(libc::ETIMEDOUT);
         }
         let history = history(self.calls, received, &self.stage)?;

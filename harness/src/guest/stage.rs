@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
+use nix::sys::pthread::pthread_kill;
 use nix::unistd::{Whence, lseek, pipe2};
 
 use super::clock::Clock;
 use super::connection::Sender;
+use super::crew::{SIGNAL, Threads};
 use super::file::SentFile;
 use crate::history::{Call, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario, Step};
@@ -28,6 +30,10 @@ pub struct Stage {
     /// The user pipe and what is in it. Only actor A uses it; the lock is there
     /// to say so to the compiler.
     pub pipe: Mutex<Option<UserPipe>>,
+    /// The second pipe, which `tee` fills.
+    pub second_pipe: Mutex<Option<UserPipe>>,
+    /// Whom a signal goes to.
+    pub threads: Threads,
     /// The step that each actor has entered last, and when.
     pub entered: [Mutex<Option<(usize, Stamp)>>; 3],
 }
@@ -61,7 +67,13 @@ impl Stage {
                 len,
                 more,
                 nonblock,
-            } => self.splice_out(len, more, nonblock),
+                tee,
+            } => {
+                let from = if tee { &self.second_pipe } else { &self.pipe };
+                self.splice_out(&mut lock(from), len, more, nonblock)
+            }
+            Op::Tee { len } => self.tee(len),
+            Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
             Op::MmapWrite(range) => {
                 self.file.store(range, self.generation(step));
                 returned(range.len)
@@ -74,7 +86,13 @@ impl Stage {
                 std::thread::sleep(Duration::from_micros(us));
                 returned(0)
             }
-            Op::Read { .. } => unreachable!("the reader reads"),
+            Op::Shutdown => status(self.sender.finish()),
+            Op::Cork { on } => status(self.sender.cork(on)),
+            Op::Signal { to } => match pthread_kill(self.threads[to.index()], SIGNAL) {
+                Ok(()) => returned(0),
+                Err(errno) => failed(errno),
+            },
+            Op::Read { .. } | Op::Reset | Op::Close => unreachable!("the reader does that"),
         };
         let exit = match op {
             // These may wait, for the peer or for nothing.
@@ -133,7 +151,7 @@ impl Stage {
     }
 
     fn set_pipe(&self, capacity_bytes: u32) -> Done {
-        let mut guard = self.pipe();
+        let mut guard = lock(&self.pipe);
         let result = match guard.as_ref() {
             Some(pipe) => resize(pipe, capacity_bytes),
             None => UserPipe::open().and_then(|pipe| {
@@ -149,7 +167,7 @@ impl Stage {
     }
 
     fn splice_in(&self, range: Range) -> Done {
-        let mut guard = self.pipe();
+        let mut guard = lock(&self.pipe);
         let Some(pipe) = guard.as_mut() else {
             return skipped();
         };
@@ -171,9 +189,36 @@ impl Stage {
         }
     }
 
-    fn splice_out(&self, len: u64, more: bool, nonblock: bool) -> Done {
-        let mut guard = self.pipe();
-        let pipe = match guard.as_mut() {
+    fn vmsplice(&self, range: Range, gift: bool) -> Done {
+        let mut guard = lock(&self.pipe);
+        let Some(pipe) = guard.as_mut() else {
+            return skipped();
+        };
+        let result = self.file.vmsplice(&pipe.write, range, gift);
+        pipe.bytes += result.unwrap_or(0) as u64;
+        done(outcome(result.map(|bytes| bytes as isize)))
+    }
+
+    fn tee(&self, len: u64) -> Done {
+        let mut second = lock(&self.second_pipe);
+        let result = match (lock(&self.pipe).as_ref(), second.as_mut()) {
+            (Some(pipe), Some(second)) if pipe.bytes > 0 => duplicate(pipe, second, len),
+            (Some(pipe), None) if pipe.bytes > 0 => {
+                UserPipe::open().and_then(|made| duplicate(pipe, second.insert(made), len))
+            }
+            _ => return skipped(),
+        };
+        done(outcome(result.map(|bytes| bytes as isize)))
+    }
+
+    fn splice_out(
+        &self,
+        pipe: &mut Option<UserPipe>,
+        len: u64,
+        more: bool,
+        nonblock: bool,
+    ) -> Done {
+        let pipe = match pipe {
             // An empty pipe with a writer blocks for ever, and the writer is us.
             Some(pipe) if pipe.bytes > 0 => pipe,
             _ => return skipped(),
@@ -195,10 +240,6 @@ impl Stage {
             offset_after: None,
         }
     }
-
-    fn pipe(&self) -> MutexGuard<'_, Option<UserPipe>> {
-        lock(&self.pipe)
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -216,6 +257,13 @@ impl UserPipe {
     }
 }
 
+fn duplicate(from: &UserPipe, to: &mut UserPipe, len: u64) -> nix::Result<usize> {
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+    let bytes = tee(&from.read, &to.write, len as usize, flags)?;
+    to.bytes += bytes as u64;
+    Ok(bytes)
+}
+
 fn resize(pipe: &UserPipe, capacity_bytes: u32) -> nix::Result<u64> {
     let capacity = i32::try_from(capacity_bytes).unwrap_or(i32::MAX);
     let got = fcntl(&pipe.write, FcntlArg::F_SETPIPE_SZ(capacity))?;
@@ -226,6 +274,13 @@ fn outcome(result: nix::Result<isize>) -> Outcome {
     match result {
         Ok(bytes) => Outcome::Returned(u64::try_from(bytes).unwrap_or(0)),
         Err(errno) => Outcome::Failed(errno as i32),
+    }
+}
+
+fn status(result: io::Result<()>) -> Done {
+    match result {
+        Ok(()) => returned(0),
+        Err(error) => done(Outcome::Failed(error.raw_os_error().unwrap_or(0))),
     }
 }
 

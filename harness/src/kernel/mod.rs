@@ -11,7 +11,7 @@
 //! | `archive` | the mirror that the machine's apt configuration names |
 //! | `source` | fetches a version's source by apt |
 //! | `tree` | mirrors a source tree of the user's |
-//! | `flavour` | stock and patched source in one place |
+//! | `flavour` | stock and patched source in one place; `-debug` has a second one |
 //! | `make` | configures and compiles |
 //! | `config` | did Kconfig take our configuration? |
 //! | `recover` | makes an interrupted build safe to continue |

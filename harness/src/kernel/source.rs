@@ -43,8 +43,23 @@ pub(super) trait Fetch {
 }
 
 /// Debian's archive.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Apt;
+#[derive(Debug, Clone)]
+pub(super) struct Apt {
+    /// Where the machine names its mirrors.
+    etc: PathBuf,
+    /// More of apt.conf(5).
+    options: &'static str,
+}
+
+impl Apt {
+    /// The one that this machine uses.
+    pub(super) fn of_machine() -> Self {
+        Self {
+            etc: PathBuf::from("/etc/apt"),
+            options: "",
+        }
+    }
+}
 
 impl Fetch for Apt {
     fn fetch(
@@ -64,7 +79,7 @@ impl Fetch for Apt {
                 "unpack a kernel and name its folder: `tree:PATH`",
             ));
         }
-        let apt = PrivateApt::new(work, version)?;
+        let apt = PrivateApt::new(self, work, version)?;
         site.progress
             .step("asking apt for the newest source package");
         // One archive of many that does not answer makes this fail; whether it was
@@ -204,26 +219,25 @@ struct PrivateApt {
 }
 
 impl PrivateApt {
-    fn new(work: &Path, version: &Version) -> Result<Self, Error> {
+    fn new(apt: &Apt, work: &Path, version: &Version) -> Result<Self, Error> {
         let folder = work.join("apt");
         for name in ["state/lists/partial", "cache/archives/partial"] {
             files::create_folder(&folder.join(name))?;
         }
-        let mut text = configuration_text(&folder);
+        let mut text = configuration_text(&folder) + apt.options;
         if let Some(suite) = version.suite {
             let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
             let codename = archive::codename(&os_release);
-            let mirror =
-                archive::main_archive(Path::new("/etc/apt"), codename).ok_or_else(|| {
-                    Error::missing(
-                        format!(
-                            "the source of {} is in Debian's suite {suite}, and /etc/apt names no \
+            let mirror = archive::main_archive(&apt.etc, codename).ok_or_else(|| {
+                Error::missing(
+                    format!(
+                        "the source of {} is in Debian's suite {suite}, and /etc/apt names no \
                              mirror of Debian's main archive",
-                            version.version
-                        ),
-                        "unpack a kernel and name its folder: `tree:PATH`",
-                    )
-                })?;
+                        version.version
+                    ),
+                    "unpack a kernel and name its folder: `tree:PATH`",
+                )
+            })?;
             let sources = folder.join("sources");
             files::write(
                 &sources.join("suite.sources"),
@@ -345,78 +359,4 @@ fn candidate(said: &[String]) -> Option<Candidate> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::progress::Silent;
-
-    #[test]
-    fn the_candidate_is_read() {
-        let said = "Package: linux-source-6.12\nInstalled-Size: 151000\nVersion: 6.12.117-1~deb12u1\n\
-                    Size: 153476148\nDescription: Linux kernel source";
-        let said: Vec<_> = said.lines().map(str::to_owned).collect();
-        assert_eq!(
-            candidate(&said),
-            Some(Candidate {
-                version: "6.12.117-1~deb12u1".to_owned(),
-                size_bytes: 153_476_148,
-            })
-        );
-        assert_eq!(
-            candidate(&["N: Unable to locate package x".to_owned()]),
-            None
-        );
-        assert_eq!(candidate(&[]), None);
-    }
-
-    #[test]
-    fn the_newest_package_is_taken_for_one_that_is_gone() {
-        let said = [
-            "linux-source-7.9",
-            "linux-source-7.10",
-            "linux-source-7.10-dbg",
-            "linux-source-6.18",
-        ];
-        let said = said.map(str::to_owned);
-        assert_eq!(newest(&said), Some("linux-source-7.10"));
-        assert_eq!(newest(&["linux-source-x".to_owned()]), None);
-    }
-
-    /// A package made here, taken apart as the real one is.
-    #[test]
-    fn a_package_is_unpacked_and_a_broken_one_is_not() {
-        if tools::find("dpkg-deb").is_none() {
-            return; // Not Debian: this way of getting source does not exist.
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let work = folder.path();
-        let script = "set -e; mkdir -p linux-source-1/fs p/usr/src p/DEBIAN; \
-                      echo splice > linux-source-1/fs/splice.c; \
-                      tar -cJf p/usr/src/linux-source-1.tar.xz linux-source-1; \
-                      printf 'Package: linux-source-1\\nVersion: 1\\nArchitecture: all\\n\
-                      Maintainer: a <a@example.org>\\nDescription: x\\n' > p/DEBIAN/control; \
-                      dpkg-deb --root-owner-group --build p x.deb; head -c 300 x.deb > broken.deb";
-        let made = clean("sh")
-            .args(["-c", script])
-            .current_dir(work)
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let lock = Lock::acquire(&work.join("lock"), "", &Silent).unwrap();
-        let mut log = Log::create(work.join("log")).unwrap();
-        let mut site = Site {
-            lock: &lock,
-            log: &mut log,
-            progress: &Silent,
-        };
-        let into = work.join("linux");
-        let name = "linux-source-1";
-        unpack(&work.join("broken.deb"), name, work, &into, &mut site).unwrap_err();
-        assert!(!into.exists());
-        unpack(&work.join("x.deb"), name, work, &into, &mut site).unwrap();
-        assert_eq!(fs::read(into.join("fs/splice.c")).unwrap(), b"splice\n");
-    }
-}
+mod tests;

@@ -60,7 +60,7 @@ impl Workshop {
         Ok(Self {
             cache: Cache::from_env()?,
             patches: PatchFiles::from_env()?,
-            fetch: Box::new(Apt),
+            fetch: Box::new(Apt::of_machine()),
             free_bytes: space::free_bytes,
             install_tools: true,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -457,6 +457,9 @@ impl Workshop {
                     if built[..at].iter().any(|(_, newer)| newer.name == meta.name) {
                         remove(folder)?;
                     }
+                }
+                for shelf in self.outdated_selftests() {
+                    remove(&shelf)?;
                 }
             }
             Clean::Sources => {

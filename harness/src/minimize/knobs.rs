@@ -102,6 +102,8 @@ pub(super) const FIELDS: &[Field] = &[
     switch!(socket.nodelay),
     switch!(socket.cork),
     switch!(socket.nonblock),
+    number!(socket.user_timeout_us, durations),
+    number!(socket.send_timeout_us, durations),
     choice!(file.kind, FileKind::Tmpfs, FileKind::Memfd),
     number!(file.size_bytes, powers_of_two),
     choice!(reader, ReaderMode::Drain, ReaderMode::Paused),
@@ -127,14 +129,22 @@ pub(super) const KNOBS: [Knob; 4] = [Knob::Len, Knob::Offset, Knob::Capacity, Kn
 pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
     match (op, knob) {
         (
-            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Op::Sendfile(range)
+            | Op::SpliceIn(range)
+            | Op::Vmsplice { range, .. }
+            | Op::MmapWrite(range)
+            | Op::Pwrite(range),
             Knob::Offset,
         ) => Some(range.offset),
         (
-            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Op::Sendfile(range)
+            | Op::SpliceIn(range)
+            | Op::Vmsplice { range, .. }
+            | Op::MmapWrite(range)
+            | Op::Pwrite(range),
             Knob::Len,
         ) => Some(range.len),
-        (Op::SpliceOut { len, .. } | Op::Read { len }, Knob::Len) => Some(len),
+        (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => Some(len),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
         _ => None,
@@ -145,14 +155,22 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
 pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
     match (op, knob) {
         (
-            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Op::Sendfile(range)
+            | Op::SpliceIn(range)
+            | Op::Vmsplice { range, .. }
+            | Op::MmapWrite(range)
+            | Op::Pwrite(range),
             Knob::Offset,
         ) => range.offset = value,
         (
-            Op::Sendfile(range) | Op::SpliceIn(range) | Op::MmapWrite(range) | Op::Pwrite(range),
+            Op::Sendfile(range)
+            | Op::SpliceIn(range)
+            | Op::Vmsplice { range, .. }
+            | Op::MmapWrite(range)
+            | Op::Pwrite(range),
             Knob::Len,
         ) => range.len = value,
-        (Op::SpliceOut { len, .. } | Op::Read { len }, Knob::Len) => *len = value,
+        (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => *len = value,
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }

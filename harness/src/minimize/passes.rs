@@ -98,10 +98,7 @@ fn fuse_splices(search: &mut impl Propose) {
 fn fills_before(scenario: &Scenario, at: usize) -> Vec<(usize, Range)> {
     let steps = scenario.steps[..at].iter().enumerate();
     steps
-        .filter_map(|(index, step)| match step.op {
-            Op::SpliceIn(range) => Some((index, range)),
-            _ => None,
-        })
+        .filter_map(|(index, step)| Some((index, step.op.fills()?)))
         .collect()
 }
 
@@ -152,6 +149,21 @@ fn clear_flags(search: &mut impl Propose) {
             |op: &mut Op| {
                 if let Op::SpliceOut { nonblock, .. } = op {
                     *nonblock = false;
+                }
+            },
+            |op: &mut Op| {
+                if let Op::SpliceOut { tee, .. } = op {
+                    *tee = false;
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Vmsplice { gift, .. } = op {
+                    *gift = false;
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Vmsplice { range, .. } = *op {
+                    *op = Op::SpliceIn(range);
                 }
             },
         ] {

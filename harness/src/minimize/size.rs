@@ -22,7 +22,7 @@ pub struct Size {
     /// Pipe capacities and waits, and the fields of the setup.
     pub numbers: u128,
     /// Pairs of operations that do not stand in the usual order: pipe, fill,
-    /// send, write, wait, read.
+    /// send, write, what disturbs, wait, read.
     pub inversions: usize,
 }
 
@@ -40,7 +40,14 @@ impl Size {
             .map(|field| (field.get)(&scenario.setup).into())
             .collect();
         let flags = |op: Op| match op {
-            Op::SpliceOut { more, nonblock, .. } => usize::from(more) + usize::from(nonblock),
+            Op::SpliceOut {
+                more,
+                nonblock,
+                tee,
+                ..
+            } => usize::from(more) + usize::from(nonblock) + usize::from(tee),
+            // More to understand than a splice.
+            Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
             _ => 0,
         };
         let inversions = (0..steps.len())
@@ -64,10 +71,11 @@ impl Size {
 pub(super) fn place(op: Op) -> u8 {
     match op {
         Op::Pipe { .. } => 0,
-        Op::SpliceIn(_) => 1,
+        Op::SpliceIn(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
         Op::Sendfile(_) | Op::SpliceOut { .. } => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) => 3,
-        Op::Wait { .. } => 4,
-        Op::Read { .. } => 5,
+        Op::Signal { .. } | Op::Cork { .. } | Op::Shutdown => 4,
+        Op::Wait { .. } => 5,
+        Op::Read { .. } | Op::Reset | Op::Close => 6,
     }
 }

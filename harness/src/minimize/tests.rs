@@ -19,6 +19,7 @@ fn splice_out(len: u64) -> Op {
         len,
         more: true,
         nonblock: true,
+        tee: false,
     }
 }
 
@@ -252,6 +253,7 @@ fn each_part_of_the_setup_can_be_what_is_needed() {
     let table: &[(&str, Fails)] = &[
         ("loss", |s| s.setup.data.loss_ppm > 0),
         ("family", |s| s.setup.socket.family == Family::Tcp6),
+        ("one of them", |s| s.setup.socket.family >= Family::Tcp6),
         ("buffer", |s| s.setup.socket.sndbuf_bytes.is_some()),
         ("file", |s| s.setup.file.kind == FileKind::Memfd),
         ("size", |s| s.setup.file.size_bytes > 8192),
@@ -265,7 +267,7 @@ fn each_part_of_the_setup_can_be_what_is_needed() {
             "{name}"
         );
     }
-    let table: &[(Fails, u64)] = &[(table[4].1, 16384)];
+    let table: &[(Fails, u64)] = &[(table[5].1, 16384)];
     for (fails, size) in table {
         assert_eq!(minimal(&large(), fails).setup.file.size_bytes, *size);
     }
@@ -369,4 +371,17 @@ fn nothing_that_was_not_seen_to_fail_is_returned() {
             result.steps_after
         );
     }
+}
+
+#[test]
+fn a_family_goes_towards_the_simplest_that_fails() {
+    let mut start = large();
+    start.setup.socket.family = Family::Udp6;
+    start.setup.ack = Netem::default();
+    start.setup.socket.nodelay = false;
+    let datagrams = |s: &Scenario| s.setup.socket.family.has_datagrams();
+    assert_eq!(minimal(&start, datagrams).setup.socket.family, Family::Udp4);
+    let ipv6 = |s: &Scenario| s.setup.socket.family.over_ipv6();
+    assert_eq!(minimal(&start, ipv6).setup.socket.family, Family::Tcp6);
+    assert_eq!(minimal(&start, race).setup.socket.family, Family::Tcp4);
 }

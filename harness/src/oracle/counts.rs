@@ -2,9 +2,10 @@
 //! the offset, the file position, the user pipe and the received total, and they
 //! fail only with an errno that the scenario explains.
 //!
-//! Not flagged: short sends and writes; EAGAIN of a non-blocking call; any
-//! failure of a send after the connection broke.
+//! Not flagged: short sends and writes; EAGAIN of a non-blocking call; what
+//! [`super::breaks`] explains.
 
+use super::breaks::Breaks;
 use super::datagrams::longest_bytes;
 use super::pipe::PipeModel;
 use super::sendings::{Closes, closes};
@@ -21,7 +22,9 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
     let mut judge = Judge {
         scenario,
         history,
+        breaks: Breaks::new(scenario, history),
         pipe: PipeModel::default(),
+        second_pipe: PipeModel::default(),
         sent: 0,
         open: (0, 0),
     };
@@ -33,9 +36,9 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
             );
             return Some(violation(None, message));
         };
-        let slots = judge.pipe.used_slots();
+        let slots = judge.used_slots();
         let fault = judge.call(step.op, call);
-        let emptied = slots.saturating_sub(judge.pipe.used_slots());
+        let emptied = slots.saturating_sub(judge.used_slots());
         judge.note_open(step.op, call, emptied);
         if let Some(fault) = fault {
             let name = name_step(scenario, call.step);
@@ -60,7 +63,10 @@ fn violation(step: Option<usize>, message: String) -> Violation {
 struct Judge<'a> {
     scenario: &'a Scenario,
     history: &'a History,
+    breaks: Breaks<'a>,
     pipe: PipeModel,
+    /// The one that `tee` fills.
+    second_pipe: PipeModel,
     /// Bytes reported sent.
     sent: u64,
     /// Of a datagram that waits for more: bytes at most, and parts.
@@ -81,11 +87,20 @@ impl Judge<'_> {
             Op::SpliceIn(range) => self
                 .file_offset(range, call)
                 .or_else(|| self.fill(range, call)),
+            Op::Vmsplice { range, .. } => match call.outcome {
+                Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
+                Outcome::Returned(n) if n > range.len => too_many(n, range.len),
+                _ => self.fill(range, call),
+            },
+            Op::Tee { len } => self.copy(len, call),
             Op::SpliceOut {
-                len, nonblock: now, ..
+                len,
+                nonblock: now,
+                tee,
+                ..
             } => {
                 self.sent = self.sent.saturating_add(call.outcome.bytes());
-                self.drain(len, call)
+                self.drain(len, tee, call)
                     .or_else(|| self.datagram_errno(op, call))
                     .or_else(|| self.send_errno(call, nonblock || now))
             }
@@ -95,7 +110,7 @@ impl Judge<'_> {
                     Some(format!("wrote nothing of {} bytes", range.len))
                 }
                 Outcome::Returned(n) => too_many(n, range.len),
-                _ => failed(call, &[libc::EINTR]),
+                _ => self.failed(call, &[]),
             },
             Op::Read { len } => match call.outcome {
                 // The last datagram of it is read whole.
@@ -104,7 +119,15 @@ impl Judge<'_> {
                 // The end of the stream says what broke it.
                 _ => None,
             },
-            Op::Wait { .. } => failed(call, &[libc::EINTR]),
+            Op::Shutdown if self.breaks.explains_no_connection(call) => {
+                self.failed(call, &[libc::ENOTCONN])
+            }
+            Op::Wait { .. }
+            | Op::Shutdown
+            | Op::Reset
+            | Op::Close
+            | Op::Signal { .. }
+            | Op::Cork { .. } => self.failed(call, &[]),
         }
     }
 
@@ -141,6 +164,11 @@ impl Judge<'_> {
         }
     }
 
+    /// Slots taken in both pipes.
+    fn used_slots(&self) -> u64 {
+        self.pipe.used_slots() + self.second_pipe.used_slots()
+    }
+
     fn has_datagrams(&self) -> bool {
         self.scenario.setup.socket.family.has_datagrams()
     }
@@ -158,7 +186,10 @@ impl Judge<'_> {
                 let size = self.scenario.setup.file.size_bytes;
                 (range.len.min(size.saturating_sub(range.offset)), 1)
             }
-            Op::SpliceOut { len, .. } => (len.min(self.pipe.bytes()), self.pipe.used_slots()),
+            Op::SpliceOut { len, tee, .. } => {
+                let pipe = if tee { &self.second_pipe } else { &self.pipe };
+                (len.min(pipe.bytes()), pipe.used_slots())
+            }
             _ => return None,
         };
         let bytes = self.open.0.saturating_add(asked);
@@ -196,18 +227,28 @@ impl Judge<'_> {
             return None;
         };
         match errno {
-            libc::EINTR => None,
             // Where they are wrong, `datagram_errno` has said so.
             libc::EMSGSIZE | libc::ENOBUFS if self.has_datagrams() => None,
-            libc::EAGAIN if nonblock => None,
+            libc::EAGAIN if nonblock || self.breaks.send_timeout_in(call) => None,
             libc::EAGAIN => Some("failed with EAGAIN, and nothing about it is non-blocking".into()),
-            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT if self.history.end == End::Eof => {
-                Some(format!(
+            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT
+                if self.breaks.explains(call, errno) =>
+            {
+                None
+            }
+            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT => match self.history.end {
+                End::Eof => Some(format!(
                     "failed with {}, yet the receiver saw a clean end",
                     name_errno(errno)
-                ))
-            }
-            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT => None,
+                )),
+                End::Closed => Some(format!(
+                    "failed with {} before the receiver closed its end",
+                    name_errno(errno)
+                )),
+                // The end of the stream says what broke it.
+                End::Failed(_) | End::GivenUp => None,
+            },
+            libc::EINTR => self.failed(call, &[]),
             _ => Some(format!("failed with {}", name_errno(errno))),
         }
     }
@@ -228,20 +269,49 @@ impl Judge<'_> {
                     self.pipe.slots(),
                 ))
             }
-            _ => failed(call, &[libc::EAGAIN, libc::EINTR]),
+            _ => self.failed(call, &[libc::EAGAIN]),
         }
     }
 
-    fn drain(&mut self, len: u64, call: &Call) -> Option<String> {
+    fn copy(&mut self, len: u64, call: &Call) -> Option<String> {
+        let held = self.pipe.bytes();
+        let full = self.second_pipe.may_be_full();
+        match call.outcome {
+            Outcome::Returned(n) if n > held => {
+                Some(format!("returned {n}, but the pipe held only {held} bytes"))
+            }
+            Outcome::Returned(0) if len > 0 && held > 0 => {
+                Some(format!("returned 0, but the pipe held {held} bytes"))
+            }
+            Outcome::Returned(n) => {
+                self.pipe.copy_to(&mut self.second_pipe, n);
+                too_many(n, len)
+            }
+            Outcome::Failed(libc::EAGAIN) if !full && held > 0 => Some(format!(
+                "failed with EAGAIN, but the pipe held {held} bytes, and the second one only {} in {} of {} slots",
+                self.second_pipe.bytes(),
+                self.second_pipe.used_slots(),
+                self.second_pipe.slots(),
+            )),
+            _ => self.failed(call, &[libc::EAGAIN]),
+        }
+    }
+
+    fn drain(&mut self, len: u64, second: bool, call: &Call) -> Option<String> {
         let Outcome::Returned(n) = call.outcome else {
             return None;
         };
         if let Some(fault) = too_many(n, len) {
             return Some(fault);
         }
-        let held = self.pipe.bytes();
-        if self.pipe_shared_during(call) {
-            self.pipe.drain(n);
+        let shared = self.pipe_shared_during(call);
+        let pipe = match second {
+            true => &mut self.second_pipe,
+            false => &mut self.pipe,
+        };
+        let held = pipe.bytes();
+        if shared {
+            pipe.drain(n);
             return None;
         }
         if n > held {
@@ -250,7 +320,7 @@ impl Judge<'_> {
         if n == 0 && len > 0 && held > 0 {
             return Some(format!("returned 0, but the pipe held {held} bytes"));
         }
-        self.pipe.drain(n);
+        pipe.drain(n);
         None
     }
 
@@ -259,10 +329,7 @@ impl Judge<'_> {
     fn pipe_shared_during(&self, call: &Call) -> bool {
         self.history.calls.iter().any(|other| {
             let steps = &self.scenario.steps;
-            let uses_pipe = matches!(
-                steps.get(other.step).map(|s| s.op),
-                Some(Op::Pipe { .. } | Op::SpliceIn(_) | Op::SpliceOut { .. })
-            );
+            let uses_pipe = steps.get(other.step).is_some_and(|s| s.op.uses_pipe());
             let returned = other.outcome != Outcome::Pending;
             let before = returned && other.exit.order < call.entry.order;
             let after = call.exit.order < other.entry.order;
@@ -283,7 +350,7 @@ impl Judge<'_> {
             {
                 None
             }
-            _ => failed(call, &[libc::EPERM, libc::EINTR]),
+            _ => self.failed(call, &[libc::EPERM]),
         }
     }
 
@@ -296,29 +363,41 @@ impl Judge<'_> {
                 "the sends returned {} bytes in all, but {received} were received at a clean end",
                 self.sent
             )),
-            // No operation resets the connection, and only lost packets can make
-            // it time out.
+            // Only lost packets can make it time out by itself, and the reader is not
+            // told then, or is told by a reset.
             End::Failed(libc::ETIMEDOUT) if super::liveness::lossy(self.scenario) => None,
+            End::Failed(libc::ETIMEDOUT | libc::ECONNRESET)
+                if self.breaks.user_timeout_by(self.history.end_ns) =>
+            {
+                None
+            }
+            End::Closed if !self.breaks.reader_left() => {
+                Some("the receiver closed its end, and no operation told it to".into())
+            }
             End::Failed(errno) => Some(format!(
                 "receiving failed with {} after {received} bytes, and nothing broke the connection",
                 name_errno(errno)
             )),
-            End::Eof | End::GivenUp => None,
+            End::Eof | End::Closed | End::GivenUp => None,
+        }
+    }
+
+    /// A failure that neither `explained` nor a signal explains.
+    fn failed(&self, call: &Call, explained: &[i32]) -> Option<String> {
+        let Outcome::Failed(errno) = call.outcome else {
+            return None;
+        };
+        match errno {
+            _ if explained.contains(&errno) => None,
+            libc::EINTR if self.breaks.signalled(call) => None,
+            libc::EINTR => Some("failed with EINTR, and no signal went to its thread".into()),
+            _ => Some(format!("failed with {}", name_errno(errno))),
         }
     }
 }
 
 fn too_many(returned: u64, asked: u64) -> Option<String> {
     (returned > asked).then(|| format!("returned {returned}, but was asked for {asked}"))
-}
-
-fn failed(call: &Call, explained: &[i32]) -> Option<String> {
-    match call.outcome {
-        Outcome::Failed(errno) if !explained.contains(&errno) => {
-            Some(format!("failed with {}", name_errno(errno)))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -393,7 +472,8 @@ mod tests {
         plan.history.calls[0].offset_after = Some(4096);
         plan.history.calls[0].f_pos_after = Some(3096);
         says(&plan, "moved the file position to 3096");
-        let mut plan = failed_with(libc::EINTR);
+        let mut plan = failed_with(libc::EAGAIN);
+        plan.scenario.setup.socket.nonblock = true;
         holds(&plan);
         plan.history.calls[0].offset_after = Some(1001);
         says(&plan, "moved 0 bytes and left its offset at 1001");
@@ -424,6 +504,7 @@ mod tests {
                 len: 10,
                 more: false,
                 nonblock,
+                tee: false,
             };
             plan.call(out, 3, 4).outcome = Outcome::Failed(libc::EAGAIN);
             assert_eq!(judge(&plan.scenario, &plan.history).is_none(), fine);
@@ -479,6 +560,7 @@ mod tests {
             len,
             more: false,
             nonblock: false,
+            tee: false,
         };
         let mut plan = Plan::new(4096);
         plan.call(Op::SpliceIn(range(0, 10)), 1, 2);

@@ -19,14 +19,16 @@ use super::{Property, Violation, name_step, stable};
 use crate::history::{End, History};
 use crate::scenario::Scenario;
 
-/// Judges what was received, which is datagrams: what breaks `datagrams`, or else what
-/// breaks `stable-on-return`.
+/// What breaks `datagrams`, and what breaks `stable-on-return`.
+type Found = (Option<Violation>, Option<Violation>);
+
+/// Judges what was received, which is datagrams.
 pub(super) fn judge(
     scenario: &Scenario,
     history: &History,
     ledger: &Ledger,
     runs: &[Sent],
-) -> (Option<Violation>, Option<Violation>) {
+) -> Found {
     // What a call that never returned has sent is anybody's guess, and it has broken
     // liveness already.
     if runs.iter().any(|run| !run.certain) {
@@ -41,13 +43,9 @@ pub(super) fn judge(
     };
     let data = &scenario.setup.data;
     let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0 || data.duplicate_ppm > 0;
-    let found = match shuffles {
+    match shuffles {
         true => judge.in_any_order(),
         false => judge.in_order(),
-    };
-    match found {
-        Some(it) if it.property == Property::StableOnReturn => (None, Some(it)),
-        other => (other, None),
     }
 }
 
@@ -69,45 +67,70 @@ struct Trail {
 
 impl Judge<'_> {
     /// Each received datagram by itself.
-    fn in_any_order(&self) -> Option<Violation> {
-        (0..self.history.chunks.len()).find_map(|received| {
-            let starts: Vec<usize> = self.sendings.starts().collect();
+    fn in_any_order(&self) -> Found {
+        let starts: Vec<usize> = self.sendings.starts().collect();
+        let (mut unknown, mut unstable) = (None, None);
+        for received in 0..self.history.chunks.len() {
             if self.fitting(received, &starts, Rigour::Stable).is_some() {
-                return None;
+                continue;
             }
             match self.fitting(received, &starts, Rigour::Documented) {
-                Some(sent) => self.unstable(received, sent),
-                None => Some(self.unknown(received, &[])),
+                Some(sent) => unstable = unstable.or_else(|| self.unstable(received, sent)),
+                None => unknown = unknown.or_else(|| Some(self.unknown(received, &[]))),
             }
-        })
+        }
+        (unknown, unstable)
     }
 
     /// The received datagrams one after the other.
-    fn in_order(&self) -> Option<Violation> {
+    fn in_order(&self) -> Found {
         let strict = self.follow(Rigour::Stable);
         if strict.whole {
-            return None;
+            return (None, None);
         }
         let loose = self.follow(Rigour::Documented);
-        let stuck = strict.reached.len() - 1;
-        let received = (stuck < self.history.chunks.len()).then_some(stuck);
-        if !loose.whole && loose.reached.len() <= strict.reached.len() {
-            return Some(match received {
-                Some(received) => self.unknown(received, &loose.reached[stuck]),
-                None => self.missing(&loose.reached[stuck], self.sendings.count()),
-            });
+        let stuck = loose.reached.len() - 1;
+        let unknown = (!loose.whole).then(|| match stuck < self.history.chunks.len() {
+            true => self.unknown(stuck, &loose.reached[stuck]),
+            false => self.missing(&loose.reached[stuck]),
+        });
+        // As far as it can be followed, it needs a write after a return to have changed
+        // a datagram, or to have destroyed one.
+        let further = loose.whole || strict.reached.len() < loose.reached.len();
+        let unstable = further.then(|| self.first_unstable(&loose)).flatten();
+        (unknown, unstable)
+    }
+
+    /// What is not stable about a way to explain all that can be explained.
+    fn first_unstable(&self, loose: &Trail) -> Option<Violation> {
+        let explained = loose.reached.len() - 1;
+        let mut next = loose.reached[explained].iter().copied().max()?;
+        if loose.whole && loose.reached[explained].contains(&self.sendings.count()) {
+            next = self.sendings.count();
         }
-        // The rest can only be followed if a write after a return is allowed to have
-        // changed this one, or to have destroyed one before it.
-        let sent =
-            received.and_then(|it| self.fitting(it, &loose.reached[stuck], Rigour::Documented));
-        received
-            .zip(sent)
-            .and_then(|(received, sent)| self.unstable(received, sent))
-            .or_else(|| {
-                let next = sent.map_or(self.sendings.count(), |(first, _)| first);
-                Some(self.missing(&strict.reached[stuck], next))
-            })
+        // Backwards, since each set of what may be over has all ways in it.
+        let mut way = Vec::with_capacity(explained);
+        for received in (0..explained).rev() {
+            let sent = (loose.reached[received].iter())
+                .flat_map(|&first| self.sendings.ends(first).map(move |end| (first, end)))
+                .filter(|(_, end)| {
+                    self.sendings
+                        .skip(&[*end], Rigour::Documented)
+                        .contains(&next)
+                })
+                .find(|&sent| self.fits(received, sent, Rigour::Documented).is_ok())?;
+            way.push((received, sent, next));
+            next = sent.0;
+        }
+        let stable =
+            |from: usize, to: usize| self.sendings.skip(&[from], Rigour::Stable).contains(&to);
+        if !stable(0, next) {
+            return Some(self.destroyed(0, next));
+        }
+        way.into_iter().rev().find_map(|(received, sent, next)| {
+            let torn = self.unstable(received, sent);
+            torn.or_else(|| (!stable(sent.1, next)).then(|| self.destroyed(sent.1, next)))
+        })
     }
 
     fn follow(&self, rigour: Rigour) -> Trail {
@@ -248,37 +271,61 @@ impl Judge<'_> {
         }
     }
 
-    /// A datagram that never came, though those before it, `reached`, and those from
-    /// `next` on did.
-    fn missing(&self, reached: &[usize], next: usize) -> Violation {
-        let before = reached.iter().copied().filter(|&first| first < next);
-        let first = before.max().unwrap_or(0);
+    /// A datagram that never came, though all those before it did.
+    fn missing(&self, reached: &[usize]) -> Violation {
+        let all = self.sendings.count();
+        let left = reached.iter().copied().filter(|&first| first < all);
+        let first = left.max().unwrap_or(0);
         let end = self.sendings.ends(first).next();
         let sent = (first, end.unwrap_or(self.sendings.count()));
-        let run = &self.runs[self.sendings.runs(sent.0, sent.1).start];
-        let torn = self.sendings.torn(sent, Rigour::Documented);
-        let property = match torn {
-            Some(_) => Property::StableOnReturn,
-            None => Property::Datagrams,
-        };
-        let after_return_ns =
-            torn.map(|(write, run)| write.entry.time_ns.saturating_sub(run.exit.time_ns));
-        let cause = match torn {
-            Some((write, _)) => format!(
-                "{} wrote to its bytes after the send had returned, and a checksum that was \
-                 made before no longer fits",
-                name_step(self.scenario, write.step)
-            ),
-            None => "nothing on the link loses it".to_string(),
-        };
+        let name = self.name(sent);
         Violation {
-            property,
+            property: Property::Datagrams,
+            message: format!("{name} was never received: nothing on the link loses it"),
+            ..self.lost(sent)
+        }
+    }
+
+    /// A datagram that never came, which a write after the return explains: the first
+    /// such between two that came.
+    fn destroyed(&self, from: usize, next: usize) -> Violation {
+        let over = self.sendings.skip(&[from], Rigour::Documented);
+        let mut ways = (over.iter())
+            .flat_map(|&first| self.sendings.ends(first).map(move |end| (first, end)))
+            .filter(|(_, end)| *end <= next);
+        let found = ways.find_map(|sent| {
+            let strict = self.sendings.torn(sent, Rigour::Stable);
+            let torn = self.sendings.torn(sent, Rigour::Documented)?;
+            strict.is_none().then_some((sent, torn))
+        });
+        let Some((sent, (write, run))) = found else {
+            return self.missing(&[from]);
+        };
+        let after_ns = write.entry.time_ns.saturating_sub(run.exit.time_ns);
+        Violation {
+            property: Property::StableOnReturn,
+            torn_by: Some(write.step),
+            after_return_ns: Some(after_ns),
+            message: format!(
+                "{} was never received: {} wrote to its bytes after the send had returned, \
+                 and a checksum that was made before no longer fits",
+                self.name(sent),
+                name_step(self.scenario, write.step),
+            ),
+            ..self.lost(sent)
+        }
+    }
+
+    fn lost(&self, (first, end): (usize, usize)) -> Violation {
+        let run = &self.runs[self.sendings.runs(first, end).start];
+        Violation {
+            property: Property::Datagrams,
             step: Some(run.step),
             stream_offset: None,
             file_range: Some(run.range),
-            torn_by: torn.map(|(write, _)| write.step),
-            after_return_ns,
-            message: format!("{} was never received: {cause}", self.name(sent)),
+            torn_by: None,
+            after_return_ns: None,
+            message: String::new(),
         }
     }
 

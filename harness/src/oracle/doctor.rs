@@ -55,9 +55,10 @@ impl Plan {
         let (moved, offset) = match op {
             Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
             Op::MmapWrite(range) | Op::Pwrite(range) => (range.len, None),
-            Op::SpliceOut { len, .. } | Op::Read { len } => (len, None),
+            Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
+            Op::Vmsplice { range, .. } => (range.len, None),
             Op::Pipe { capacity_bytes } => (capacity_bytes.into(), None),
-            Op::Wait { .. } => (0, None),
+            _ => (0, None),
         };
         if let (Some(range), Some(generation)) = (op.writes(), self.scenario.generation(step)) {
             let bytes = range.offset as usize..range.end() as usize;

@@ -3,7 +3,8 @@
 //! everything that the protocol explains, so that what passes it is stuck.
 
 use super::{Property, Violation, name_step};
-use crate::history::{End, History, Outcome};
+use crate::history::{Call, End, History, Outcome};
+use crate::scenario::limits::DEFAULT_PIPE_BYTES;
 use crate::scenario::{Netem, Op, ReaderMode, Scenario};
 
 const MS: u64 = 1_000_000;
@@ -145,14 +146,20 @@ impl Load {
         let mut calls: u64 = 0;
         for step in &scenario.steps {
             match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
                     let left = setup.file.size_bytes.saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
                     calls += 1;
                 }
                 Op::SpliceOut { .. } | Op::Read { .. } => calls += 1,
                 Op::Wait { us } => waits_ns = waits_ns.saturating_add(us.saturating_mul(1_000)),
+                // The second pipe has its default size.
+                Op::Tee { len } => {
+                    bytes = bytes.saturating_add(len.min(DEFAULT_PIPE_BYTES.into()));
+                }
+                Op::Cork { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) => {}
+                Op::Shutdown | Op::Reset | Op::Close | Op::Signal { .. } => {}
             }
         }
         // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
@@ -203,10 +210,23 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
             message,
         })
     };
+    let may_time_out = lossy(scenario) || scenario.setup.socket.user_timeout_us > 0;
+    let timed_out = may_time_out
+        && history
+            .calls
+            .iter()
+            .any(|call| call.outcome == Outcome::Failed(libc::ETIMEDOUT));
+    // A sender that gave up tells nobody, and a receiver waits for it in vain.
+    let in_vain = match history.end {
+        End::GivenUp => timed_out,
+        End::Failed(libc::ETIMEDOUT) => may_time_out,
+        _ => false,
+    };
     for call in &history.calls {
         let took_ns = call.exit.time_ns.saturating_sub(call.entry.time_ns);
         let fault = match call.outcome {
             Outcome::Pending => "had not returned after",
+            _ if in_vain && reads(scenario, call) => continue,
             _ if took_ns > bound_ns => "took",
             _ => continue,
         };
@@ -219,15 +239,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         return blame(Some(call.step), message);
     }
     let end_ns = history.end_ns;
-    let timed_out = lossy(scenario)
-        && history
-            .calls
-            .iter()
-            .any(|call| call.outcome == Outcome::Failed(libc::ETIMEDOUT));
     match history.end {
-        // A sender that gave the connection up sends nothing that would end it
-        // at the receiver.
-        End::GivenUp if timed_out => None,
+        _ if in_vain => None,
         End::GivenUp => blame(
             None,
             format!(
@@ -245,8 +258,13 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
                 secs(bound_ns)
             ),
         ),
-        End::Eof | End::Failed(_) => None,
+        End::Eof | End::Closed | End::Failed(_) => None,
     }
+}
+
+fn reads(scenario: &Scenario, call: &Call) -> bool {
+    let step = scenario.steps.get(call.step);
+    step.is_some_and(|step| matches!(step.op, Op::Read { .. }))
 }
 
 fn secs(ns: u64) -> String {
@@ -316,6 +334,23 @@ mod tests {
         assert_eq!(plan.verdict(), ["liveness"]);
         plan.scenario.setup.data.loss_ppm = 200_000;
         assert!(plan.violations().is_empty());
+    }
+
+    #[test]
+    fn a_receiver_that_was_never_told_of_a_timeout_has_waited_in_vain() {
+        let mut plan = race();
+        plan.history.end = End::Failed(libc::ETIMEDOUT);
+        plan.history.end_ns = bound_ns(&plan.scenario) + SECOND;
+        assert_eq!(plan.verdict(), ["counts", "liveness"]);
+        plan.scenario.setup.socket.user_timeout_us = 1_000;
+        assert!(plan.violations().is_empty());
+        // So has a read that was under way.
+        plan.call(Op::Read { len: 1 }, 4, 5).outcome = Outcome::Returned(0);
+        plan.history.calls[1].exit.time_ns = bound_ns(&plan.scenario) + SECOND;
+        assert!(plan.violations().is_empty());
+        // A reset tells it.
+        plan.history.end = End::Failed(libc::ECONNRESET);
+        assert_eq!(plan.verdict(), ["liveness"]);
     }
 
     #[test]

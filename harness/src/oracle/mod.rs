@@ -12,13 +12,17 @@
 //! | `datagrams` | what arrived are datagrams that were sent |
 //! | `ledger` | which value a byte of the file may have had, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
+//! | `interleave` | the same where several threads sent at once |
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
+//! | `breaks` | what may end a connection or cut a call short, and from when on |
 //! | `pipe` | how full the user pipe can be |
 //! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
+mod breaks;
 mod counts;
 mod datagrams;
+mod interleave;
 mod ledger;
 mod liveness;
 mod means;
@@ -158,7 +162,10 @@ fn in_stream(
     ledger: &ledger::Ledger,
     sent: &[stream::Sent],
 ) -> (Option<Violation>, Option<Violation>) {
-    let faults = stream::walk(history, ledger, sent);
+    let faults = match interleave::overlaps(scenario, sent) {
+        false => stream::walk(history, ledger, sent),
+        true => interleave::walk(scenario, history, ledger, sent),
+    };
     let wire = faults
         .wire
         .map(|fault| wire::violation(scenario, history, ledger, sent, fault));

@@ -42,6 +42,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
     if rng.chance(30) {
         scenario.setup.reader = ReaderMode::Paused;
     }
+    let senders = rng.chance(30);
     for _ in 0..1 + rng.below(14) {
         let offset = rng.below(size + 20);
         let any = Range {
@@ -53,8 +54,23 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
             len: 1 + rng.below(size - offset.min(size - 1)),
         };
         let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
-        let (actor, op) = match rng.below(13) {
-            0..=3 => (Actor::A, Op::Sendfile(any)),
+        let sender = if senders { writer } else { Actor::A };
+        let (actor, op) = match rng.below(16) {
+            0..=3 => (sender, Op::Sendfile(any)),
+            13 => (
+                Actor::A,
+                Op::Vmsplice {
+                    range: inside,
+                    gift: rng.chance(50),
+                },
+            ),
+            14 => (
+                Actor::A,
+                Op::Tee {
+                    len: rng.below(size + 100),
+                },
+            ),
+            15 => (Actor::B, Op::Signal { to: Actor::A }),
             4 => (Actor::A, Op::SpliceIn(any)),
             5 => (
                 Actor::A,
@@ -62,6 +78,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     len: rng.below(size + 100),
                     more: rng.chance(50),
                     nonblock: rng.chance(50),
+                    tee: rng.chance(30),
                 },
             ),
             6 => (
@@ -127,6 +144,7 @@ struct InFlight {
     step: usize,
 }
 
+#[derive(Clone, Copy)]
 struct Piped {
     offset: u64,
     value: Option<u8>,
@@ -153,8 +171,9 @@ struct Kernel<'a> {
     file: Vec<u8>,
     /// For each byte of the file: since when it has had which value.
     past: Vec<Vec<(u64, u8)>>,
-    pipe: VecDeque<Piped>,
-    slots: PipeModel,
+    /// The user pipe and the one that `tee` fills.
+    pipes: [VecDeque<Piped>; 2],
+    slots: [PipeModel; 2],
     wire: VecDeque<InFlight>,
     queues: [VecDeque<usize>; 4],
     running: [Option<Running>; 4],
@@ -176,8 +195,8 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
         now: Stamp::default(),
         past: file.iter().map(|value| vec![(0, *value)]).collect(),
         file,
-        pipe: VecDeque::new(),
-        slots: PipeModel::default(),
+        pipes: Default::default(),
+        slots: Default::default(),
         wire: VecDeque::new(),
         queues: Default::default(),
         running: Default::default(),
@@ -296,8 +315,8 @@ impl Kernel<'_> {
                 )
             }
             Op::Pipe { capacity_bytes } => {
-                call.outcome = if self.slots.fits(capacity_bytes) {
-                    self.slots.resize(capacity_bytes);
+                call.outcome = if self.slots[0].fits(capacity_bytes) {
+                    self.slots[0].resize(capacity_bytes);
                     Outcome::Returned(capacity_bytes.into())
                 } else {
                     Outcome::Failed(libc::EBUSY)
@@ -308,7 +327,29 @@ impl Kernel<'_> {
                 self.fill(range, call);
                 Work::Return
             }
-            Op::SpliceOut { .. } if self.pipe.is_empty() => {
+            Op::Vmsplice { range, .. } => {
+                self.fill(range, call);
+                (call.offset_after, call.f_pos_after) = (None, None);
+                Work::Return
+            }
+            Op::Tee { .. } if self.pipes[0].is_empty() => {
+                call.outcome = Outcome::Skipped;
+                Work::Return
+            }
+            Op::Tee { .. } if self.slots[1].may_be_full() => {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                Work::Return
+            }
+            Op::Tee { len } => {
+                let len = self.short(len.min(self.pipes[0].len() as u64));
+                call.outcome = Outcome::Returned(len);
+                let [first, second] = &mut self.slots;
+                first.copy_to(second, len);
+                let [first, second] = &mut self.pipes;
+                second.extend(first.range(..len as usize));
+                Work::Return
+            }
+            Op::SpliceOut { tee, .. } if self.pipes[usize::from(tee)].is_empty() => {
                 call.outcome = Outcome::Skipped;
                 Work::Return
             }
@@ -318,11 +359,12 @@ impl Kernel<'_> {
                 call.outcome = Outcome::Failed(libc::EAGAIN);
                 Work::Return
             }
-            Op::SpliceOut { len, .. } => {
-                let len = self.short(len.min(self.pipe.len() as u64));
+            Op::SpliceOut { len, tee, .. } => {
+                let pipe = usize::from(tee);
+                let len = self.short(len.min(self.pipes[pipe].len() as u64));
                 call.outcome = Outcome::Returned(len);
-                self.slots.drain(len);
-                Work::Send(self.pipe.drain(..len as usize).collect())
+                self.slots[pipe].drain(len);
+                Work::Send(self.pipes[pipe].drain(..len as usize).collect())
             }
             Op::MmapWrite(range) | Op::Pwrite(range) => {
                 let len = match op {
@@ -343,6 +385,11 @@ impl Kernel<'_> {
                 call.outcome = Outcome::Returned(0);
                 Work::Return
             }
+            Op::Signal { .. } | Op::Cork { .. } => {
+                call.outcome = Outcome::Returned(0);
+                Work::Return
+            }
+            Op::Shutdown | Op::Reset | Op::Close => unreachable!("not drawn"),
         }
     }
 
@@ -357,17 +404,17 @@ impl Kernel<'_> {
     fn fill(&mut self, range: Range, call: &mut Call) {
         let end = range.end().min(self.file.len() as u64);
         let mut at = range.offset;
-        if self.slots.may_be_full() {
+        if self.slots[0].may_be_full() {
             call.outcome = Outcome::Failed(libc::EAGAIN);
             call.offset_after = Some(at);
             return;
         }
-        while at < end && !self.slots.may_be_full() {
+        while at < end && !self.slots[0].may_be_full() {
             let part = (4096 - at % 4096).min(end - at);
-            self.slots.fill(at, part);
+            self.slots[0].fill(at, part);
             for offset in at..at + part {
                 let copies = self.style.takes == Takes::WhenFilled;
-                self.pipe.push_back(Piped {
+                self.pipes[0].push_back(Piped {
                     offset,
                     value: copies.then(|| self.file[offset as usize]),
                     from: call.entry.order,

@@ -86,6 +86,21 @@ impl PipeModel {
         }
     }
 
+    /// `len` bytes are there twice: tee(2) gives the other pipe a slot for every slot
+    /// that it reads from.
+    pub fn copy_to(&self, other: &mut PipeModel, len: u64) {
+        let mut rest = len;
+        for &slot in &self.taken {
+            let part = rest.min(slot);
+            if part == 0 {
+                return;
+            }
+            other.taken.push_back(part);
+            other.bytes += part;
+            rest -= part;
+        }
+    }
+
     /// `len` bytes go out.
     pub fn drain(&mut self, len: u64) {
         let mut rest = len;
@@ -141,6 +156,19 @@ mod tests {
         pipe.drain(100);
         pipe.fill(0, 4196);
         assert_eq!((pipe.used_slots(), pipe.bytes()), (2, 4096));
+    }
+
+    #[test]
+    fn what_is_copied_is_there_twice_slot_by_slot() {
+        let (mut pipe, mut other) = (PipeModel::default(), PipeModel::default());
+        pipe.fill(4000, 4096);
+        pipe.copy_to(&mut other, 100);
+        assert_eq!((other.used_slots(), other.bytes()), (2, 100));
+        assert_eq!((pipe.used_slots(), pipe.bytes()), (2, 4096));
+        other.drain(97);
+        assert_eq!((other.used_slots(), other.bytes()), (1, 3));
+        pipe.copy_to(&mut other, 96);
+        assert_eq!((other.used_slots(), other.bytes()), (2, 99));
     }
 
     #[test]

@@ -91,6 +91,7 @@ mod tests {
             len: 4096,
             more: false,
             nonblock: false,
+            tee: false,
         }
     }
 

@@ -39,8 +39,10 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
     let mut pipe = Fifo::default();
     // All fills first: a fill by one thread may overlap a send by another, which
     // can then return before it.
+    let mut second_pipe = Fifo::default();
     for call in &history.calls {
-        if let Some(Op::SpliceIn(range)) = scenario.steps.get(call.step).map(|s| s.op) {
+        let step = scenario.steps.get(call.step);
+        if let Some(range) = step.and_then(|step| step.op.fills()) {
             pipe.push(range.offset, call.outcome.bytes(), call.entry.order);
         }
     }
@@ -76,8 +78,14 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                 let offset = range.offset;
                 add(Range { offset, len }, call.entry.order);
             }
-            Op::SpliceOut { len, .. } => {
+            Op::Tee { .. } => {
+                for (range, filled) in pipe.peek(call.outcome.bytes()) {
+                    second_pipe.push(range.offset, range.len, filled);
+                }
+            }
+            Op::SpliceOut { len, tee, .. } => {
                 let mut rest = if certain { call.outcome.bytes() } else { len };
+                let pipe = if tee { &mut second_pipe } else { &mut pipe };
                 while let Some((range, filled)) = pipe.pop(rest) {
                     rest -= range.len;
                     add(range, filled.min(call.entry.order));
@@ -101,6 +109,20 @@ impl Fifo {
     fn push(&mut self, offset: u64, len: u64, filled: u64) {
         let len = len.min(LAST_OFFSET.saturating_sub(offset));
         self.ranges.push((Range { offset, len }, filled));
+    }
+
+    /// The first `most` bytes, which stay.
+    fn peek(&self, most: u64) -> Vec<(Range, u64)> {
+        let mut rest = most;
+        let mut ranges = Vec::new();
+        for &(range, filled) in &self.ranges[self.head..] {
+            let len = range.len.min(rest);
+            rest -= len;
+            if len > 0 {
+                ranges.push((Range { len, ..range }, filled));
+            }
+        }
+        ranges
     }
 
     /// Takes up to `most` bytes off the first range that has any.
@@ -225,7 +247,7 @@ pub(super) fn walk(history: &History, ledger: &Ledger, runs: &[Sent]) -> Faults 
 }
 
 /// Bytes that the sends which returned reported.
-fn reported(runs: &[Sent]) -> u64 {
+pub(super) fn reported(runs: &[Sent]) -> u64 {
     let certain = runs.iter().filter(|run| run.certain);
     certain.fold(0, |sum, run| sum.saturating_add(run.range.len))
 }

@@ -137,6 +137,11 @@ fn file_offset(scenario: &Scenario, history: &History, stream: usize) -> u64 {
     unreachable!("stream byte {stream} was not sent")
 }
 
+/// Whether the place of a byte in the stream does not tell who sent it.
+fn takes_turns(scenario: &Scenario, history: &History) -> bool {
+    interleave::overlaps(scenario, &stream::sent(scenario, history))
+}
+
 fn some_byte(rng: &mut Rng, of: &[u8]) -> Option<usize> {
     (!of.is_empty()).then(|| rng.below(of.len() as u64) as usize)
 }
@@ -193,6 +198,9 @@ fn swapped_blocks_are_flagged() {
         if len < 2 * BLOCK {
             return false;
         }
+        if takes_turns(scenario, history) {
+            return false;
+        }
         let first = rng.below((len - 2 * BLOCK + 1) as u64) as usize;
         let second = first + BLOCK;
         // The same range may have been sent twice.
@@ -214,6 +222,9 @@ fn a_byte_of_a_write_after_the_return_is_flagged() {
         |rng, scenario, history| {
             let sent = stream::sent(scenario, history);
             let ledger = Ledger::new(scenario, history);
+            if takes_turns(scenario, history) {
+                return false;
+            }
             let mut candidates = Vec::new();
             let mut stream = 0;
             for run in &sent {
@@ -340,6 +351,7 @@ fn nonsense_does_not_panic() {
             len: u64::MAX,
             more: true,
             nonblock: true,
+            tee: false,
         },
         4,
         5,

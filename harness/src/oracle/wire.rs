@@ -88,6 +88,7 @@ pub(super) fn violation(
             let ending = match history.end {
                 End::Eof => "cleanly",
                 End::Failed(_) => "with an error",
+                End::Closed => "where the receiver closed its end",
                 End::GivenUp => "unfinished",
             };
             Violation {
@@ -375,6 +376,7 @@ mod tests {
             len,
             more: false,
             nonblock: false,
+            tee: false,
         };
         plan.call(out(150), 5, 6);
         plan.call(out(50), 7, 8);

@@ -41,6 +41,12 @@ impl Family {
         ("udp6", Family::Udp6),
     ];
 
+    /// Whether it is TCP and nothing above it. How a connection can end early is known
+    /// of these only.
+    pub fn is_plain_tcp(self) -> bool {
+        matches!(self, Family::Tcp4 | Family::Tcp6)
+    }
+
     /// Whether the receiver gets datagrams rather than a stream.
     pub fn has_datagrams(self) -> bool {
         matches!(self, Family::Udp4 | Family::Udp6)

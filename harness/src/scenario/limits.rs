@@ -47,6 +47,10 @@ pub const DEFAULT_PIPE_BYTES: u32 = 64 << 10;
 /// Longest `wait`, in microseconds.
 pub const MAX_WAIT_US: u64 = 10_000_000;
 
+/// Longest timeout of a socket, in microseconds. The kernel counts them in
+/// milliseconds.
+pub const MAX_TIMEOUT_US: u64 = 60_000_000;
+
 /// Longest delay of one direction, in microseconds.
 pub const MAX_DELAY_US: u64 = 2_000_000;
 

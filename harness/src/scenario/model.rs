@@ -140,6 +140,10 @@ pub struct SocketSpec {
     pub cork: bool,
     /// O_NONBLOCK on the sender.
     pub nonblock: bool,
+    /// TCP_USER_TIMEOUT of the sender; 0: none.
+    pub user_timeout_us: u64,
+    /// SO_SNDTIMEO of the sender; 0: none.
+    pub send_timeout_us: u64,
 }
 
 /// The file that is sent.
@@ -199,7 +203,7 @@ pub enum Actor {
     B,
     /// A third thread of the sending process.
     C,
-    /// The receiver; performs `read`.
+    /// The receiver; reads and leaves.
     Reader,
 }
 
@@ -259,6 +263,21 @@ pub enum Op {
         more: bool,
         /// SPLICE_F_NONBLOCK.
         nonblock: bool,
+        /// From the second pipe, which `tee` fills.
+        tee: bool,
+    },
+    /// tee(2) from the user pipe to a second one, which is made if there is none,
+    /// SPLICE_F_NONBLOCK; skipped when the user pipe is empty.
+    Tee {
+        /// Number of bytes asked for.
+        len: u64,
+    },
+    /// vmsplice(2) of the shared mapping into the user pipe, SPLICE_F_NONBLOCK.
+    Vmsplice {
+        /// The part of the mapping, which is that of the file.
+        range: Range,
+        /// SPLICE_F_GIFT.
+        gift: bool,
     },
     /// Stores through a shared mapping of the file.
     MmapWrite(Range),
@@ -274,6 +293,23 @@ pub enum Op {
         /// How long, in microseconds.
         us: u64,
     },
+    /// shutdown(2) of the writing half of the actor's own end.
+    Shutdown,
+    /// The receiver closes its end by a reset (SO_LINGER of 0 seconds).
+    Reset,
+    /// The receiver closes its end.
+    Close,
+    /// A signal to the thread of an actor, with a handler that does nothing and
+    /// without SA_RESTART.
+    Signal {
+        /// Whom.
+        to: Actor,
+    },
+    /// TCP_CORK of the sender.
+    Cork {
+        /// Set or taken away.
+        on: bool,
+    },
 }
 
 impl Op {
@@ -288,6 +324,28 @@ impl Op {
     /// Whether it can put bytes on the socket.
     pub fn sends(self) -> bool {
         matches!(self, Op::Sendfile(_) | Op::SpliceOut { .. })
+    }
+
+    /// The range of the file that it puts into the user pipe.
+    pub fn fills(self) -> Option<Range> {
+        match self {
+            Op::SpliceIn(range) | Op::Vmsplice { range, .. } => Some(range),
+            _ => None,
+        }
+    }
+
+    /// Whether it makes, fills or empties a pipe.
+    pub fn uses_pipe(self) -> bool {
+        self.fills().is_some()
+            || matches!(
+                self,
+                Op::Pipe { .. } | Op::SpliceOut { .. } | Op::Tee { .. }
+            )
+    }
+
+    /// Whether it closes the receiver's end.
+    pub fn leaves(self) -> bool {
+        matches!(self, Op::Reset | Op::Close)
     }
 }
 

@@ -13,9 +13,12 @@ use super::tap::{self, Report};
 use crate::engine::{self, Boot, Exit};
 use crate::kernel::{self, Built, Kernel, Progress};
 
-/// A test takes a second; its own limits are in virtual time, and cost none. A
-/// kernel that watches itself is some ten times slower.
-const WALL_LIMIT: Duration = Duration::from_secs(180);
+/// Most tests take a second, tls with its thousand cases half a minute; their own
+/// limits are in virtual time, and cost none. Only what spins or makes no progress
+/// for so long is ended: it may be on a busy machine, and a kernel that watches
+/// itself is some ten times slower.
+const WALL_LIMIT: Duration = Duration::from_secs(1800);
+const IDLE_LIMIT: Duration = Duration::from_secs(180);
 const MEMORY_MIB: u32 = 256;
 
 /// What became of a test on a kernel.
@@ -128,8 +131,9 @@ fn one(kernel: &Kernel, test: &Test, files: &[PathBuf]) -> Result<Report, engine
     }
     let path = "/usr/sbin:/usr/bin:/sbin:/bin";
     boot.env = vec![("PATH".into(), path.into()), ("LC_ALL".into(), "C".into())];
-    boot.memory_mib = MEMORY_MIB;
+    boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
     boot.wall_limit = Some(WALL_LIMIT);
+    boot.idle_limit = Some(IDLE_LIMIT);
     let mut guest = engine::spawn(boot)?;
     let (stdout, stderr) = (guest.take_stdout(), guest.take_stderr());
     // Both at once: a guest stands still while one of them is full.

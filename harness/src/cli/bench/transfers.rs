@@ -69,9 +69,9 @@ pub(super) struct Cell {
 pub(super) fn measure(kernel: &Kernel) -> Result<Vec<Cell>, Failure> {
     let mut ways = match kernel.name {
         KernelName::Release {
-            flavour: Flavour::Patched,
+            flavour: Flavour::Patched | Flavour::Detach,
             ..
-        } => vec![Way::Stable(0), Way::Stable(1)],
+        } => vec![Way::Stable(0), Way::Stable(1), Way::Stable(2)],
         _ => vec![Way::Sendfile],
     };
     ways.extend([Way::Copy, Way::ZeroCopy]);

@@ -9,6 +9,7 @@
 //! The source is only read: it may have another series just then, so the files that
 //! the series touches are made again beside it.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,24 @@ impl Workshop {
         }
         states(&bench.shelf, wanted)
             .ok_or_else(|| Error::Input(format!("{} changed meanwhile", bench.shelf.display())))
+    }
+
+    /// Tests of sources for which there are newer ones.
+    pub(super) fn outdated_selftests(&self) -> Vec<PathBuf> {
+        let mut shelves: Vec<_> = fs::read_dir(self.cache.selftests())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let (source, _key) = name.rsplit_once('-')?;
+                let made = entry.metadata().ok()?.modified().ok()?;
+                Some((source.to_owned(), Reverse(made), entry.path()))
+            })
+            .collect();
+        shelves.sort();
+        let older = shelves.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        older.map(|pair| pair[1].2.clone()).collect()
     }
 
     fn shelf(&self, order: &Order<'_>, source: &str, compiler: &str) -> PathBuf {

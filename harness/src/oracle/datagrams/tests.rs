@@ -25,6 +25,7 @@ fn out(len: u64, more: bool) -> Op {
         len,
         more,
         nonblock: false,
+        tee: false,
     }
 }
 
@@ -325,6 +326,54 @@ fn a_datagram_lost_to_a_later_write_is_not_stable() {
         &plan,
         Property::StableOnReturn,
         "operation 2 (sendfile 1000+500)",
+    );
+}
+
+#[test]
+fn a_fault_does_not_hide_one_of_the_other_kind() {
+    let mut plan = two_sends();
+    plan.call(Op::Pwrite(range(0, 1000)), 7, 8);
+    plan.receive(10, range(0, 1000), 1);
+    plan.receive(11, range(4000, 500), 0);
+    assert_eq!(plan.verdict(), ["datagrams", "stable-on-return"]);
+    let documented = judge(Contract::Documented, &plan.scenario, &plan.history);
+    assert_eq!(documented.len(), 1);
+    assert_eq!(documented[0].property, Property::Datagrams);
+    plan.scenario.setup.data.duplicate_ppm = 1;
+    assert_eq!(plan.verdict(), ["datagrams", "stable-on-return"]);
+}
+
+#[test]
+fn the_torn_one_is_blamed_even_where_the_next_could_be_meant() {
+    // The link may lose: both received may look like the second send, but there is
+    // only one of that.
+    let mut plan = udp(8192);
+    plan.scenario.setup.data.loss_ppm = 1;
+    plan.call(Op::Sendfile(range(0, 1000)), 1, 2);
+    plan.call(Op::Pwrite(range(0, 1000)), 3, 4);
+    plan.call(Op::Sendfile(range(0, 1000)), 5, 6);
+    plan.receive(10, range(0, 1000), 1);
+    holds(&plan);
+    plan.receive(11, range(0, 1000), 1);
+    let violation = plan.violation();
+    assert_eq!(violation.property, Property::StableOnReturn);
+    assert_eq!((violation.step, violation.torn_by), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_part_that_a_later_write_met_destroys_all_of_its_datagram() {
+    // A splice that found less than it was asked for may have failed after that.
+    let mut plan = udp(8192);
+    plan.scenario.setup.socket.cork = true;
+    plan.call(Op::SpliceIn(range(0, 1)), 1, 2);
+    plan.call(out(2, false), 3, 4).outcome = Outcome::Returned(1);
+    plan.call(Op::MmapWrite(range(0, 1)), 5, 6);
+    plan.call(Op::Sendfile(range(0, 1)), 7, 8);
+    says(
+        &plan,
+        Property::StableOnReturn,
+        "the datagram of 2 bytes that operation 2 (splice-out 2) began, of 2 sends was never \
+         received: operation 3 (mmap-write 0+1) wrote",
     );
 }
 

@@ -13,6 +13,8 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         budget_bytes: MAX_SENT_BYTES,
         has_pipe: false,
         has_spliced_in: false,
+        has_teed: false,
+        reader_gone: false,
     };
     for (index, step) in steps.iter().enumerate() {
         pass.step(index, *step);
@@ -40,6 +42,8 @@ struct Pass<'a> {
     budget_bytes: u64,
     has_pipe: bool,
     has_spliced_in: bool,
+    has_teed: bool,
+    reader_gone: bool,
 }
 
 impl Pass<'_> {
@@ -51,24 +55,47 @@ impl Pass<'_> {
         }
         let actor = self.actor(line, step);
         let op = match step.op {
+            Op::Shutdown | Op::Reset | Op::Close | Op::Cork { .. } if !self.is_plain_tcp() => {
+                self.drop(line, Rule::PlainTcp)
+            }
             Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
             Op::SpliceIn(range) => self.splice_in(line, range),
-            Op::SpliceOut { .. } if !self.has_spliced_in => self.drop(line, Rule::NothingToSplice),
+            Op::Vmsplice { range, gift } => self.vmsplice(line, range, gift),
+            Op::Tee { .. } | Op::SpliceOut { tee: false, .. } if !self.has_spliced_in => {
+                self.drop(line, Rule::NothingToSplice)
+            }
+            Op::SpliceOut { tee: true, .. } if !self.has_teed => self.drop(line, Rule::NothingTeed),
             Op::SpliceOut {
                 len,
                 more,
                 nonblock,
+                tee,
             } => self.count(line, len).map(|len| Op::SpliceOut {
                 len,
                 more,
                 nonblock,
+                tee,
             }),
+            Op::Tee { len } => {
+                let len = self.count(line, len);
+                self.has_teed |= len.is_some();
+                len.map(|len| Op::Tee { len })
+            }
             Op::Pipe { capacity_bytes } => Some(self.pipe(line, capacity_bytes)),
             Op::MmapWrite(range) => self.write(line, range).map(Op::MmapWrite),
             Op::Pwrite(range) => self.write(line, range).map(Op::Pwrite),
-            Op::Read { .. } if self.setup.reader != ReaderMode::Paused => {
+            _ if actor == Actor::Reader && self.setup.reader != ReaderMode::Paused => {
                 self.drop(line, Rule::ReadNeedsPause)
             }
+            _ if actor == Actor::Reader && self.reader_gone => self.drop(line, Rule::ReaderGone),
+            Op::Reset | Op::Close => {
+                self.reader_gone = true;
+                Some(step.op)
+            }
+            Op::Signal { to } if to == actor || to == Actor::Reader => {
+                self.drop(line, Rule::SignalOther)
+            }
+            Op::Shutdown | Op::Signal { .. } | Op::Cork { .. } => Some(step.op),
             Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
             Op::Wait { us: 0 } => self.drop(line, Rule::Nothing),
             Op::Wait { us } => Some(Op::Wait {
@@ -80,15 +107,15 @@ impl Pass<'_> {
         }
     }
 
-    /// Who performs it. The stream's order must be known, so all that can put
-    /// bytes on the socket is `a`'s; the reader's end is the reader's alone.
+    /// Who performs it. What is in the pipes must be known, so they are `a`'s; the
+    /// reader's end is the reader's alone.
     fn actor(&mut self, line: Line, Step { actor, op }: Step) -> Actor {
         let (right, rule) = match op {
-            Op::Sendfile(_) | Op::Pipe { .. } | Op::SpliceIn(_) | Op::SpliceOut { .. } => {
-                (Actor::A, Rule::OnlyASends)
-            }
-            Op::Read { .. } => (Actor::Reader, Rule::OnlyReaderReads),
-            Op::MmapWrite(_) | Op::Pwrite(_) | Op::Wait { .. } => match actor {
+            _ if op.uses_pipe() => (Actor::A, Rule::OnlyAPipes),
+            Op::Read { .. } | Op::Reset | Op::Close => (Actor::Reader, Rule::OnlyReaderReads),
+            Op::Shutdown => return actor,
+            Op::Sendfile(_) if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
+            _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
                 other => return other,
             },
@@ -97,6 +124,10 @@ impl Pass<'_> {
             self.notes.push(line, "actor", rule);
         }
         right
+    }
+
+    fn is_plain_tcp(&self) -> bool {
+        self.setup.socket.family.is_plain_tcp()
     }
 
     fn drop<T>(&mut self, line: Line, rule: Rule) -> Option<T> {
@@ -164,10 +195,30 @@ impl Pass<'_> {
 
     fn splice_in(&mut self, line: Line, range: Range) -> Option<Op> {
         let range = self.send(line, range)?;
+        self.fill(line).then_some(Op::SpliceIn(range))
+    }
+
+    /// Unlike a send, a mapping cannot reach past the end of the file.
+    fn vmsplice(&mut self, line: Line, range: Range, gift: bool) -> Option<Op> {
+        let size_bytes = self.setup.file.size_bytes;
+        let offset = range.offset.min(size_bytes - 1);
+        let inside = Range {
+            offset,
+            len: range.len.min(size_bytes - offset),
+        };
+        if inside != range {
+            self.notes.push(line, "", Rule::MapInside);
+        }
+        let range = self.send(line, inside)?;
+        self.fill(line).then_some(Op::Vmsplice { range, gift })
+    }
+
+    /// Makes sure that there is a pipe to fill; false: there is no room for it.
+    fn fill(&mut self, line: Line) -> bool {
         if !self.has_pipe {
             self.notes.push(line, "", Rule::NeedsPipe);
             if self.kept.len() + 2 > MAX_OPS {
-                return None;
+                return false;
             }
             self.kept.push(Step {
                 actor: Actor::A,
@@ -178,6 +229,6 @@ impl Pass<'_> {
             self.has_pipe = true;
         }
         self.has_spliced_in = true;
-        Some(Op::SpliceIn(range))
+        true
     }
 }

@@ -80,14 +80,21 @@ pub enum Rule {
     Offset,
     Count,
     Budget,
-    OnlyASends,
+    OnlyAPipes,
     OnlyReaderReads,
     ReaderOnlyReads,
     ReadNeedsPause,
+    ReaderGone,
     NeedsPipe,
     NothingToSplice,
+    NothingTeed,
+    MapInside,
     PipeCapacity,
     Wait,
+    Timeout,
+    TimeoutUnit,
+    SignalOther,
+    PlainTcp,
 }
 
 impl fmt::Display for Rule {
@@ -171,18 +178,27 @@ impl fmt::Display for Rule {
                 "all sends together move at most {} of the file",
                 Bytes(MAX_SENT_BYTES)
             ),
-            Rule::OnlyASends => write!(
+            Rule::OnlyAPipes => write!(
                 f,
-                "only actor `a` sends and uses the pipe: the order of the stream must be known"
+                "only actor `a` uses the pipes: what is in them must be known"
             ),
-            Rule::OnlyReaderReads => write!(f, "only the reader can `read`"),
-            Rule::ReaderOnlyReads => write!(f, "the reader can only `read`"),
+            Rule::OnlyReaderReads => {
+                write!(f, "only the reader can `read`, `reset` and `close`")
+            }
+            Rule::ReaderOnlyReads => write!(
+                f,
+                "the reader can only `read`, `reset`, `close` and `shutdown`"
+            ),
             Rule::ReadNeedsPause => write!(
                 f,
-                "`read` needs the line `reader paused`; without it everything is read as it arrives"
+                "what the reader does needs the line `reader paused`; \
+                 without it everything is read as it arrives"
             ),
+            Rule::ReaderGone => write!(f, "the reader has closed its end already"),
             Rule::NeedsPipe => write!(f, "no pipe yet: a `pipe` operation must come first"),
             Rule::NothingToSplice => write!(f, "the pipe is empty: a `splice-in` must come first"),
+            Rule::NothingTeed => write!(f, "the second pipe is empty: a `tee` must come first"),
+            Rule::MapInside => write!(f, "the mapping ends where the file ends"),
             Rule::PipeCapacity => write!(
                 f,
                 "between {} and {}, as the kernel has it",
@@ -190,6 +206,14 @@ impl fmt::Display for Rule {
                 Bytes((*PIPE_BYTES.end()).into())
             ),
             Rule::Wait => write!(f, "at most {}", Time(MAX_WAIT_US)),
+            Rule::Timeout => write!(f, "at most {}", Time(MAX_TIMEOUT_US)),
+            Rule::TimeoutUnit => write!(f, "the kernel counts this in whole milliseconds"),
+            Rule::PlainTcp => write!(
+                f,
+                "only tcp4 and tcp6 have this: how a connection of another family ends early, \
+                 or is shared, is not known"
+            ),
+            Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }
 }

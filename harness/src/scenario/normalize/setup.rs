@@ -30,6 +30,14 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
             clamp.within(key, bytes, SOCKET_BUFFER_BYTES, Rule::SocketBuffer);
         }
     }
+    for (key, us) in [
+        ("user-timeout", &mut setup.socket.user_timeout_us),
+        ("send-timeout", &mut setup.socket.send_timeout_us),
+    ] {
+        let whole_us = us.div_ceil(1_000).saturating_mul(1_000);
+        clamp.within(key, us, whole_us..=whole_us, Rule::TimeoutUnit);
+        clamp.within(key, us, 0..=MAX_TIMEOUT_US, Rule::Timeout);
+    }
     clamp.line = Line::File;
     clamp.within(
         "size",
@@ -65,6 +73,14 @@ fn options(socket: &mut SocketSpec, notes: &mut Notes) {
     ] {
         if !has && std::mem::take(flag) {
             notes.push(Line::Socket, key, Rule::SocketOption);
+        }
+    }
+    for (key, us) in [
+        ("user-timeout", &mut socket.user_timeout_us),
+        ("send-timeout", &mut socket.send_timeout_us),
+    ] {
+        if !family.is_plain_tcp() && std::mem::take(us) > 0 {
+            notes.push(Line::Socket, key, Rule::PlainTcp);
         }
     }
 }

@@ -48,11 +48,24 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::Sendfile),
         wild32().prop_map(|capacity_bytes| Op::Pipe { capacity_bytes }),
         range().prop_map(Op::SpliceIn),
-        (wild(), any::<bool>(), any::<bool>()).prop_map(|(len, more, nonblock)| Op::SpliceOut {
+        (wild(), any::<[bool; 3]>()).prop_map(|(len, [more, nonblock, tee])| Op::SpliceOut {
             len,
             more,
             nonblock,
+            tee,
         }),
+        wild().prop_map(|len| Op::Tee { len }),
+        (range(), any::<bool>()).prop_map(|(range, gift)| Op::Vmsplice { range, gift }),
+        prop::sample::select(vec![
+            Op::Shutdown,
+            Op::Reset,
+            Op::Close,
+            Op::Signal { to: Actor::A },
+            Op::Signal { to: Actor::C },
+            Op::Signal { to: Actor::Reader },
+            Op::Cork { on: true },
+            Op::Cork { on: false },
+        ]),
         range().prop_map(Op::MmapWrite),
         range().prop_map(Op::Pwrite),
         wild().prop_map(|len| Op::Read { len }),
@@ -67,6 +80,7 @@ prop_compose! {
         family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
         flags in any::<[bool; 3]>(),
+        timeouts in (wild(), wild()),
         memfd in any::<bool>(),
         size_bytes in wild(),
         paused in any::<bool>(),
@@ -81,6 +95,8 @@ prop_compose! {
                 nodelay: flags[0],
                 cork: flags[1],
                 nonblock: flags[2],
+                user_timeout_us: timeouts.0,
+                send_timeout_us: timeouts.1,
             },
             file: FileSpec {
                 kind: if memfd { FileKind::Memfd } else { FileKind::Tmpfs },
@@ -181,24 +197,51 @@ fn what_was_normalized_can_run() {
         let size_bytes = setup.file.size_bytes;
         prop_assert!((1..=1 << 20).contains(&size_bytes));
         prop_assert!((1..=64).contains(&steps.len()));
-        let (mut pipe, mut filled, mut sent) = (false, false, 0);
+        let (mut pipe, mut filled, mut teed, mut left, mut sent) = (false, false, false, false, 0);
+        let tcp = matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6);
+        for us in [setup.socket.user_timeout_us, setup.socket.send_timeout_us] {
+            prop_assert!(us <= 60_000_000 && us.is_multiple_of(1_000) && (tcp || us == 0));
+        }
         for Step { actor, op } in steps {
             match op {
-                Op::Sendfile(range) | Op::SpliceIn(range) => {
-                    prop_assert_eq!(actor, Actor::A);
+                Op::Sendfile(range) => {
+                    prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0);
+                    prop_assert!(actor == Actor::A || tcp);
                     sent += range.end().min(size_bytes).saturating_sub(range.offset);
-                    filled |= matches!(op, Op::SpliceIn(_));
-                    prop_assert!(pipe || matches!(op, Op::Sendfile(_)));
                 }
+                Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!(range.len > 0 && pipe);
+                    let inside = range.end() <= size_bytes;
+                    prop_assert!(inside || matches!(op, Op::SpliceIn(_)));
+                    sent += range.end().min(size_bytes).saturating_sub(range.offset);
+                    filled = true;
+                }
+                Op::Tee { len } => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!(len > 0 && filled);
+                    teed = true;
+                }
+                Op::Shutdown | Op::Reset | Op::Close => {
+                    let reads = actor == Actor::Reader;
+                    prop_assert!(tcp && (reads || op == Op::Shutdown));
+                    prop_assert!(!reads || setup.reader == ReaderMode::Paused && !left);
+                    left |= op.leaves();
+                }
+                Op::Signal { to } => {
+                    prop_assert!(to != actor);
+                    prop_assert!(to != Actor::Reader && actor != Actor::Reader);
+                }
+                Op::Cork { .. } => prop_assert!(tcp && actor != Actor::Reader),
                 Op::Pipe { capacity_bytes } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!((4096..=1 << 20).contains(&capacity_bytes));
                     pipe = true;
                 }
-                Op::SpliceOut { len, .. } => {
+                Op::SpliceOut { len, tee, .. } => {
                     prop_assert_eq!(actor, Actor::A);
-                    prop_assert!(filled && len > 0);
+                    prop_assert!(filled && len > 0 && (teed || !tee));
                 }
                 Op::MmapWrite(range) | Op::Pwrite(range) => {
                     prop_assert_ne!(actor, Actor::Reader);
@@ -206,7 +249,7 @@ fn what_was_normalized_can_run() {
                 }
                 Op::Read { len } => {
                     prop_assert_eq!(actor, Actor::Reader);
-                    prop_assert!(len > 0 && setup.reader == ReaderMode::Paused);
+                    prop_assert!(len > 0 && setup.reader == ReaderMode::Paused && !left);
                 }
                 Op::Wait { us } => {
                     prop_assert_ne!(actor, Actor::Reader);
@@ -238,10 +281,11 @@ const fn range(offset: u64, len: u64) -> Range {
 }
 
 #[test]
-fn sends_and_pipes_are_given_to_a() {
+fn pipes_are_given_to_a_and_sends_to_no_reader() {
     check(
         &[
             step(Actor::B, Op::Sendfile(range(0, 1))),
+            step(Actor::Reader, Op::Sendfile(range(0, 1))),
             step(Actor::Reader, Op::SpliceIn(range(0, 2))),
             step(
                 Actor::C,
@@ -249,10 +293,11 @@ fn sends_and_pipes_are_given_to_a() {
                     len: 2,
                     more: true,
                     nonblock: false,
+                    tee: false,
                 },
             ),
         ],
-        "sendfile 0+1\npipe capacity=65536\nsplice-in 0+2\nsplice-out 2 more\n",
+        "b: sendfile 0+1\nsendfile 0+1\npipe capacity=65536\nsplice-in 0+2\nsplice-out 2 more\n",
     );
 }
 
@@ -283,6 +328,75 @@ fn sends_may_go_past_the_end_and_writes_may_not() {
 }
 
 #[test]
+fn a_reader_that_has_left_does_nothing_more() {
+    let reader = |op| step(Actor::Reader, op);
+    check(
+        &[
+            step(Actor::A, Op::Reset),
+            reader(Op::Read { len: 1 }),
+            reader(Op::Close),
+            reader(Op::Shutdown),
+            step(Actor::B, Op::Shutdown),
+        ],
+        "reader paused\nreset\nb: shutdown\n",
+    );
+    check(
+        &[
+            reader(Op::Shutdown),
+            step(Actor::A, Op::Cork { on: true }),
+            reader(Op::Close),
+        ],
+        "socket tcp6\ncork\n",
+    );
+}
+
+#[test]
+fn a_signal_goes_to_another() {
+    check(
+        &[
+            step(Actor::A, Op::Signal { to: Actor::A }),
+            step(Actor::B, Op::Signal { to: Actor::Reader }),
+            step(Actor::Reader, Op::Signal { to: Actor::B }),
+            step(Actor::Reader, Op::Signal { to: Actor::A }),
+        ],
+        "signal b\n",
+    );
+}
+
+#[test]
+fn a_second_pipe_is_filled_by_a_tee_and_a_mapping_has_an_end() {
+    let out = |tee| Op::SpliceOut {
+        len: 5,
+        more: false,
+        nonblock: false,
+        tee,
+    };
+    let map = |range| Op::Vmsplice { range, gift: true };
+    check(
+        &[
+            step(Actor::A, Op::Tee { len: 5 }),
+            step(Actor::B, map(range(4000, 5000))),
+            step(Actor::A, out(true)),
+            step(Actor::C, Op::Tee { len: 5 }),
+            step(Actor::A, out(true)),
+            step(Actor::A, map(range(9000, 0))),
+        ],
+        "pipe capacity=65536\nvmsplice 4000+96 gift\ntee 5\nsplice-out 5 tee\n",
+    );
+}
+
+#[test]
+fn timeouts_are_whole_milliseconds() {
+    let mut scenario =
+        text::parse("t.scn", "socket tcp4 user-timeout=7ms\nsendfile 0+1\n").unwrap();
+    scenario.setup.socket.user_timeout_us = 6_001;
+    scenario.setup.socket.send_timeout_us = u64::MAX;
+    let normal = normalize(scenario).to_string();
+    let expected = "socket tcp4 user-timeout=7ms send-timeout=60s\n\nsendfile 0+1\n";
+    assert_eq!(normal, expected);
+}
+
+#[test]
 fn what_does_nothing_is_dropped() {
     check(
         &[
@@ -293,6 +407,7 @@ fn what_does_nothing_is_dropped() {
                     len: 5,
                     more: false,
                     nonblock: false,
+                    tee: false,
                 },
             ),
             step(Actor::A, Op::Pwrite(range(5, 0))),
@@ -325,4 +440,57 @@ fn a_pipe_that_does_not_fit() {
     steps.push(step(Actor::A, Op::Pwrite(range(0, 1))));
     let text = "wait 1us\n".repeat(MAX_OPS - 1) + "pwrite 0+1\n";
     check(&steps, &text);
+}
+
+/// What would do nothing goes; what a family has stays.
+#[test]
+fn a_family_keeps_what_means_something_to_it() {
+    let netem = Netem {
+        delay_us: 1000,
+        ..Netem::default()
+    };
+    let all = |family| {
+        let socket = SocketSpec {
+            family,
+            sndbuf_bytes: Some(5000),
+            rcvbuf_bytes: Some(6000),
+            nodelay: true,
+            cork: true,
+            nonblock: true,
+            user_timeout_us: 1_000,
+            send_timeout_us: 1_000,
+        };
+        let normal = normalize(Scenario {
+            setup: Setup {
+                data: netem,
+                ack: netem,
+                socket,
+                ..Setup::default()
+            },
+            steps: vec![step(Actor::A, Op::Sendfile(range(0, 1)))],
+            ..Scenario::default()
+        });
+        normal.setup.to_string()
+    };
+    const LINK: &str = "link data delay=1ms\nlink ack delay=1ms\n";
+    for name in ["tcp4", "tcp6", "ktls4", "mptcp4", "mptcp6"] {
+        let family = Family::NAMED
+            .iter()
+            .find(|named| named.0 == name)
+            .unwrap()
+            .1;
+        let timeouts = match name {
+            "tcp4" | "tcp6" => " user-timeout=1ms send-timeout=1ms",
+            _ => "",
+        };
+        let socket =
+            format!("socket {name} sndbuf=5000 rcvbuf=6000{timeouts} nodelay cork nonblock\n");
+        assert_eq!(all(family), LINK.to_owned() + &socket);
+    }
+    assert_eq!(
+        all(Family::Udp4),
+        "link data delay=1ms\nsocket udp4 sndbuf=5000 rcvbuf=6000 cork nonblock\n"
+    );
+    assert_eq!(all(Family::Unix), "socket unix sndbuf=5000 nonblock\n");
+    assert_eq!(all(Family::Vsock), "socket vsock nonblock\n");
 }

@@ -12,6 +12,9 @@ use crate::scenario::{
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
     let (data, ack) = link(&genes.link);
+    // A reader that is to leave must be one that takes orders.
+    let leaves = |op: &OpGenes| pick(KINDS, op.kind) == Kind::Leave;
+    let paused = genes.socket.paused || genes.swarm.trouble && genes.ops.iter().any(leaves);
     let file = FileSpec {
         kind: match genes.swarm.memfd {
             true => FileKind::Memfd,
@@ -28,20 +31,23 @@ pub fn build(genes: &Genes) -> Scenario {
         ack,
         socket,
         file,
-        reader: match genes.socket.paused {
+        reader: match paused {
             true => ReaderMode::Paused,
             false => ReaderMode::Drain,
         },
     };
     let mut builder = Builder {
         swarm: &genes.swarm,
-        paused: genes.socket.paused,
+        paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
         steps: Vec::with_capacity(genes.ops.len() + 4),
         has_pipe: false,
     };
-    let rounds = pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds);
+    let rounds = match genes.again {
+        true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
+        false => 1,
+    };
     let sends = |op| matches!(builder.kind(op), Some(Kind::Sendfile | Kind::Splice));
     if !genes.ops.iter().any(sends) {
         // Nothing would be in flight; this way the writes have something to meet.
@@ -105,6 +111,7 @@ fn link(genes: &LinkGenes) -> (Netem, Netem) {
 
 fn socket(genes: &SocketGenes) -> SocketSpec {
     let buffer = |(on, draw)| option(on, tables::SOCKET_BUFFER_BYTES, draw);
+    let timeout = |(on, draw)| option(on, tables::TIMEOUTS_US, draw).unwrap_or(0);
     SocketSpec {
         family: match genes.tcp6 {
             false => Family::Tcp4,
@@ -115,6 +122,8 @@ fn socket(genes: &SocketGenes) -> SocketSpec {
         nodelay: genes.nodelay,
         cork: genes.cork,
         nonblock: genes.nonblock,
+        user_timeout_us: timeout(genes.user_timeout),
+        send_timeout_us: timeout(genes.send_timeout),
     }
 }
 
@@ -137,16 +146,47 @@ impl Builder<'_> {
         match self.kind(genes) {
             Some(Kind::Sendfile) => {
                 let range = self.send(genes);
-                self.push(Actor::A, Op::Sendfile(range));
+                let actor = match (self.swarm.senders, genes.back) {
+                    (true, 2) => Actor::B,
+                    (true, 3) => Actor::C,
+                    _ => Actor::A,
+                };
+                self.push(actor, Op::Sendfile(range));
             }
             Some(Kind::Splice) => {
                 let range = self.splice_in(genes);
-                self.splice_out(genes, range.len);
+                self.splice_out(genes, range.len, false);
+            }
+            Some(Kind::Tee) => {
+                let Range { len, .. } = self.splice_in(genes);
+                self.push(Actor::A, Op::Tee { len });
+                self.splice_out(genes, len, true);
+                self.splice_out(genes, len, false);
+            }
+            Some(Kind::Signal) => {
+                // Most are for the one who sends most.
+                let (actor, to) = match genes.actor {
+                    0..=2 => (Actor::B, Actor::A),
+                    _ => (Actor::C, Actor::B),
+                };
+                self.push(actor, Op::Signal { to });
+            }
+            Some(Kind::Cork) => {
+                let on = genes.back.is_multiple_of(2);
+                self.push(self.actor_beside(genes), Op::Cork { on });
+            }
+            Some(Kind::Shutdown) => self.push(self.actor_beside(genes), Op::Shutdown),
+            Some(Kind::Leave) => {
+                let op = [Op::Close, Op::Reset, Op::Shutdown][genes.back as usize % 3];
+                self.push(Actor::Reader, op);
             }
             Some(Kind::SpliceIn) => {
                 self.splice_in(genes);
             }
-            Some(Kind::SpliceOut) => self.splice_out(genes, pick(tables::LENGTHS, genes.len)),
+            Some(Kind::SpliceOut) => {
+                let len = pick(tables::LENGTHS, genes.len);
+                self.splice_out(genes, len, self.swarm.pipes && genes.aim % 2 == 1);
+            }
             Some(Kind::Pipe) => self.pipe(genes),
             Some(Kind::MmapWrite) => {
                 let range = self.write(genes);
@@ -181,6 +221,9 @@ impl Builder<'_> {
             Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
             Kind::Wait => (self.swarm.wait, None),
             Kind::Read => (self.paused, None),
+            Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
+            Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
+            Kind::Leave => (self.swarm.trouble, None),
         };
         if on { Some(kind) } else { instead }
     }
@@ -197,6 +240,11 @@ impl Builder<'_> {
         }
     }
 
+    /// `b`, or the one who sends.
+    fn actor_beside(&self, genes: &OpGenes) -> Actor {
+        if genes.actor == 0 { Actor::A } else { Actor::B }
+    }
+
     fn pipe(&mut self, genes: &OpGenes) {
         let draw = genes.offset % tables::total(tables::PIPE_BYTES);
         let capacity_bytes = pick(tables::PIPE_BYTES, draw);
@@ -209,17 +257,25 @@ impl Builder<'_> {
             self.pipe(genes);
         }
         let range = self.send(genes);
-        self.push(Actor::A, Op::SpliceIn(range));
+        let op = match self.swarm.pipes && genes.back >= 2 {
+            true => Op::Vmsplice {
+                range,
+                gift: genes.back == 3,
+            },
+            false => Op::SpliceIn(range),
+        };
+        self.push(Actor::A, op);
         range
     }
 
-    fn splice_out(&mut self, genes: &OpGenes, len: u64) {
+    fn splice_out(&mut self, genes: &OpGenes, len: u64, tee: bool) {
         // MSG_MORE in one of four, and so NONBLOCK, which a send can do without.
         let (more, nonblock) = (genes.actor == 1, genes.back == 3);
         let op = Op::SpliceOut {
             len,
             more,
             nonblock,
+            tee,
         };
         self.push(Actor::A, op);
     }

@@ -24,6 +24,9 @@ pub struct Genes {
     /// How often the operations are repeated, out of 100.
     pub rounds: Draw,
     pub ops: Vec<OpGenes>,
+    /// Always set, until it shrinks: repetitions that were needed before the operations
+    /// were cut down may not be afterwards.
+    pub again: bool,
     /// A family other than TCP.
     pub family: (bool, Draw),
 }
@@ -55,6 +58,8 @@ pub struct SocketGenes {
     pub cork: bool,
     pub nonblock: bool,
     pub paused: bool,
+    pub user_timeout: (bool, Draw),
+    pub send_timeout: (bool, Draw),
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -68,6 +73,12 @@ pub struct Swarm {
     pub actors: bool,
     pub past_the_end: bool,
     pub memfd: bool,
+    /// Sends by the other threads.
+    pub senders: bool,
+    /// vmsplice and tee, with splices only.
+    pub pipes: bool,
+    /// Signals, corks, and ends that come early.
+    pub trouble: bool,
 }
 
 /// One operation, or a few that belong together.
@@ -96,6 +107,13 @@ pub enum Kind {
     Pipe,
     Wait,
     Read,
+    /// A splice that is sent twice, by way of `tee`.
+    Tee,
+    Signal,
+    Cork,
+    Shutdown,
+    /// The reader closes its end, one way or the other.
+    Leave,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -108,6 +126,11 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Pipe, 2),
     (Kind::Wait, 6),
     (Kind::Read, 8),
+    (Kind::Tee, 4),
+    (Kind::Signal, 3),
+    (Kind::Cork, 3),
+    (Kind::Shutdown, 2),
+    (Kind::Leave, 3),
 ];
 
 /// How a write lies to the send it aims at.
@@ -148,17 +171,21 @@ pub fn genes() -> BoxedStrategy<Genes> {
         from(tables::FILE_BYTES),
         0..100_u32,
         vec(op(), 1..=MOST_OPS),
+        weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
     )
-        .prop_map(|(link, socket, swarm, file, rounds, ops, family)| Genes {
-            link,
-            socket,
-            swarm,
-            file,
-            rounds,
-            ops,
-            family,
-        })
+        .prop_map(
+            |(link, socket, swarm, file, rounds, ops, again, family)| Genes {
+                link,
+                socket,
+                swarm,
+                file,
+                rounds,
+                ops,
+                again,
+                family,
+            },
+        )
         .boxed()
 }
 
@@ -208,9 +235,11 @@ fn socket() -> impl Strategy<Value = SocketGenes> {
         weighted(0.08),
         weighted(0.12),
         weighted(0.15),
+        (weighted(0.05), from(tables::TIMEOUTS_US)),
+        (weighted(0.05), from(tables::TIMEOUTS_US)),
     )
         .prop_map(
-            |(tcp6, sndbuf, rcvbuf, nodelay, cork, nonblock, paused)| SocketGenes {
+            |(
                 tcp6,
                 sndbuf,
                 rcvbuf,
@@ -218,6 +247,18 @@ fn socket() -> impl Strategy<Value = SocketGenes> {
                 cork,
                 nonblock,
                 paused,
+                user_timeout,
+                send_timeout,
+            )| SocketGenes {
+                tcp6,
+                sndbuf,
+                rcvbuf,
+                nodelay,
+                cork,
+                nonblock,
+                paused,
+                user_timeout,
+                send_timeout,
             },
         )
 }
@@ -230,15 +271,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         weighted(0.35),
         weighted(0.15),
         weighted(0.2),
+        weighted(0.12),
+        weighted(0.3),
+        weighted(0.15),
     )
         .prop_map(
-            |(pwrite, splice, wait, actors, past_the_end, memfd)| Swarm {
+            |(pwrite, splice, wait, actors, past_the_end, memfd, senders, pipes, trouble)| Swarm {
                 pwrite,
                 splice,
                 wait,
                 actors,
                 past_the_end,
                 memfd,
+                senders,
+                pipes,
+                trouble,
             },
         )
 }

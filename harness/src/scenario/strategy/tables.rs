@@ -129,6 +129,16 @@ pub const WAITS_US: &[Weighted<u64>] = &[
     (1_000_000, 1),
 ];
 
+/// TCP_USER_TIMEOUT and SO_SNDTIMEO, in microseconds: shorter and longer than round
+/// trips and retransmission time-outs.
+pub const TIMEOUTS_US: &[Weighted<u64>] = &[
+    (100_000, 3),
+    (10_000, 2),
+    (1_000, 1),
+    (500_000, 2),
+    (10_000_000, 1),
+];
+
 /// Loss, duplication and reordering, in parts per million.
 pub const SHARES_PPM: &[Weighted<u32>] = &[
     (10_000, 4),

@@ -57,11 +57,13 @@ fn a_seed_keeps_its_meaning() {
         link data delay=14ms
         link ack delay=50ms
         socket tcp4 sndbuf=8192
-        file tmpfs size=16384
+        file memfd size=4096
         reader paused
 
-        sendfile 0+1
-        c: mmap-write 0+1
+        sendfile 4095+1
+        mmap-write 0+4096
+        mmap-write 4095+1
+        mmap-write 0+4096
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -84,7 +86,7 @@ fn scenarios_are_small() {
         .flat_map(|case| {
             let size = case.setup.file.size_bytes;
             case.steps.into_iter().map(move |step| match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) => {
+                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
                     range.end().min(size).saturating_sub(range.offset)
                 }
                 _ => 0,
@@ -156,6 +158,33 @@ fn every_feature_is_generated() {
         }),
         ("nonblock splice", 2.0, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { nonblock: true, .. }))
+        }),
+        ("vmsplice", 2.0, |c| {
+            some(c, |op| matches!(op, Op::Vmsplice { .. }))
+        }),
+        ("gift", 1.0, |c| {
+            some(c, |op| matches!(op, Op::Vmsplice { gift: true, .. }))
+        }),
+        ("tee", 0.8, |c| some(c, |op| matches!(op, Op::Tee { .. }))),
+        ("splice-out tee", 0.2, |c| {
+            some(c, |op| matches!(op, Op::SpliceOut { tee: true, .. }))
+        }),
+        ("signal", 1.5, |c| {
+            some(c, |op| matches!(op, Op::Signal { .. }))
+        }),
+        ("cork in between", 1.0, |c| {
+            some(c, |op| matches!(op, Op::Cork { .. }))
+        }),
+        ("shutdown", 0.2, |c| {
+            some(c, |op| matches!(op, Op::Shutdown))
+        }),
+        ("reset or close", 0.08, |c| some(c, |op| op.leaves())),
+        ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
+        ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
+        ("other senders", 3.0, |c| {
+            c.steps
+                .iter()
+                .any(|step| step.actor != Actor::A && step.op.sends())
         }),
         ("other writers", 5.0, |c| {
             c.steps

@@ -14,15 +14,31 @@ use crate::scenario::{
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 8] = [
+const OPS: [&str; 16] = [
     "sendfile",
     "pipe",
     "splice-in",
     "splice-out",
+    "tee",
+    "vmsplice",
     "mmap-write",
     "pwrite",
     "read",
     "wait",
+    "shutdown",
+    "reset",
+    "close",
+    "signal",
+    "cork",
+    "uncork",
+];
+/// Operations that are one word.
+const BARE: [(&str, Op); 5] = [
+    ("shutdown", Op::Shutdown),
+    ("reset", Op::Reset),
+    ("close", Op::Close),
+    ("cork", Op::Cork { on: true }),
+    ("uncork", Op::Cork { on: false }),
 ];
 const ACTORS: [(&str, Actor); 4] = [
     ("a", Actor::A),
@@ -191,9 +207,11 @@ impl<'a> Reader<'a> {
     }
 
     fn socket(&mut self, words: &mut Words<'a>) -> Result<SocketSpec, Trouble> {
-        const KEYS: [Key; 5] = [
+        const KEYS: [Key; 7] = [
             Key::with_value("sndbuf", "SIZE"),
             Key::with_value("rcvbuf", "SIZE"),
+            Key::with_value("user-timeout", "TIME"),
+            Key::with_value("send-timeout", "TIME"),
             Key::flag("nodelay"),
             Key::flag("cork"),
             Key::flag("nonblock"),
@@ -213,6 +231,8 @@ impl<'a> Reader<'a> {
             match key {
                 "sndbuf" => socket.sndbuf_bytes = size()?,
                 "rcvbuf" => socket.rcvbuf_bytes = size()?,
+                "user-timeout" => socket.user_timeout_us = units::time_us(value)?,
+                "send-timeout" => socket.send_timeout_us = units::time_us(value)?,
                 "nodelay" => socket.nodelay = true,
                 "cork" => socket.cork = true,
                 _ => socket.nonblock = true,
@@ -290,9 +310,14 @@ impl<'a> Reader<'a> {
             let capacity_bytes = units::narrow(value, units::bytes(value)?)?;
             return Ok(Op::Pipe { capacity_bytes });
         }
+        if let Some(&(_, op)) = BARE.iter().find(|(bare, _)| *bare == name.text) {
+            self.places.push((line, "", name));
+            return Ok(op);
+        }
         let argument = words.need(match name.text {
-            "splice-out" | "read" => LENGTH,
+            "splice-out" | "tee" | "read" => LENGTH,
             "wait" => "a time such as 20ms",
+            "signal" => "an actor such as `a`",
             _ => RANGE,
         })?;
         self.places.push((line, "", argument));
@@ -301,6 +326,16 @@ impl<'a> Reader<'a> {
             "splice-in" => Op::SpliceIn(range(argument)?),
             "mmap-write" => Op::MmapWrite(range(argument)?),
             "pwrite" => Op::Pwrite(range(argument)?),
+            "vmsplice" => Op::Vmsplice {
+                range: range(argument)?,
+                gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),
+            },
+            "tee" => Op::Tee {
+                len: units::bytes(argument)?,
+            },
+            "signal" => Op::Signal {
+                to: read_actor(argument)?,
+            },
             "read" => Op::Read {
                 len: units::bytes(argument)?,
             },
@@ -362,13 +397,14 @@ fn range(word: Word<'_>) -> Result<Range, Trouble> {
 }
 
 fn splice_out(len: Word<'_>, words: &mut Words<'_>) -> Result<Op, Trouble> {
-    const KEYS: [Key; 2] = [Key::flag("more"), Key::flag("nonblock")];
+    const KEYS: [Key; 3] = [Key::flag("more"), Key::flag("nonblock"), Key::flag("tee")];
     let len = units::bytes(len)?;
-    let (mut more, mut nonblock) = (false, false);
+    let (mut more, mut nonblock, mut tee) = (false, false, false);
     let mut options = Options::new(&KEYS);
     while let Some((key, _)) = options.next(words)? {
         match key {
             "more" => more = true,
+            "tee" => tee = true,
             _ => nonblock = true,
         }
     }
@@ -376,5 +412,6 @@ fn splice_out(len: Word<'_>, words: &mut Words<'_>) -> Result<Op, Trouble> {
         len,
         more,
         nonblock,
+        tee,
     })
 }

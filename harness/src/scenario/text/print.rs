@@ -100,6 +100,14 @@ impl fmt::Display for SocketSpec {
                 write!(f, " {key}={bytes}")?;
             }
         }
+        for (key, us) in [
+            ("user-timeout", self.user_timeout_us),
+            ("send-timeout", self.send_timeout_us),
+        ] {
+            if us != 0 {
+                write!(f, " {key}={}", Time(us))?;
+            }
+        }
         for (flag, set) in [
             ("nodelay", self.nodelay),
             ("cork", self.cork),
@@ -153,7 +161,7 @@ impl fmt::Display for Step {
 /// Who performs `op` where the text names nobody.
 pub(super) fn default_actor(op: Op) -> Actor {
     match op {
-        Op::Read { .. } => Actor::Reader,
+        Op::Read { .. } | Op::Reset | Op::Close => Actor::Reader,
         _ => Actor::A,
     }
 }
@@ -185,20 +193,30 @@ impl fmt::Display for Op {
                 len,
                 more,
                 nonblock,
+                tee,
             } => {
                 write!(f, "splice-out {len}")?;
-                if *more {
-                    write!(f, " more")?;
-                }
-                if *nonblock {
-                    write!(f, " nonblock")?;
+                for (flag, set) in [("more", more), ("nonblock", nonblock), ("tee", tee)] {
+                    if *set {
+                        write!(f, " {flag}")?;
+                    }
                 }
                 Ok(())
+            }
+            Op::Tee { len } => write!(f, "tee {len}"),
+            Op::Vmsplice { range, gift } => {
+                write!(f, "vmsplice {range}{}", if *gift { " gift" } else { "" })
             }
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
+            Op::Shutdown => write!(f, "shutdown"),
+            Op::Reset => write!(f, "reset"),
+            Op::Close => write!(f, "close"),
+            Op::Signal { to } => write!(f, "signal {to}"),
+            Op::Cork { on: true } => write!(f, "cork"),
+            Op::Cork { on: false } => write!(f, "uncork"),
         }
     }
 }

@@ -66,7 +66,7 @@ fn every_line_and_key() {
 #   indented, after a blank line
 link data delay=20ms jitter=5ms loss=1% duplicate=0.5% reorder=2% rate=100mbit limit=1000 seed=7
 link ack delay=1500us loss=0.0001% rate=1234567bit seed=18446744073709551615
-socket tcp6 sndbuf=4096 rcvbuf=2304 nodelay cork nonblock
+socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s nodelay cork nonblock
 file memfd size=65536
 reader paused
 expect 6.12-stock violates stable-on-return
@@ -79,11 +79,21 @@ sendfile 0+4096
 pipe capacity=65536
 splice-in 4095+2
 splice-out 4096 more nonblock
+vmsplice 0+4096 gift
+tee 100
+splice-out 100 tee
 mmap-write 0+4096
 b: pwrite 100+1
 c: wait 20ms
 read 4096
 wait 10s
+b: sendfile 1+1
+b: signal a
+c: cork
+uncork
+b: shutdown
+reader: shutdown
+reset
 ";
     let all = read(text);
     assert_eq!(all.to_string(), text);
@@ -113,8 +123,8 @@ wait 10s
             &Expected::Holds(Some(Means::Detached)),
         ]
     );
-    assert_eq!(all.steps[7].actor, Actor::Reader);
-    assert_eq!(all.steps[5].actor, Actor::B);
+    assert_eq!(all.steps[10].actor, Actor::Reader);
+    assert_eq!(all.steps[8].actor, Actor::B);
 }
 
 #[test]
@@ -326,6 +336,7 @@ fn garbage_never_panics() {
     let word = prop::sample::select(
         "link data ack delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
          file memfd size= reader paused expect stock holds violates wire sendfile 0+4096 pipe \
+         tee vmsplice gift signal shutdown reset close cork uncork user-timeout= waited \
          capacity= splice-in splice-out mmap-write b: pwrite 1+1 read wait # - + = . % 0 é"
             .split(' ')
             .collect::<Vec<_>>(),

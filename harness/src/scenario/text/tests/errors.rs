@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `mmap-write`, `pwrite`, `read`, `wait`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `tee`, `vmsplice`, `mmap-write`, `pwrite`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -18,8 +18,8 @@ const ERRORS: &[(&str, &str)] = &[
         "1:4: unknown operation `sokcet`, expected one of `sendfile`, ",
     ),
     (
-        "fork",
-        "1:1: unknown operation `fork`, expected one of `sendfile`, ",
+        "execute",
+        "1:1: unknown operation `execute`, expected one of `sendfile`, ",
     ),
     ("d: pwrite 0+1", "1:1: unknown actor `d`, did you mean `a`?"),
     (
@@ -56,7 +56,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "socket udp",
-        "1:8: unknown socket family `udp`, expected one of `tcp4`, `tcp6`",
+        "1:8: unknown socket family `udp`, did you mean `udp4`? (expected one of `tcp4`, `tcp6`, `ktls4`, `mptcp4`, `mptcp6`, `unix`, `vsock`, `udp4`, `udp6`)",
     ),
     (
         "file ext4 size=1",
@@ -309,21 +309,117 @@ const ERRORS: &[(&str, &str)] = &[
         "1:10: found `3M+1`: an offset of at most 2097152 bytes",
     ),
     (
+        "link data delay=1ms\nsocket unix\nsendfile 0+1",
+        "1:1: found `link`: sockets of this family do not pass the link, so this line would do nothing",
+    ),
+    (
+        "socket vsock\nlink ack loss=1%\nsendfile 0+1",
+        "2:1: found `link`: sockets of this family do not pass the link",
+    ),
+    (
+        "link data delay=1ms\nlink ack delay=1ms\nsocket udp6\nsendfile 0+1",
+        "2:1: found `link`: a receiver of datagrams sends nothing back, so this line would do nothing",
+    ),
+    (
+        "socket udp4 nodelay\nsendfile 0+1",
+        "1:13: found `nodelay`: on sockets of this family this would do nothing",
+    ),
+    (
+        "socket unix cork\nsendfile 0+1",
+        "1:13: found `cork`: on sockets of this family this would do nothing",
+    ),
+    (
+        "socket unix rcvbuf=4096\nsendfile 0+1",
+        "1:20: found `4096`: on sockets of this family this would do nothing",
+    ),
+    (
+        "socket vsock sndbuf=4096\nsendfile 0+1",
+        "1:21: found `4096`: on sockets of this family this would do nothing",
+    ),
+    (
         "pwrite 4095+2",
         "1:8: found `4095+2`: a write must lie inside the file",
     ),
     (
-        "b: sendfile 0+1",
-        "1:1: found `b:`: only actor `a` sends and uses the pipe",
+        "b: pipe capacity=4096",
+        "1:1: found `b:`: only actor `a` uses the pipes",
     ),
-    ("a: read 1", "1:1: found `a:`: only the reader can `read`"),
+    (
+        "a: read 1",
+        "1:1: found `a:`: only the reader can `read`, `reset` and `close`",
+    ),
+    (
+        "socket unix\nb: sendfile 0+1",
+        "2:1: found `b:`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "socket udp4\nshutdown",
+        "2:1: found `shutdown`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "socket ktls4 user-timeout=1s\nsendfile 0+1",
+        "1:27: found `1s`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "b: reset",
+        "1:1: found `b:`: only the reader can `read`, `reset` and `close`",
+    ),
     (
         "reader: wait 1s",
-        "1:1: found `reader:`: the reader can only `read`",
+        "1:1: found `reader:`: the reader can only `read`, `reset`, `close` and `shutdown`",
     ),
     (
         "read 1",
-        "1:6: found `1`: `read` needs the line `reader paused`",
+        "1:6: found `1`: what the reader does needs the line `reader paused`",
+    ),
+    (
+        "reader: shutdown",
+        "1:9: found `shutdown`: what the reader does needs the line `reader paused`",
+    ),
+    (
+        "reader paused\nclose\nread 1",
+        "3:6: found `1`: the reader has closed its end already",
+    ),
+    (
+        "reset now",
+        "1:7: found `now`, expected the end of the line",
+    ),
+    (
+        "a: signal a",
+        "1:11: found `a`: a signal goes to another of `a`, `b` and `c`",
+    ),
+    (
+        "signal reader",
+        "1:8: found `reader`: a signal goes to another of `a`, `b` and `c`",
+    ),
+    ("signal d", "1:8: unknown actor `d`, did you mean `a`?"),
+    (
+        "signal",
+        "1:7: found the end of the line, expected an actor such as `a`",
+    ),
+    (
+        "pipe capacity=4096\ntee 1",
+        "2:5: found `1`: the pipe is empty: a `splice-in` must come first",
+    ),
+    (
+        "pipe capacity=4096\nsplice-in 0+1\nsplice-out 1 tee",
+        "3:12: found `1`: the second pipe is empty: a `tee` must come first",
+    ),
+    (
+        "pipe capacity=4096\nvmsplice 4095+2",
+        "2:10: found `4095+2`: the mapping ends where the file ends",
+    ),
+    (
+        "vmsplice 0+1 gifted",
+        "1:14: unknown key `gifted`, expected one of `gift`",
+    ),
+    (
+        "socket tcp4 user-timeout=61s\nsendfile 0+1",
+        "1:26: found `61s`: at most 60s",
+    ),
+    (
+        "socket tcp4 send-timeout=1us\nsendfile 0+1",
+        "1:26: found `1us`: the kernel counts this in whole milliseconds",
     ),
     (
         "splice-in 0+1",

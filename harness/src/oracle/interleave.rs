@@ -1,0 +1,411 @@
+//! Walks the received stream where several threads sent at the same time.
+//!
+//! Calls that overlap in time may take turns on the socket, byte by byte; a call that
+//! returned before another was made stands before it. Which call a byte came from is
+//! not known then, but what was sent is: so all that can be at each place of the
+//! stream is how far each thread has got, and that set is small, for hardly any byte
+//! is right for two of them. The stream is right if the set is not empty at its end.
+
+use super::ledger::Ledger;
+use super::runs::generation_at;
+use super::stream::{Faults, Place, Sent, StableFault, WireFault, reported};
+use crate::history::{End, History};
+use crate::scenario::{Actor, Scenario};
+
+/// Threads that can send.
+const LANES: usize = Actor::SENDING_SIDE.len();
+
+/// Whether two threads sent at the same time.
+pub(super) fn overlaps(scenario: &Scenario, runs: &[Sent]) -> bool {
+    // A single thread is by far the most frequent, and quick to tell.
+    let mut lanes = runs.iter().map(|run| lane(scenario, run));
+    let Some(first) = lanes.next() else {
+        return false;
+    };
+    let alone = lanes.all(|lane| lane == first);
+    !alone
+        && runs.iter().enumerate().any(|(at, later)| {
+            let mut earlier = runs[..at].iter();
+            earlier
+                .any(|run| lane(scenario, run) != lane(scenario, later) && !is_before(run, later))
+        })
+}
+
+fn lane(scenario: &Scenario, run: &Sent) -> usize {
+    match scenario.steps.get(run.step).map(|step| step.actor) {
+        Some(Actor::Reader) | None => 0,
+        Some(actor) => actor.index(),
+    }
+}
+
+fn is_before(run: &Sent, later: &Sent) -> bool {
+    run.certain && run.exit.order < later.entry.order
+}
+
+/// Walks the stream, once for either property.
+pub(super) fn walk(
+    scenario: &Scenario,
+    history: &History,
+    ledger: &Ledger,
+    runs: &[Sent],
+) -> Faults {
+    let walk = Walk::new(scenario, history, ledger, runs);
+    let torn = match walk.pass(Strictness::Stable, usize::MAX) {
+        Ok(_) => return Faults::default(),
+        Err(stuck) => stuck,
+    };
+    // Where it was stuck, and not for a byte, the other pass is as well.
+    let wire = match walk.pass(Strictness::Wire, torn.stream) {
+        Err(stuck) => Some(walk.wire_fault(&stuck)),
+        Ok(there) => {
+            let stable = walk.stable_fault(torn.stream, &[torn.states, there].concat());
+            return Faults { wire: None, stable };
+        }
+    };
+    Faults { wire, stable: None }
+}
+
+/// How many bytes of each thread are in the stream so far.
+type State = [u64; LANES];
+
+/// Which values a byte may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// Any that it had before it was received.
+    Wire,
+    /// Any that it had during its call.
+    Stable,
+}
+
+/// Where a pass could not go on, and how far the threads can have been by then.
+struct Stuck {
+    stream: usize,
+    states: Vec<State>,
+}
+
+/// One stretch in the order of its thread.
+struct Stretch {
+    /// Index into the list of [`Sent`].
+    run: usize,
+    /// Bytes that its thread sent before it.
+    start: u64,
+    /// Bytes that each thread must have sent before it begins.
+    needs: State,
+}
+
+struct Walk<'a> {
+    history: &'a History,
+    ledger: &'a Ledger,
+    runs: &'a [Sent],
+    lanes: [Vec<Stretch>; LANES],
+    /// Bytes that each thread has sent for certain in the end.
+    certain: State,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        scenario: &Scenario,
+        history: &'a History,
+        ledger: &'a Ledger,
+        runs: &'a [Sent],
+    ) -> Walk<'a> {
+        let mut lanes: [Vec<Stretch>; LANES] = Default::default();
+        let mut certain = State::default();
+        let mut sent = State::default();
+        for (index, run) in runs.iter().enumerate() {
+            let mut needs = State::default();
+            for earlier in &runs[..index] {
+                if is_before(earlier, run) {
+                    needs[lane(scenario, earlier)] += earlier.range.len;
+                }
+            }
+            let lane = lane(scenario, run);
+            lanes[lane].push(Stretch {
+                run: index,
+                start: sent[lane],
+                needs,
+            });
+            sent[lane] = sent[lane].saturating_add(run.range.len);
+            if run.certain {
+                certain[lane] = sent[lane];
+            }
+        }
+        Walk {
+            history,
+            ledger,
+            runs,
+            lanes,
+            certain,
+        }
+    }
+
+    /// All states that the stream can end in; else where it cannot go on. Where it
+    /// can, the states at `watch` are returned instead, if the stream gets there.
+    fn pass(&self, strictness: Strictness, watch: usize) -> Result<Vec<State>, Stuck> {
+        let mut states = vec![State::default()];
+        let mut watched = None;
+        let mut next = Vec::new();
+        let mut chunk = 0;
+        for (stream, &byte) in self.history.received.iter().enumerate() {
+            if stream == watch {
+                watched = Some(states.clone());
+            }
+            let received = self.received_at(stream, &mut chunk);
+            next.clear();
+            for &state in &states {
+                for (lane, place) in self.candidates(state, stream) {
+                    if self.allows(strictness, place, byte, received) {
+                        let mut after = state;
+                        after[lane] += 1;
+                        if !next.contains(&after) {
+                            next.push(after);
+                        }
+                    }
+                }
+            }
+            if next.is_empty() {
+                return Err(Stuck { stream, states });
+            }
+            std::mem::swap(&mut states, &mut next);
+        }
+        let whole = |state: &State| (0..LANES).all(|lane| state[lane] >= self.certain[lane]);
+        if self.history.end == End::Eof && !states.iter().any(whole) {
+            let stream = self.history.received.len();
+            return Err(Stuck { stream, states });
+        }
+        Ok(watched.unwrap_or(states))
+    }
+
+    /// The bytes that can stand next.
+    fn candidates(&self, state: State, stream: usize) -> impl Iterator<Item = (usize, Place)> {
+        (0..LANES).filter_map(move |lane| {
+            let stretches = &self.lanes[lane];
+            let after = stretches.partition_point(|it| it.start <= state[lane]);
+            let stretch = &stretches[after.checked_sub(1)?];
+            let range = self.runs[stretch.run].range;
+            let into = state[lane] - stretch.start;
+            let free = (0..LANES).all(|other| state[other] >= stretch.needs[other]);
+            let place = Place {
+                run: stretch.run,
+                stream,
+                file: range.offset + into,
+            };
+            (into < range.len && free).then_some((lane, place))
+        })
+    }
+
+    fn allows(&self, strictness: Strictness, at: Place, byte: u8, received: u64) -> bool {
+        let generation = generation_at(at.file, byte);
+        let run = &self.runs[at.run];
+        // Most are wrong at first sight.
+        generation <= self.ledger.newest()
+            && run.entry.order < received
+            && self.ledger.ever(at.file, received).contains(generation)
+            && (strictness == Strictness::Wire
+                || self.ledger.during(at.file, run.window).contains(generation))
+    }
+
+    /// When the byte was received; `chunk` is where the walk has got to.
+    fn received_at(&self, stream: usize, chunk: &mut usize) -> u64 {
+        while let Some(it) = self.history.chunks.get(*chunk) {
+            if stream < it.start.saturating_add(it.len) {
+                return it.at.order;
+            }
+            *chunk += 1;
+        }
+        u64::MAX
+    }
+
+    fn wire_fault(&self, stuck: &Stuck) -> WireFault {
+        let stream = stuck.stream;
+        let places: Vec<Place> = stuck
+            .states
+            .iter()
+            .flat_map(|state| self.candidates(*state, stream))
+            .map(|(_, place)| place)
+            .collect();
+        let received = self.received_at(stream, &mut 0);
+        let Some(&first) = places.first() else {
+            return WireFault::Extra { stream };
+        };
+        let Some(&byte) = self.history.received.get(stream) else {
+            return WireFault::Missing {
+                at: first,
+                reported: reported(self.runs),
+            };
+        };
+        // Right but for the time is more likely than wrong.
+        let early = places.iter().find(|place| {
+            let ever = self.ledger.ever(place.file, received);
+            ever.contains(generation_at(place.file, byte))
+        });
+        match early {
+            Some(&at) => WireFault::Early { at },
+            None => WireFault::Byte {
+                at: first,
+                ever: self.ledger.ever(first.file, received),
+            },
+        }
+    }
+
+    /// The first byte that no way through the stream explains but by a value from
+    /// another time.
+    fn stable_fault(&self, stream: usize, states: &[State]) -> Option<StableFault> {
+        let byte = *self.history.received.get(stream)?;
+        let received = self.received_at(stream, &mut 0);
+        let at = states
+            .iter()
+            .flat_map(|state| self.candidates(*state, stream))
+            .map(|(_, place)| place)
+            .find(|place| self.allows(Strictness::Wire, *place, byte, received))?;
+        Some(StableFault {
+            at,
+            len: 1,
+            generation: generation_at(at.file, byte),
+            allowed: self.ledger.during(at.file, self.runs[at.run].window),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::history::{End, Outcome, pattern};
+    use crate::oracle::doctor::{Plan, range};
+    use crate::scenario::{Actor, Op};
+
+    /// Two threads send a page each, at the same time; `b` is called later and
+    /// returns earlier.
+    fn both() -> Plan {
+        let mut plan = Plan::new(16384);
+        plan.call(Op::Sendfile(range(0, 4096)), 1, 8);
+        plan.call(Op::Sendfile(range(8192, 4096)), 2, 4);
+        plan.scenario.steps[1].actor = Actor::B;
+        plan
+    }
+
+    #[test]
+    fn calls_that_overlap_may_take_turns() {
+        for parts in [
+            &[range(0, 4096), range(8192, 4096)][..],
+            &[range(8192, 4096), range(0, 4096)],
+            &[range(0, 100), range(8192, 4096), range(100, 3996)],
+            &[
+                range(8192, 1),
+                range(0, 1),
+                range(8193, 4095),
+                range(1, 4095),
+            ],
+        ] {
+            let mut plan = both();
+            for part in parts {
+                plan.receive(9, *part, 0);
+            }
+            assert_eq!(plan.violations(), [], "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_within_a_call_is_kept() {
+        let mut plan = both();
+        for part in [range(100, 3996), range(8192, 4096), range(0, 100)] {
+            plan.receive(9, part, 0);
+        }
+        assert_eq!(plan.violation().stream_offset, Some(0));
+        assert_eq!(plan.verdict(), ["wire"]);
+    }
+
+    #[test]
+    fn calls_that_do_not_overlap_keep_their_order() {
+        let mut plan = both();
+        plan.call(Op::Sendfile(range(4096, 100)), 5, 6);
+        plan.scenario.steps[2].actor = Actor::C;
+        let mut torn = plan.history();
+        for part in [range(8192, 4096), range(4096, 100), range(0, 4096)] {
+            plan.receive(9, part, 0);
+        }
+        assert_eq!(plan.violations(), []);
+        std::mem::swap(&mut plan.history, &mut torn);
+        // What `c` sent after `b` had returned comes before it.
+        for part in [range(4096, 100), range(8192, 4096), range(0, 4096)] {
+            plan.receive(9, part, 0);
+        }
+        assert_eq!(plan.verdict(), ["wire"]);
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_flagged() {
+        let mut plan = both();
+        plan.receive(9, range(8192, 4096), 0);
+        plan.receive(10, range(0, 4095), 0);
+        assert_eq!(plan.verdict(), ["wire", "counts"]);
+        plan.history.end = End::Failed(libc::ECONNRESET);
+        assert_eq!(plan.verdict(), ["counts"]);
+        plan.history.end = End::Eof;
+        plan.receive(11, range(4095, 2), 0);
+        assert_eq!(plan.verdict(), ["wire", "counts"]);
+        plan.history.received.pop();
+        assert_eq!(plan.violations(), []);
+    }
+
+    #[test]
+    fn a_byte_before_its_call_is_flagged() {
+        let mut plan = both();
+        plan.history.calls[1].entry.order = 3;
+        plan.receive(2, range(8192, 1), 0);
+        plan.receive(9, range(0, 4096), 0);
+        plan.receive(10, range(8193, 4095), 0);
+        let violation = plan.violation();
+        let words = "was received before that call was made";
+        assert!(violation.message.contains(words), "{}", violation.message);
+    }
+
+    #[test]
+    fn a_write_after_the_return_of_one_of_them_is_torn() {
+        for (order, shown, fine) in [(5, 1, false), (5, 0, true), (3, 1, true)] {
+            let mut plan = both();
+            plan.call(Op::Pwrite(range(8192, 10)), order, 7);
+            plan.scenario.steps[2].actor = Actor::C;
+            plan.history.calls.sort_by_key(|call| call.entry.order);
+            plan.receive(9, range(0, 4096), 0);
+            plan.receive(10, range(8192, 4096), 0);
+            for at in 0..10 {
+                plan.history.received[4096 + at] = pattern(8192 + at as u64, shown);
+            }
+            let expected: &[&str] = if fine { &[] } else { &["stable-on-return"] };
+            assert_eq!(plan.verdict(), expected, "{order} {shown}");
+            if !fine {
+                let violation = plan.violation();
+                assert_eq!((violation.step, violation.torn_by), (Some(1), Some(2)));
+                assert_eq!(violation.stream_offset, Some(4096));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_range_by_both_is_either_ones() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Sendfile(range(0, 4096)), 1, 8);
+        plan.call(Op::Sendfile(range(0, 4096)), 2, 4);
+        plan.scenario.steps[1].actor = Actor::B;
+        plan.call(Op::Pwrite(range(0, 4096)), 6, 7);
+        // The new bytes can only be of the call that had not returned.
+        plan.receive(9, range(0, 4096), 1);
+        plan.receive(10, range(0, 4096), 0);
+        assert_eq!(plan.violations(), []);
+        plan.history.received = [&plan.history.received[..4096]; 2].concat();
+        assert_eq!(plan.verdict(), ["stable-on-return"]);
+    }
+
+    #[test]
+    fn a_call_that_did_not_return_may_have_sent_any_part() {
+        for sent in [0, 1, 4096] {
+            let mut plan = both();
+            plan.history.calls[0].outcome = Outcome::Pending;
+            plan.history.calls[0].offset_after = None;
+            plan.receive(9, range(0, sent), 0);
+            plan.receive(10, range(8192, 4096), 0);
+            plan.history.end = End::GivenUp;
+            assert_eq!(plan.verdict(), ["liveness"], "{sent}");
+        }
+    }
+}
