@@ -1,0 +1,201 @@
+use super::*;
+use crate::oracle::doctor::{Plan, range};
+
+fn sent(returned: u64) -> Plan {
+    let mut plan = Plan::new(4096);
+    let call = plan.call(Op::Sendfile(range(1000, 4000)), 1, 2);
+    call.outcome = Outcome::Returned(returned);
+    call.offset_after = Some(1000 + returned);
+    plan.receive(3, range(1000, returned.min(3096)), 0);
+    plan
+}
+
+fn failed_with(errno: i32) -> Plan {
+    let mut plan = Plan::new(4096);
+    let call = plan.call(Op::Sendfile(range(1000, 4000)), 1, 2);
+    call.outcome = Outcome::Failed(errno);
+    call.offset_after = Some(1000);
+    plan
+}
+
+#[track_caller]
+fn says(plan: &Plan, words: &str) {
+    let found = judge(&plan.scenario, &plan.history).expect("a violation");
+    assert!(found.message.contains(words), "{}", found.message);
+}
+
+#[track_caller]
+fn holds(plan: &Plan) {
+    assert_eq!(judge(&plan.scenario, &plan.history), None);
+}
+
+#[test]
+fn short_sends_and_the_end_of_the_file_are_fine() {
+    holds(&sent(3096));
+    holds(&sent(1));
+    let mut plan = sent(3096);
+    plan.call(Op::Sendfile(range(4096, 10)), 4, 5).outcome = Outcome::Returned(0);
+    plan.history.calls[1].offset_after = Some(4096);
+    plan.call(Op::Sendfile(range(0, 0)), 6, 7);
+    plan.call(Op::Pwrite(range(0, 100)), 8, 9).outcome = Outcome::Returned(10);
+    holds(&plan);
+}
+
+#[test]
+fn too_much_and_nothing_are_flagged() {
+    says(&sent(4001), "returned 4001, but was asked for 4000");
+    says(
+        &sent(3097),
+        "returned 3097, but the file had only 3096 bytes",
+    );
+    says(
+        &sent(0),
+        "returned 0, 3096 bytes before the end of the file",
+    );
+    let mut plan = sent(3096);
+    plan.call(Op::Pwrite(range(0, 100)), 8, 9).outcome = Outcome::Returned(0);
+    says(&plan, "wrote nothing of 100 bytes");
+}
+
+#[test]
+fn offsets_must_advance_by_the_return() {
+    let mut plan = sent(3096);
+    plan.history.calls[0].offset_after = Some(1000);
+    says(
+        &plan,
+        "moved 3096 bytes and left its offset at 1000, not 4096",
+    );
+    plan.history.calls[0].offset_after = Some(4096);
+    plan.history.calls[0].f_pos_after = Some(3096);
+    says(&plan, "moved the file position to 3096");
+    let mut plan = failed_with(libc::EAGAIN);
+    plan.scenario.setup.socket.nonblock = true;
+    holds(&plan);
+    plan.history.calls[0].offset_after = Some(1001);
+    says(&plan, "moved 0 bytes and left its offset at 1001");
+}
+
+#[test]
+fn the_total_must_arrive_at_a_clean_end() {
+    let mut plan = sent(3096);
+    plan.history.received.pop();
+    says(&plan, "returned 3096 bytes in all, but 3095 were received");
+    plan.history.end = End::GivenUp;
+    holds(&plan);
+}
+
+#[test]
+fn eagain_needs_something_that_does_not_block() {
+    let mut plan = failed_with(libc::EAGAIN);
+    says(
+        &plan,
+        "failed with EAGAIN, and nothing about it is non-blocking",
+    );
+    plan.scenario.setup.socket.nonblock = true;
+    holds(&plan);
+    for (nonblock, fine) in [(false, false), (true, true)] {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::SpliceIn(range(0, 10)), 1, 2);
+        let out = Op::SpliceOut {
+            len: 10,
+            more: false,
+            nonblock,
+            tee: false,
+        };
+        plan.call(out, 3, 4).outcome = Outcome::Failed(libc::EAGAIN);
+        assert_eq!(judge(&plan.scenario, &plan.history).is_none(), fine);
+    }
+}
+
+#[test]
+fn a_broken_connection_does_not_end_cleanly() {
+    for errno in [libc::EPIPE, libc::ECONNRESET, libc::ETIMEDOUT] {
+        says(&failed_with(errno), "yet the receiver saw a clean end");
+    }
+    let mut plan = failed_with(libc::EPIPE);
+    plan.history.end = End::Failed(libc::ECONNRESET);
+    says(&plan, "receiving failed with ECONNRESET after 0 bytes");
+    plan.history.end = End::Failed(libc::ETIMEDOUT);
+    plan.scenario.setup.data.loss_ppm = 1;
+    holds(&plan);
+}
+
+#[test]
+fn an_errno_that_nothing_explains_is_named() {
+    says(&failed_with(libc::EINVAL), "failed with EINVAL");
+    // ERESTARTSYS must never reach the user.
+    says(&failed_with(512), "failed with errno 512");
+}
+
+#[test]
+fn a_full_pipe_refuses_and_an_empty_one_does_not() {
+    let mut plan = Plan::new(8192);
+    plan.call(
+        Op::Pipe {
+            capacity_bytes: 4096,
+        },
+        1,
+        2,
+    );
+    plan.call(Op::SpliceIn(range(0, 1)), 3, 4);
+    let call = plan.call(Op::SpliceIn(range(0, 1)), 5, 6);
+    (call.outcome, call.offset_after) = (Outcome::Failed(libc::EAGAIN), Some(0));
+    holds(&plan);
+    plan.history.calls[1].outcome = Outcome::Returned(0);
+    plan.history.calls[1].offset_after = Some(0);
+    plan.scenario.steps[1].op = Op::SpliceIn(range(0, 0));
+    says(
+        &plan,
+        "failed with EAGAIN, but the pipe held only 0 bytes in 0 of 1 slots",
+    );
+}
+
+#[test]
+fn a_splice_cannot_move_more_than_the_pipe_held() {
+    let out = |len| Op::SpliceOut {
+        len,
+        more: false,
+        nonblock: false,
+        tee: false,
+    };
+    let mut plan = Plan::new(4096);
+    plan.call(Op::SpliceIn(range(0, 10)), 1, 2);
+    plan.call(out(100), 3, 4).outcome = Outcome::Returned(10);
+    plan.receive(5, range(0, 10), 0);
+    holds(&plan);
+    plan.history.calls[1].outcome = Outcome::Returned(11);
+    says(&plan, "returned 11, but the pipe held only 10 bytes");
+    plan.history.calls[1].outcome = Outcome::Returned(0);
+    says(&plan, "returned 0, but the pipe held 10 bytes");
+    // A thread that fills the pipe meanwhile may explain it.
+    plan.call(Op::SpliceIn(range(10, 1)), 2, 6);
+    plan.history.calls[1].outcome = Outcome::Returned(11);
+    plan.receive(7, range(10, 1), 0);
+    plan.history.calls.swap(1, 2);
+    assert!(plan.violations().is_empty());
+}
+
+#[test]
+fn a_pipe_that_holds_more_refuses_to_shrink() {
+    let mut plan = Plan::new(8192);
+    plan.call(Op::SpliceIn(range(0, 8192)), 1, 2);
+    let busy = Outcome::Failed(libc::EBUSY);
+    plan.call(
+        Op::Pipe {
+            capacity_bytes: 4096,
+        },
+        3,
+        4,
+    )
+    .outcome = busy;
+    holds(&plan);
+    plan.call(
+        Op::Pipe {
+            capacity_bytes: 8192,
+        },
+        5,
+        6,
+    )
+    .outcome = busy;
+    says(&plan, "operation 3 (pipe capacity=8192) failed with EBUSY");
+}
