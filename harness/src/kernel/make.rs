@@ -93,13 +93,7 @@ fn configure(job: Job<'_>, site: &mut Site<'_>) -> Result<(), Error> {
     command
         .env("KCONFIG_ALLCONFIG", &fragment)
         .arg("allnoconfig");
-    let progress = site.progress;
-    let status = site
-        .log
-        .run(command, site.lock, &mut |_| progress.tick(0, None, ""))?;
-    if !status.success() {
-        return Err(site.log.failure(&format!("configuring {name} failed")));
-    }
+    site.run(command, &format!("configuring {name}"))?;
     let path = source.join(".config");
     let config = fs::read_to_string(&path).at("read", &path)?;
     let dropped = config::dropped(&String::from_utf8_lossy(job.fragment), &config);

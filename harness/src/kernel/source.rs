@@ -27,6 +27,20 @@ pub(super) struct Site<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl Site<'_> {
+    /// Runs a command of which only the end counts; `what` names it where it fails.
+    pub(super) fn run(&mut self, command: Command, what: &str) -> Result<(), Error> {
+        let progress = self.progress;
+        let status = self
+            .log
+            .run(command, self.lock, &mut |_| progress.tick(0, None, ""))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(self.log.failure(&format!("{what} failed"))),
+        }
+    }
+}
+
 /// Where source comes from.
 pub(super) trait Fetch {
     /// Unpacks the newest source of `version` to `into`, which does not exist yet,

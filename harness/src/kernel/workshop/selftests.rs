@@ -168,13 +168,7 @@ impl Bench {
         let mut output = std::ffi::OsString::from("O=");
         output.push(&work);
         command.arg(output).arg(format!("-j{jobs}")).arg("headers");
-        let progress = site.progress;
-        let status = site
-            .log
-            .run(command, site.lock, &mut |_| progress.tick(0, None, ""))?;
-        if !status.success() {
-            return Err(site.log.failure(&format!("installing {what} failed")));
-        }
+        site.run(command, &format!("installing {what}"))?;
         let include = work.join("usr/include");
         fs::rename(&include, new.join("include")).at("move", &include)?;
 
