@@ -5,12 +5,10 @@
 use std::fs;
 
 use crate::oracle::{Property, Violation};
-use crate::scenario::{Family, Op, Scenario};
+use crate::scenario::{Family, Op, PAGE_BYTES, Scenario};
 
 /// The largest record of TLS.
 const KTLS_RECORD_BYTES: u64 = 16 * 1024;
-
-const PAGE_BYTES: u64 = 4096;
 
 /// The bugs of one kernel.
 #[derive(Debug, Clone, Copy)]

@@ -170,6 +170,11 @@ impl Pass<'_> {
         if range.len == 0 {
             return self.drop(line, Rule::Nothing);
         }
+        Some(self.inside(line, range, Rule::WriteInside))
+    }
+
+    /// What of a range lies inside the file, by `rule`.
+    fn inside(&mut self, line: Line, range: Range, rule: Rule) -> Range {
         let size_bytes = self.setup.file.size_bytes;
         let offset = range.offset.min(size_bytes - 1);
         let inside = Range {
@@ -177,9 +182,9 @@ impl Pass<'_> {
             len: range.len.min(size_bytes - offset),
         };
         if inside != range {
-            self.notes.push(line, "", Rule::WriteInside);
+            self.notes.push(line, "", rule);
         }
-        Some(inside)
+        inside
     }
 
     fn pipe(&mut self, line: Line, capacity_bytes: u32) -> Op {
@@ -200,15 +205,7 @@ impl Pass<'_> {
 
     /// Unlike a send, a mapping cannot reach past the end of the file.
     fn vmsplice(&mut self, line: Line, range: Range, gift: bool) -> Option<Op> {
-        let size_bytes = self.setup.file.size_bytes;
-        let offset = range.offset.min(size_bytes - 1);
-        let inside = Range {
-            offset,
-            len: range.len.min(size_bytes - offset),
-        };
-        if inside != range {
-            self.notes.push(line, "", Rule::MapInside);
-        }
+        let inside = self.inside(line, range, Rule::MapInside);
         let range = self.send(line, inside)?;
         self.fill(line).then_some(Op::Vmsplice { range, gift })
     }
