@@ -152,7 +152,7 @@ impl SentFile {
 /// A shared, writable mapping. The kernel and other threads change the bytes
 /// behind it, so they are never lent out as a slice, only copied.
 #[derive(Debug)]
-struct Mapping {
+pub(super) struct Mapping {
     start: NonNull<libc::c_void>,
     len: NonZeroUsize,
 }
@@ -164,7 +164,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn of(file: &File, size_bytes: u64) -> io::Result<Mapping> {
+    pub(super) fn of(file: &File, size_bytes: u64) -> io::Result<Mapping> {
         let len = NonZeroUsize::new(size_bytes as usize)
             .ok_or_else(|| io::Error::other("an empty file cannot be mapped"))?;
         // SAFETY: a new mapping at an address of the kernel's choice.
@@ -197,7 +197,7 @@ impl Mapping {
     }
 
     /// A part of it, for the kernel.
-    fn part(&self, range: Range) -> libc::iovec {
+    pub(super) fn part(&self, range: Range) -> libc::iovec {
         assert!(
             range.end() <= self.len.get() as u64,
             "a part past the mapping"

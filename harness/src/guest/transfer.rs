@@ -13,13 +13,13 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use serde::{Deserialize, Serialize};
 
 use super::connection::reset_on_close;
+use super::file::Mapping;
 use super::link::Link;
-use crate::scenario::{Family, Setup};
+use crate::scenario::{Family, Range, Setup};
 
 /// What read(2) and write(2) move at a time, and the receiver.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -215,7 +215,7 @@ impl<'a> Method<'a> {
 /// MSG_ZEROCOPY from a mapping, Documentation/networking/msg_zerocopy.rst.
 struct ZeroCopy<'a> {
     sender: &'a TcpStream,
-    map: std::ptr::NonNull<libc::c_void>,
+    map: Mapping,
     bytes: usize,
     /// Sends that were accepted, and those that were notified.
     sent: u32,
@@ -237,18 +237,7 @@ impl<'a> ZeroCopy<'a> {
             )
         };
         Errno::result(set)?;
-        let len = std::num::NonZeroUsize::new(bytes).ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: a new mapping that nobody else knows of, unmapped on drop.
-        let map = unsafe {
-            mmap(
-                None,
-                len,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                file,
-                0,
-            )?
-        };
+        let map = Mapping::of(file, bytes as u64)?;
         Ok(ZeroCopy {
             sender,
             map,
@@ -261,12 +250,16 @@ impl<'a> ZeroCopy<'a> {
     fn call(&mut self) -> io::Result<()> {
         let mut offset = 0;
         while offset < self.bytes {
-            // SAFETY: the rest of the mapping, which lives as long as `self`.
+            let rest = self.map.part(Range {
+                offset: offset as u64,
+                len: (self.bytes - offset) as u64,
+            });
+            // SAFETY: a part of the mapping, which lives as long as `self`.
             let sent = unsafe {
                 libc::send(
                     self.sender.as_raw_fd(),
-                    self.map.as_ptr().byte_add(offset),
-                    self.bytes - offset,
+                    rest.iov_base,
+                    rest.iov_len,
                     libc::MSG_ZEROCOPY,
                 )
             };
@@ -310,12 +303,5 @@ impl<'a> ZeroCopy<'a> {
             }
         }
         Ok(())
-    }
-}
-
-impl Drop for ZeroCopy<'_> {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `prepare` with this length; nobody has it any more.
-        let _ = unsafe { munmap(self.map, self.bytes) };
     }
 }
