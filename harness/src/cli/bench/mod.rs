@@ -2,6 +2,7 @@
 
 mod transfers;
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -202,6 +203,38 @@ fn figures(kernel: &Kernel, args: &Args, seed: u64) -> Result<Figures, Failure> 
 
 fn measure(kernel: &Kernel, job: &Job) -> Result<Measured, Failure> {
     let start = Instant::now();
+    let timed = timed(kernel, job, &kernel.name, |event| match event {
+        Event::Done {
+            scenarios,
+            virtual_ns,
+        } => Some((scenarios, virtual_ns)),
+        _ => None,
+    })?;
+    let (scenarios, virtual_ns) = timed.told;
+    Ok(Measured {
+        boot: timed.first - start,
+        busy: timed.at - timed.first,
+        scenarios,
+        virtual_ns,
+    })
+}
+
+/// What a guest told, and when on the host's clock.
+struct Timed<T> {
+    /// The first thing that it was about to do.
+    first: Instant,
+    at: Instant,
+    told: T,
+}
+
+/// Boots a guest for `job` and hears of it what `wanted` picks. Fails where that is
+/// not told or something goes wrong; `what` then says of which measurement.
+fn timed<T>(
+    kernel: &Kernel,
+    job: &Job,
+    what: &dyn Display,
+    mut wanted: impl FnMut(Event) -> Option<T>,
+) -> Result<Timed<T>, Failure> {
     let mut first = None;
     let mut told = None;
     let mut failure = None;
@@ -209,10 +242,6 @@ fn measure(kernel: &Kernel, job: &Job) -> Result<Measured, Failure> {
         Event::About { .. } => {
             first.get_or_insert(at);
         }
-        Event::Done {
-            scenarios,
-            virtual_ns,
-        } => told = Some((at, scenarios, virtual_ns)),
         Event::Failed(why) => failure = Some(why),
         Event::Suspect(finding) => {
             failure = Some(format!(
@@ -220,19 +249,17 @@ fn measure(kernel: &Kernel, job: &Job) -> Result<Measured, Failure> {
                 finding.property, finding.message
             ));
         }
-        _ => {}
+        event => {
+            if let Some(it) = wanted(event) {
+                told = Some((at, it));
+            }
+        }
     })?;
-    let (Some(first), Some((at, scenarios, virtual_ns)), None) = (first, told, &failure) else {
+    let (Some(first), Some((at, told)), None) = (first, told, &failure) else {
         let why = failure.unwrap_or_else(|| format!("{:?} {}", end.outcome, end.stray));
-        let error = anyhow!("{}: {why}", kernel.name);
-        return Err(Failure::new(Status::Internal, error));
+        return Err(Failure::new(Status::Internal, anyhow!("{what}: {why}")));
     };
-    Ok(Measured {
-        boot: first - start,
-        busy: at - first,
-        scenarios,
-        virtual_ns,
-    })
+    Ok(Timed { first, at, told })
 }
 
 /// What making one scenario costs, on the host's clock.

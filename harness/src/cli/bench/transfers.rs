@@ -1,12 +1,10 @@
 //! What the ways of sending cost: how long a call takes in virtual time, and how
 //! much of the host's CPU.
 
-use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use crate::campaign::host;
 use crate::campaign::job::{Event, Job};
-use crate::cli::{Failure, Status};
+use crate::cli::Failure;
 use crate::guest::transfer::{Took, Transfer, Way};
 use crate::kernel::{Flavour, Kernel, KernelName};
 use crate::report::table::Table;
@@ -105,21 +103,13 @@ fn transferred(kernel: &Kernel, link: &str, transfer: Transfer) -> Result<(Took,
         text: format!("{link}\nsendfile 0+1\n"),
         transfer,
     };
-    let mut begun = None;
-    let mut told = None;
-    let mut failure = None;
-    let end = host::alone(kernel, &job, |at, event| match event {
-        Event::About { .. } => begun = Some(at),
-        Event::Transferred(took) => told = Some((at, took)),
-        Event::Failed(why) => failure = Some(why),
-        _ => {}
+    let what = format!("{}: {}", kernel.name, name(transfer.way));
+    let timed = super::timed(kernel, &job, &what, |event| match event {
+        Event::Transferred(took) => Some(took),
+        _ => None,
     })?;
-    let (Some(begun), Some((at, took)), None) = (begun, told, &failure) else {
-        let why = failure.unwrap_or_else(|| format!("{:?} {}", end.outcome, end.stray));
-        let error = anyhow!("{}: {}: {why}", kernel.name, name(transfer.way));
-        return Err(Failure::new(Status::Internal, error));
-    };
-    Ok((took, (at - begun).as_secs_f64() * 1e6))
+    let host_us = (timed.at - timed.first).as_secs_f64() * 1e6;
+    Ok((timed.told, host_us))
 }
 
 fn name(way: Way) -> String {
