@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use inflight::guest::link::Link;
 use inflight::scenario::{Family, Setup};
+use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 
 use crate::properties::Result;
 
@@ -47,11 +48,7 @@ pub fn the_own_reader_is_not_waited_for_for_ever() -> Result {
     overwrite(&file, LEN)?;
     expect("bytes sent", sent, LEN)?;
     ends_in_bound(took)?;
-    let mut bytes = vec![0; LEN];
-    receiver
-        .read_exact(&mut bytes)
-        .map_err(|it| it.to_string())?;
-    is_stable(&bytes)
+    is_stable(&receive(&mut receiver, LEN)?)
 }
 
 /// A fork while the call waits, and a close in the child.
@@ -134,15 +131,12 @@ pub fn a_closed_window_is_waited_for() -> Result {
     let mut receiver = pair.receiver;
     let (away, rest) = (200 * MS, 700 * MS);
     thread::sleep(away);
-    let mut bytes = vec![0; LEN];
     let waited = !call.is_finished();
     expect("still waiting", waited, waits())?;
     if !waited {
         overwrite(&file, LEN)?;
     }
-    receiver
-        .read_exact(&mut bytes)
-        .map_err(|it| it.to_string())?;
+    let bytes = receive(&mut receiver, LEN)?;
     let (sent, took) = call.join().map_err(|_| "the call panicked")?;
     expect("bytes sent", sent, LEN)?;
     if waited && !(away..away + rest).contains(&took) {
@@ -165,11 +159,7 @@ pub fn a_closed_window_is_not_waited_for_for_long() -> Result {
     ends_in_bound(took)?;
     thread::sleep(AWAY);
     let mut receiver = pair.receiver;
-    let mut bytes = vec![0; LEN];
-    receiver
-        .read_exact(&mut bytes)
-        .map_err(|it| it.to_string())?;
-    is_stable(&bytes)
+    is_stable(&receive(&mut receiver, LEN)?)
 }
 
 /// A kill while the call waits behind a closed window ends the process at once. Its
@@ -233,11 +223,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn connect(rcvbuf_bytes: Option<libc::c_int>) -> std::result::Result<Pair, String> {
+    fn connect(rcvbuf_bytes: Option<usize>) -> std::result::Result<Pair, String> {
         Pair::try_connect(rcvbuf_bytes).map_err(|error| format!("connect: {error}"))
     }
 
-    fn try_connect(rcvbuf_bytes: Option<libc::c_int>) -> io::Result<Pair> {
+    fn try_connect(rcvbuf_bytes: Option<usize>) -> io::Result<Pair> {
         let mut link = Link::create()?;
         let mut setup = Setup::default();
         (setup.data.delay_us, setup.ack.delay_us) = (20_000, 20_000);
@@ -245,17 +235,7 @@ impl Pair {
         let address = SocketAddr::new(Link::receiver_address(Family::Tcp4), 0);
         let listener = link.receiver().with(|| TcpListener::bind(address))?;
         if let Some(bytes) = rcvbuf_bytes {
-            // SAFETY: the option's value is an int that outlives the call.
-            let result = unsafe {
-                libc::setsockopt(
-                    listener.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_RCVBUF,
-                    (&raw const bytes).cast(),
-                    size_of_val(&bytes) as libc::socklen_t,
-                )
-            };
-            check(result)?;
+            setsockopt(&listener, RcvBuf, &bytes)?;
         }
         let sender = TcpStream::connect(listener.local_addr()?)?;
         let (receiver, _) = listener.accept()?;
