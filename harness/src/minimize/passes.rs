@@ -16,6 +16,7 @@ pub(super) fn all(search: &mut impl Propose) {
     drop_pairs(search);
     fuse_splices(search);
     reset_setup(search);
+    delay_instead(search);
     merge_actors(search);
     clear_flags(search);
     shrink_steps(search);
@@ -116,6 +117,21 @@ fn reset_setup(search: &mut impl Propose) {
     }
     for field in FIELDS {
         search.change(|s| field.reset(&mut s.setup));
+    }
+}
+
+/// An operation less, and a short delay of the data in its place. Without any delay
+/// it is chance who runs first, the writer or the reader, and what comes between the
+/// two only turns that chance.
+fn delay_instead(search: &mut impl Propose) {
+    const DELAY_US: u64 = 1000;
+    for at in (0..search.best().steps.len()).rev() {
+        search.change(|s| {
+            if at < s.steps.len() && s.setup.data.delay_us == 0 {
+                s.steps.remove(at);
+                s.setup.data.delay_us = DELAY_US;
+            }
+        });
     }
 }
 

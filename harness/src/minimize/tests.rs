@@ -143,6 +143,21 @@ fn the_race_is_a_send_and_a_write_of_one_byte() {
     assert_eq!(found.header, "Why.");
 }
 
+/// Where the writer is late without a delay, an operation before it makes up for that;
+/// the delay is the simpler scenario.
+#[test]
+fn a_delay_takes_the_place_of_an_operation() {
+    let sends = |s: &Scenario| s.steps.iter().filter(|step| step.op.sends()).count();
+    let late = |s: &Scenario| race(s) && (s.setup.data.delay_us > 0 || sends(s) > 1);
+    let mut start = Scenario::default();
+    let (send, write) = (Op::Sendfile(range(0, 1)), Op::MmapWrite(range(0, 1)));
+    start.steps = steps(&[send, send, write]);
+    let found = minimal(&start, late);
+    assert_eq!(found.steps, steps(&[send, write]));
+    assert_eq!(found.setup.data.delay_us, 1000);
+    assert_eq!(Size::of(&found).fields, 1);
+}
+
 type Fails = fn(&Scenario) -> bool;
 
 #[test]
