@@ -5,7 +5,7 @@
 //! at its first violation; the others go on until they have passed that case, so
 //! the first violation of a seed is the same on every machine.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::crash::{self, Crash};
@@ -14,6 +14,7 @@ use super::job::{Event, Finding, Job};
 use crate::engine::{self, Exit};
 use crate::kernel::{Flavour, Kernel, KernelName};
 use crate::oracle::{self, Contract, Property};
+use crate::scenario::features::Coverage;
 use crate::scenario::strategy;
 
 /// What to run.
@@ -50,6 +51,30 @@ pub struct Outcome {
     pub virtual_ns: u64,
     /// What went wrong apart from the kernel under test.
     pub failures: Vec<String>,
+    /// Which cases were run.
+    pub ran: Vec<Ran>,
+}
+
+/// The cases that one guest ran: `first`, and every `stride`th after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// Number of the first.
+    pub first: u64,
+    /// From one to the next.
+    pub stride: u64,
+    /// How many.
+    pub cases: u64,
+}
+
+impl Ran {
+    fn indices(&self) -> impl Iterator<Item = u64> + use<> {
+        let Ran {
+            first,
+            stride,
+            cases,
+        } = *self;
+        (0..cases).map(move |it| first + it * stride)
+    }
 }
 
 /// What a campaign tells while it runs.
@@ -74,6 +99,18 @@ pub fn expected(kernel: &KernelName, contract: Contract) -> Option<Property> {
         ) => Some(Property::StableOnReturn),
         _ => None,
     }
+}
+
+/// What the cases that were run on any of the kernels of one campaign exercised, each
+/// counted once.
+pub fn coverage<'a>(seed: u64, outcomes: impl IntoIterator<Item = &'a Outcome>) -> Coverage {
+    let ran = outcomes.into_iter().flat_map(|outcome| &outcome.ran);
+    let cases: BTreeSet<u64> = ran.flat_map(Ran::indices).collect();
+    let mut coverage = Coverage::default();
+    for case in cases {
+        coverage.add(&strategy::case(seed, case));
+    }
+    coverage
 }
 
 /// Runs `plan`.
@@ -156,6 +193,7 @@ impl<'a> Campaign<'a> {
             busy: Duration::ZERO,
             virtual_ns: 0,
             failures: Vec::new(),
+            ran: Vec::new(),
         };
         Campaign {
             plan,
@@ -348,6 +386,11 @@ impl<'a> Campaign<'a> {
         let outcome = &mut self.outcomes[shard.kernel];
         outcome.scenarios += shard.cases;
         outcome.virtual_ns += shard.virtual_ns;
+        outcome.ran.push(Ran {
+            first: shard.first,
+            stride: shard.stride,
+            cases: shard.cases,
+        });
         if let Some(begun) = shard.begun {
             let until = shard.caught.unwrap_or(until);
             outcome.busy += until.saturating_duration_since(begun);

@@ -16,7 +16,7 @@ use crate::campaign::check::{self, News, Outcome, Plan};
 use crate::campaign::job::Finding;
 use crate::oracle::Property;
 use crate::report::finding::{self, Origin};
-use crate::report::{shell, table::Table};
+use crate::report::{features, shell, table::Table};
 
 /// Generate scenarios, run them on kernels, shrink and save what breaks.
 ///
@@ -98,7 +98,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     })?;
     lines.clear();
     match args.format {
-        Format::Human => print(&human(&plan, &outcomes, &saved))?,
+        Format::Human => {
+            let coverage = check::coverage(seed, &outcomes);
+            print(&(human(&plan, &outcomes, &saved) + "\n" + &features::human(&coverage)))?;
+        }
         Format::Json => print(&lines_of_json(&plan, &outcomes, &saved))?,
     }
     if let Some(error) = trouble {
@@ -230,6 +233,7 @@ fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> 
             "virtual_seconds": outcome.virtual_ns as f64 / 1e9,
             "seed": plan.seed,
             "failures": outcome.failures,
+            "features": features::json(&check::coverage(plan.seed, [outcome])),
         });
         let _ = writeln!(text, "{line}");
     }
@@ -343,6 +347,7 @@ mod tests {
             busy: Duration::ZERO,
             virtual_ns: 0,
             failures: Vec::new(),
+            ran: Vec::new(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What people and programs get to read.
 //!
+//! * [`features`]: what a campaign exercised;
 //! * [`finding`]: a violation as a file that can be replayed;
 //! * [`table`]: aligned columns for a terminal;
 //! * [`shell`]: arguments quoted for a shell.
 
+pub mod features;
 pub mod finding;
 pub mod shell;
 pub mod table;

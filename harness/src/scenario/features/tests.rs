@@ -1,0 +1,146 @@
+use super::*;
+use crate::scenario::strategy;
+use crate::scenario::text;
+
+fn at(group: Group, name: &str) -> usize {
+    let place = all()
+        .iter()
+        .position(|it| (it.group, it.name) == (group, name));
+    place.unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn each_feature_can_be_had_and_has_a_name_of_its_own() {
+    for (index, feature) in all().iter().enumerate() {
+        assert!(can_meet(index, index), "{} cannot be put", feature.name);
+        assert_eq!(at(feature.group, feature.name), index);
+    }
+    for (_, group) in Group::NAMED {
+        assert!(all().iter().any(|it| it.group == group), "{group:?}");
+    }
+}
+
+/// A word of the text form that is no feature would be a blind spot of this table.
+#[test]
+fn whatever_the_text_says_is_a_feature() {
+    let family = |name: &str| {
+        all()
+            .iter()
+            .any(|it| (it.group, it.name) == (Group::Family, name))
+    };
+    for (name, _) in Family::NAMED {
+        assert!(family(name), "{name}");
+    }
+    for index in 0..2000 {
+        let scenario = strategy::case(11, index);
+        for step in &scenario.steps {
+            let mut alone = scenario.clone();
+            alone.steps = vec![*step];
+            let known = all()
+                .iter()
+                .any(|it| it.group == Group::Operation && (it.has)(&alone));
+            assert!(known, "{step}");
+        }
+        for (group, line) in [
+            (Group::LinkData, "link data"),
+            (Group::LinkAck, "link ack"),
+            (Group::Socket, "socket"),
+        ] {
+            let text = scenario.setup.to_string();
+            let Some(line) = text.lines().find_map(|it| it.strip_prefix(line)) else {
+                continue;
+            };
+            let words = line
+                .split_whitespace()
+                .map(|it| it.split('=').next().unwrap());
+            for word in words.filter(|it| *it != "seed" && !family(it)) {
+                assert!((all()[at(group, word)].has)(&scenario), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_can_meet_follows_from_the_rules() {
+    let meet = |a: (Group, &str), b: (Group, &str)| {
+        let (a, b) = (at(a.0, a.1), at(b.0, b.1));
+        assert_eq!(can_meet(a, b), can_meet(b, a));
+        can_meet(a, b)
+    };
+    assert!(meet((Group::Family, "udp4"), (Group::LinkData, "loss")));
+    assert!(!meet((Group::Family, "udp4"), (Group::LinkAck, "loss")));
+    assert!(!meet((Group::Family, "unix"), (Group::LinkData, "delay")));
+    assert!(!meet((Group::Family, "tcp4"), (Group::Family, "tcp6")));
+    assert!(!meet((Group::Operation, "read"), (Group::Reader, "drain")));
+    assert!(meet(
+        (Group::Operation, "splice-out tee"),
+        (Group::Operation, "vmsplice gift")
+    ));
+    assert!(!meet((Group::LinkData, "none"), (Group::LinkData, "delay")));
+}
+
+#[test]
+fn a_scenario_counts_for_what_it_has() {
+    let scenario = "link data delay=20ms loss=1%\nreader paused\n\n\
+                    sendfile 0+4097\nmmap-write 0+1\nb: sendfile 0+1\nread 5\n";
+    let scenario = text::parse("features.scn", scenario).unwrap();
+    let mut coverage = Coverage::default();
+    coverage.add(&scenario);
+    coverage.add(&scenario);
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, feature) in all().iter().enumerate() {
+        assert!([0, 2].contains(&coverage.of(index)));
+        if coverage.of(index) == 2 {
+            seen.push(feature.name);
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "sendfile",
+            "past the end",
+            "mmap-write",
+            "read",
+            "b",
+            "b sends",
+            "reader",
+            "tcp4",
+            "plain",
+            "tmpfs",
+            "a page",
+            "paused",
+            "delay",
+            "loss",
+            "none"
+        ]
+    );
+    assert_eq!(coverage.cases(), 2);
+    let met = coverage.pairs().filter(|(_, times)| *times > 0);
+    assert_eq!(met.count(), seen.len() * (seen.len() - 1) / 2);
+    let (read, loss) = (at(Group::Operation, "read"), at(Group::LinkData, "loss"));
+    assert_eq!(coverage.of_pair(read, loss), 2);
+    assert_eq!(coverage.of_pair(read, at(Group::LinkAck, "loss")), 0);
+}
+
+/// Nothing that can be met is counted where it cannot, so the rules and the counting
+/// agree; and the generator leaves no feature out.
+#[test]
+fn generated_scenarios_have_every_feature_and_no_impossible_pair() {
+    let mut coverage = Coverage::default();
+    for index in 0..6000 {
+        coverage.add(&strategy::case(3, index));
+    }
+    for (a, first) in all().iter().enumerate() {
+        assert!(coverage.of(a) > 0, "{:?} {}", first.group, first.name);
+        for (b, second) in all().iter().enumerate() {
+            assert!(
+                can_meet(a, b) || coverage.of_pair(a, b) == 0,
+                "{:?} {} and {:?} {}",
+                first.group,
+                first.name,
+                second.group,
+                second.name
+            );
+        }
+    }
+}
