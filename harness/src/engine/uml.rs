@@ -190,6 +190,8 @@ fn command_line(boot: &Boot, run: &Path, ttys: [RawFd; 3]) -> Result<Vec<OsStrin
         format!("con2=null,fd:{stderr}"),
         format!("con3=null,fd:{control}"),
         "time-travel=inf-cpu".into(),
+        // From kernel-patch/uml/: what differs from boot to boot is not the machine.
+        "random.fixed_seed=1".into(),
         // Relative: UML neither quotes it nor takes more than 512 bytes.
         "uml_dir=./".into(),
         "umid=guest".into(),

@@ -5,6 +5,7 @@
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
+//! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
 //! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `bare`: the same calls with nothing around them, to measure against;
@@ -17,6 +18,7 @@ mod connection;
 mod counters;
 mod crew;
 mod doorman;
+mod entropy;
 mod file;
 pub mod init;
 pub mod job;

@@ -19,6 +19,7 @@ use super::connection::{Listener, Sender, reset_on_close};
 use super::counters;
 use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
+use super::entropy::Entropy;
 use super::file::SentFile;
 use super::link::Link;
 use super::mailbox::Mailbox;
@@ -49,6 +50,7 @@ pub struct Guest {
     /// For the others, by SO_RCVBUF, which cannot be taken back.
     listeners: HashMap<(Family, Option<u32>), Arc<Listener>>,
     crew: Crew,
+    entropy: Entropy,
     /// As new, all of them.
     files: HashMap<FileSpec, SentFile>,
     virtual_time: bool,
@@ -78,6 +80,7 @@ impl Guest {
         Ok(Guest {
             doormen: [doorman(Family::Tcp4)?, doorman(Family::Tcp6)?],
             crew: Crew::start()?,
+            entropy: Entropy::open()?,
             link,
             files: HashMap::new(),
             listeners: HashMap::new(),
@@ -87,6 +90,9 @@ impl Guest {
 
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
+        self.entropy
+            .begin(&scenario.setup)
+            .map_err(context("random numbers"))?;
         self.link
             .configure(&scenario.setup)
             .map_err(context("link"))?;
