@@ -68,6 +68,16 @@ impl Trial {
         })
     }
 
+    /// Runs `scenario` as [`Trial::run`] does, and as it ran before: for runs that are
+    /// compared with each other.
+    ///
+    /// # Errors
+    /// As [`Trial::run`].
+    pub fn run_again(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
+        self.guest.await_tick()?;
+        self.run(scenario)
+    }
+
     /// Virtual time of the scenarios so far, from connection to end of stream.
     pub fn virtual_ns(&self) -> u64 {
         self.virtual_ns
@@ -89,7 +99,7 @@ impl Trial {
     ) -> Minimized {
         minimize::minimize(scenario, budget, |candidate| {
             engine::heartbeat();
-            self.run(candidate)
+            self.run_again(candidate)
                 .is_ok_and(|verdict| verdict.breaks(property))
         })
     }

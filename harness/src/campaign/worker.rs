@@ -188,7 +188,7 @@ impl<W: Write> Worker<W> {
         finding.steps_after = minimized.scenario.steps.len();
         let (mut seen, mut of) = (0, 0);
         for _ in 0..REPETITIONS {
-            let Ok(verdict) = trial.run(&minimized.scenario) else {
+            let Ok(verdict) = trial.run_again(&minimized.scenario) else {
                 break;
             };
             of += 1;
@@ -216,7 +216,7 @@ impl<W: Write> Worker<W> {
             let mut digests = HashSet::new();
             for _ in 0..times {
                 self.about(file as u64, &trial)?;
-                let verdict = trial.run(&scenario)?;
+                let verdict = trial.run_again(&scenario)?;
                 self.scenarios += 1;
                 replayed.runs += 1;
                 digests.insert(verdict.history.digest(&scenario));

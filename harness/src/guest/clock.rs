@@ -1,10 +1,30 @@
 //! Stamps: one total order over all threads, and the kernel's clock.
 
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use nix::sys::time::{TimeSpec, TimeValLike};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+
 use crate::history::Stamp;
+
+/// Timers of the kernel's wheel (kernel/time/timer.c) fire at multiples of 64 ticks at
+/// the most, if they are less than 40 s away; with the 100 Hz of the suite's kernels:
+const TICK_NS: i64 = 64 * 10_000_000;
+
+/// Sleeps until the timers of the kernel stand as they do after every other call.
+pub fn await_tick() -> io::Result<()> {
+    let clock = ClockId::CLOCK_MONOTONIC;
+    let now_ns = clock_gettime(clock)?.num_nanoseconds();
+    let tick = TimeSpec::nanoseconds((now_ns / TICK_NS + 1) * TICK_NS);
+    match clock_nanosleep(clock, ClockNanosleepFlags::TIMER_ABSTIME, &tick) {
+        // A signal, of which a guest has none, only makes it early.
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Gives out stamps for one scenario. Time begins when the clock is first read.
 #[derive(Debug)]

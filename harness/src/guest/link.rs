@@ -37,6 +37,8 @@ impl Link {
             let far = there.interface(rtnl::FAR)?;
             Queue::join(there, far, Side::Receiver)
         })?;
+        forget_paths()?;
+        receiver.with(forget_paths)?;
         for family in [Family::Udp4, Family::Udp6] {
             await_ready(&receiver, family)?;
         }
@@ -63,6 +65,12 @@ impl Link {
     pub fn receiver_address(family: Family) -> IpAddr {
         Side::Receiver.address(family)
     }
+}
+
+/// TCP remembers round-trip times and windows of a peer for its next connection: what
+/// a scenario does would depend on the ones before it.
+fn forget_paths() -> io::Result<()> {
+    std::fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")
 }
 
 /// Sends datagrams until one arrives. An interface that is up does not receive IPv6 at
