@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use inflight::campaign::known::Known;
+use inflight::campaign::known::{Bug, Known};
 use inflight::oracle::Contract;
 
 use crate::behaviour::{call, run};
@@ -56,7 +56,7 @@ pub fn a_send_is_a_datagram() -> Result {
         // The first of them is the first that the guest ever sends.
         for family in ["udp6", "udp4"] {
             let text = format!("socket {family}{setup}\nfile tmpfs size=131072\n\n{ops}\n");
-            if Known::here().page_a_datagram && family == "udp6" && lengths[0] > PAGE {
+            if Known::here().has(Bug::PageADatagram) && family == "udp6" && lengths[0] > PAGE {
                 // Older kernels have a bug there, see corpus/udp6-pages.scn: it is
                 // still here, or this exception has to go.
                 match run(Contract::Documented, &text) {
@@ -74,8 +74,8 @@ pub fn a_send_is_a_datagram() -> Result {
     Ok(())
 }
 
-/// Patched: the end of the file ends the datagram over IPv6 as well, which the oracle
-/// does not insist on, since stock kernels have a bug there.
+/// Patched: the end of the file ends the datagram over IPv6 as well, where stock kernels
+/// have a bug.
 pub fn the_end_of_the_file_ends_the_datagram() -> Result {
     for family in ["udp4", "udp6"] {
         let text = format!("socket {family}\n\nsendfile 0+4097\nsendfile 0+1\n");

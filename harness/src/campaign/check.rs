@@ -5,12 +5,13 @@
 //! at its first violation; the others go on until they have passed that case, so
 //! the first violation of a seed is the same on every machine.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::crash::{self, Crash};
 use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Finding, Job};
+use super::known::Bug;
 use crate::engine::{self, Exit};
 use crate::kernel::{Flavour, Kernel, KernelName};
 use crate::oracle::{self, Contract, Property};
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub failures: Vec<String>,
     /// Which cases were run.
     pub ran: Vec<Ran>,
+    /// How many of them broke something by a known bug of the kernel.
+    pub excused: BTreeMap<Bug, u64>,
 }
 
 /// The cases that one guest ran: `first`, and every `stride`th after it.
@@ -194,6 +197,7 @@ impl<'a> Campaign<'a> {
             virtual_ns: 0,
             failures: Vec::new(),
             ran: Vec::new(),
+            excused: BTreeMap::new(),
         };
         Campaign {
             plan,
@@ -292,6 +296,9 @@ impl<'a> Campaign<'a> {
                 if self.is_settled_before(kernel, index) {
                     self.stop(id);
                 }
+            }
+            Event::Excused(bug) => {
+                *self.outcomes[kernel].excused.entry(bug).or_default() += 1;
             }
             Event::Suspect(finding) | Event::Found(finding) => {
                 shard.caught.get_or_insert(at);

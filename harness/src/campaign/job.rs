@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::known::Bug;
 use crate::guest::transfer::{Took, Transfer};
 use crate::history::Counters;
 use crate::oracle::{Contract, Property};
@@ -80,6 +81,8 @@ pub enum Event {
         /// Virtual time that has passed since the job began.
         virtual_ns: u64,
     },
+    /// A case broke something, but by a known bug of this kernel.
+    Excused(Bug),
     /// A violation was seen; it is now run again and made smaller.
     Suspect(Finding),
     /// The same, confirmed and minimized.
@@ -215,6 +218,7 @@ mod tests {
                 virtual_ns: 9,
             },
             Event::Failed("two\nlines".into()),
+            Event::Excused(Bug::PageADatagram),
         ];
         for event in events {
             let line = event.to_string();

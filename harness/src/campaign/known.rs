@@ -1,24 +1,64 @@
 //! Bugs of released kernels that are not the race. A campaign goes on past them: in
-//! one of the first cases such a bug would hide all that is looked for. A replay
-//! shows them, and the corpus has one scenario of each.
+//! one of the first cases such a bug would hide all that is looked for. It counts
+//! them, a replay shows them, and the corpus has one scenario of each.
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
 use crate::oracle::{Property, Violation};
-use crate::scenario::{Family, Op, PAGE_BYTES, Scenario};
+use crate::scenario::{Family, Op, PAGE_BYTES, Range, Scenario};
 
 /// The largest record of TLS.
 const KTLS_RECORD_BYTES: u64 = 16 * 1024;
 
-/// The bugs of one kernel.
-#[derive(Debug, Clone, Copy)]
-pub struct Known {
-    /// kTLS is sent to page by page, by sendpage(): see corpus/ktls-small-sndbuf.scn.
-    sendpage: bool,
-    /// UDP over IPv6 has no sendpage(), so that each page is a datagram: see
-    /// corpus/udp6-pages.scn. The patch leaves it so.
-    pub page_a_datagram: bool,
+/// A bug of released kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bug {
+    /// kTLS is sent to page by page, by sendpage(), and forgets the end of a record
+    /// that fills the send buffer.
+    KtlsStall,
+    /// UDP over IPv6 has no sendpage(), so that each page is a datagram.
+    PageADatagram,
+    /// `inet6_dgram_ops` (net/ipv6/af_inet6.c) has no `splice_eof`, so that over IPv6
+    /// the end of the file ends no datagram: it waits for more, though nobody said so,
+    /// and close(2) throws it away.
+    ForgottenEnd,
 }
+
+impl Bug {
+    /// The scenario that shows it.
+    pub fn corpus(self) -> &'static str {
+        match self {
+            Bug::KtlsStall => "corpus/ktls-small-sndbuf.scn",
+            Bug::PageADatagram => "corpus/udp6-pages.scn",
+            Bug::ForgottenEnd => "corpus/udp6-past-end.scn",
+        }
+    }
+
+    /// Whether it can be what `violations` of `scenario` are about. What else went
+    /// wrong after it is not told apart.
+    fn explains(self, scenario: &Scenario, violations: &[Violation]) -> bool {
+        let any = |properties: &[Property]| {
+            let mut broken = violations.iter().map(|it| it.property);
+            broken.any(|it| properties.contains(&it))
+        };
+        // With a datagram that is in two, or late, the next ones can look like torn
+        // ones.
+        let datagrams = [Property::Datagrams, Property::StableOnReturn];
+        match self {
+            // The call hangs; if it may not block, its data does.
+            Bug::KtlsStall => stalls_a_record(scenario) && any(&[Property::Liveness]),
+            Bug::PageADatagram => sends_pages(scenario) && any(&datagrams),
+            Bug::ForgottenEnd => sends_past_the_end(scenario) && any(&datagrams),
+        }
+    }
+}
+
+/// The bugs of one kernel.
+#[derive(Debug, Clone)]
+pub struct Known(Vec<Bug>);
 
 impl Known {
     /// Those of the kernel that runs this.
@@ -35,23 +75,34 @@ impl Known {
         let mut numbers = release.split(|it: char| !it.is_ascii_digit());
         let mut number = || numbers.next().and_then(|it| it.parse::<u32>().ok());
         let version = (number(), number());
-        let old = version.0.is_some() && version < (Some(6), Some(5));
-        Known {
-            sendpage: old && matches!(splice_stable.trim(), "" | "0"),
-            page_a_datagram: old,
+        let known = version.0.is_some();
+        let old = known && version < (Some(6), Some(5));
+        let mode = splice_stable.trim();
+        // The series mends what is of UDP, switched on or not. kTLS is sent to by other
+        // means while it is on.
+        let has_series = !mode.is_empty();
+        let mut bugs = Vec::new();
+        if old && matches!(mode, "" | "0") {
+            bugs.push(Bug::KtlsStall);
         }
+        if old && !has_series {
+            bugs.push(Bug::PageADatagram);
+        }
+        if known && !has_series {
+            bugs.push(Bug::ForgottenEnd);
+        }
+        Known(bugs)
     }
 
-    /// Whether one of them is what `violations` of `scenario` are about. What else
-    /// went wrong after it is not told apart.
-    pub fn explain(self, scenario: &Scenario, violations: &[Violation]) -> bool {
-        // The call hangs; if it may not block, its data does.
-        let hangs = |it: &Violation| it.property == Property::Liveness;
-        // With a datagram that is in two, the next ones can look like torn ones.
-        let splits =
-            |it: &Violation| matches!(it.property, Property::Datagrams | Property::StableOnReturn);
-        self.sendpage && stalls_a_record(scenario) && violations.iter().any(hangs)
-            || self.page_a_datagram && sends_pages(scenario) && violations.iter().any(splits)
+    /// Whether this kernel has `bug`.
+    pub fn has(&self, bug: Bug) -> bool {
+        self.0.contains(&bug)
+    }
+
+    /// The one that `violations` of `scenario` are about, if one is.
+    pub fn explain(&self, scenario: &Scenario, violations: &[Violation]) -> Option<Bug> {
+        let mut bugs = self.0.iter().copied();
+        bugs.find(|bug| bug.explains(scenario, violations))
     }
 }
 
@@ -73,12 +124,19 @@ fn sends_pages(scenario: &Scenario) -> bool {
     scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| pages(it.op))
 }
 
+/// Whether a call over IPv6 reads on to find the end of the file.
+fn sends_past_the_end(scenario: &Scenario) -> bool {
+    let end = scenario.setup.file.size_bytes;
+    let past = |op: Op| matches!(op, Op::Sendfile(Range { offset, len }) if offset + len > end);
+    scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| past(it.op))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scenario::text;
 
-    fn explained(release: &str, stable: &str, scenario: &str, property: Property) -> bool {
+    fn explained(release: &str, stable: &str, scenario: &str, property: Property) -> Option<Bug> {
         let scenario = text::parse("known.scn", scenario).unwrap();
         let violation = Violation {
             property,
@@ -89,7 +147,7 @@ mod tests {
             after_return_ns: None,
             message: String::new(),
         };
-        assert!(!Known::of(release, stable).explain(&scenario, &[]));
+        assert_eq!(Known::of(release, stable).explain(&scenario, &[]), None);
         Known::of(release, stable).explain(&scenario, &[violation])
     }
 
@@ -97,37 +155,72 @@ mod tests {
     fn the_stall_of_ktls_is_one_of_kernels_with_sendpage_and_nothing_else_is() {
         const STALL: &str = include_str!("../../../corpus/ktls-small-sndbuf.scn");
         let hangs = Property::Liveness;
-        assert!(explained("6.1.192\n", "", STALL, hangs));
-        assert!(explained("6.1.192-inflight", "0\n", STALL, hangs));
-        assert!(explained("5.10.1", "", STALL, hangs));
+        for (release, stable) in [
+            ("6.1.192\n", ""),
+            ("6.1.192-inflight", "0\n"),
+            ("5.10.1", ""),
+        ] {
+            let bug = explained(release, stable, STALL, hangs);
+            assert_eq!(bug, Some(Bug::KtlsStall), "{release} {stable}");
+        }
         // The patch sends by other means, and so does everything newer.
-        assert!(!explained("6.1.192", "1\n", STALL, hangs));
-        assert!(!explained("6.1.192", "2\n", STALL, hangs));
-        assert!(!explained("6.5.0", "", STALL, hangs));
-        assert!(!explained("6.12.117", "", STALL, hangs));
-        assert!(!explained("7.3.4", "", STALL, hangs));
-        assert!(!explained("", "", STALL, hangs));
-        assert!(!explained("6.1.192", "", STALL, Property::Wire));
+        for (release, stable) in [
+            ("6.1.192", "1\n"),
+            ("6.1.192", "2\n"),
+            ("6.5.0", ""),
+            ("6.12.117", ""),
+            ("7.3.4", ""),
+            ("", ""),
+        ] {
+            let bug = explained(release, stable, STALL, hangs);
+            assert_eq!(bug, None, "{release} {stable}");
+        }
+        assert_eq!(explained("6.1.192", "", STALL, Property::Wire), None);
         for (from, to) in [("ktls4", "tcp4"), ("size=32768", "size=16384")] {
             let other = STALL.replace(from, to);
             assert_ne!(other, STALL);
-            assert!(!explained("6.1.192", "", &other, hangs), "{from}");
+            assert_eq!(explained("6.1.192", "", &other, hangs), None, "{from}");
         }
     }
 
     #[test]
-    fn a_datagram_for_each_page_is_a_bug_of_ipv6_in_old_kernels() {
+    fn a_datagram_for_each_page_is_a_bug_of_ipv6_in_old_kernels_without_the_series() {
         const PAGES: &str = include_str!("../../../corpus/udp6-pages.scn");
-        let splits = Property::Datagrams;
-        assert!(explained("6.1.192", "", PAGES, splits));
-        assert!(explained("6.1.192", "1\n", PAGES, splits));
-        assert!(!explained("6.5.0", "", PAGES, splits));
-        assert!(explained("6.1.192", "1\n", PAGES, Property::StableOnReturn));
-        assert!(!explained("6.1.192", "", PAGES, Property::Wire));
+        let (splits, torn) = (Property::Datagrams, Property::StableOnReturn);
+        let bug = Some(Bug::PageADatagram);
+        assert_eq!(explained("6.1.192", "", PAGES, splits), bug);
+        assert_eq!(explained("6.1.192", "", PAGES, torn), bug);
+        for stable in ["0\n", "1\n", "2\n"] {
+            assert_eq!(
+                explained("6.1.192", stable, PAGES, splits),
+                None,
+                "{stable}"
+            );
+        }
+        assert_eq!(explained("6.5.0", "", PAGES, splits), None);
+        assert_eq!(explained("6.1.192", "", PAGES, Property::Wire), None);
         for (from, to) in [("udp6", "udp4"), ("4095+2", "4095+1"), ("4095+2", "0+4096")] {
             let other = PAGES.replace(from, to);
             assert_ne!(other, PAGES);
-            assert!(!explained("6.1.192", "", &other, splits), "{from}");
+            assert_eq!(explained("6.1.192", "", &other, splits), None, "{from}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_file_is_forgotten_over_ipv6_by_every_kernel_without_the_series() {
+        const END: &str = include_str!("../../../corpus/udp6-past-end.scn");
+        let late = Property::Datagrams;
+        for release in ["6.12.117", "7.3.4"] {
+            assert_eq!(explained(release, "", END, late), Some(Bug::ForgottenEnd));
+            for stable in ["0\n", "1\n", "2\n"] {
+                assert_eq!(explained(release, stable, END, late), None, "{stable}");
+            }
+            assert_eq!(explained(release, "", END, Property::Counts), None);
+        }
+        for (from, to) in [("udp6", "udp4"), ("0+4097", "0+4096")] {
+            let other = END.replace(from, to);
+            assert_ne!(other, END);
+            assert_eq!(explained("6.12.117", "", &other, late), None, "{from}");
         }
     }
 }

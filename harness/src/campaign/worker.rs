@@ -56,7 +56,7 @@ impl<W: Write> Worker<W> {
                 let mut trial = Trial::set_up(*contract)?;
                 let known = Known::here();
                 for index in (*first..*end).step_by(usize::try_from(*stride).unwrap_or(1).max(1)) {
-                    if self.case(&mut trial, *seed, index, *shrink_runs, known)? {
+                    if self.case(&mut trial, *seed, index, *shrink_runs, &known)? {
                         break;
                     }
                 }
@@ -131,7 +131,7 @@ impl<W: Write> Worker<W> {
         seed: u64,
         index: u64,
         shrink_runs: u64,
-        known: Known,
+        known: &Known,
     ) -> io::Result<bool> {
         let scenario = strategy::case(seed, index);
         self.examine(trial, index, &scenario, shrink_runs, Some(known))
@@ -145,7 +145,7 @@ impl<W: Write> Worker<W> {
         index: u64,
         scenario: &Scenario,
         shrink_runs: u64,
-        known: Option<Known>,
+        known: Option<&Known>,
     ) -> io::Result<bool> {
         self.about(index, trial)?;
         let verdict = trial.run(scenario)?;
@@ -153,7 +153,8 @@ impl<W: Write> Worker<W> {
         let Some(violation) = verdict.violations.first() else {
             return Ok(false);
         };
-        if known.is_some_and(|it| it.explain(scenario, &verdict.violations)) {
+        if let Some(bug) = known.and_then(|it| it.explain(scenario, &verdict.violations)) {
+            self.tell(&Event::Excused(bug))?;
             return Ok(trial.is_wedged());
         }
         let (property, message) = (violation.property, violation.message.clone());

@@ -179,6 +179,16 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
         ]);
     }
     let mut text = table.to_string();
+    for outcome in outcomes {
+        for (bug, cases) in &outcome.excused {
+            let _ = writeln!(
+                text,
+                "{}: {cases} of its scenarios met a known bug, see {}",
+                outcome.kernel,
+                bug.corpus()
+            );
+        }
+    }
     // As it was called, so that the command can be pasted.
     let program = std::env::args().next();
     let program = shell::quote(program.as_deref().unwrap_or("inflight"));
@@ -233,11 +243,18 @@ fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> 
             "virtual_seconds": outcome.virtual_ns as f64 / 1e9,
             "seed": plan.seed,
             "failures": outcome.failures,
+            "excused": excused(outcome),
             "features": features::json(&check::coverage(plan.seed, [outcome])),
         });
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// Scenarios by the known bug that they met, which is named by its corpus file.
+fn excused(outcome: &Outcome) -> serde_json::Value {
+    let pairs = outcome.excused.iter();
+    pairs.map(|(bug, cases)| (bug.corpus(), *cases)).collect()
 }
 
 fn indent(text: &str) -> String {
@@ -307,6 +324,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::campaign::known::Bug;
     use crate::kernel::Kernel;
     use crate::oracle::Contract;
 
@@ -348,7 +366,31 @@ mod tests {
             virtual_ns: 0,
             failures: Vec::new(),
             ran: Vec::new(),
+            excused: Default::default(),
         }
+    }
+
+    #[test]
+    fn what_is_excused_is_said() {
+        let mut outcomes = [
+            outcome("6.1-stock", 100, None),
+            outcome("6.12-patched", 9, None),
+        ];
+        outcomes[0].excused = [(Bug::KtlsStall, 3), (Bug::PageADatagram, 9)].into();
+        let said = human(&plan(), &outcomes, &[]);
+        for line in [
+            "6.1-stock: 3 of its scenarios met a known bug, see corpus/ktls-small-sndbuf.scn\n",
+            "6.1-stock: 9 of its scenarios met a known bug, see corpus/udp6-pages.scn\n",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
+        assert!(!said.contains("6.12-patched: "), "{said}");
+        let json = excused(&outcomes[0]).to_string();
+        assert_eq!(
+            json,
+            r#"{"corpus/ktls-small-sndbuf.scn":3,"corpus/udp6-pages.scn":9}"#
+        );
+        assert_eq!(excused(&outcomes[1]).to_string(), "{}");
     }
 
     #[test]

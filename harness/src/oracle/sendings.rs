@@ -9,13 +9,6 @@ use super::stream::Sent;
 use crate::history::{Call, History, Outcome};
 use crate::scenario::{Op, Scenario};
 
-/// A bug of Linux, from 6.5 to 7.3 at least: net/ipv6/af_inet6.c:inet6_dgram_ops has
-/// no `splice_eof`, so that over IPv6 the end of the file ends no datagram: it waits
-/// for more, though nobody said so, and close(2) throws it away. The corpus tells
-/// of it (udp6-past-end.scn). As long as every kernel has it, no alarm is to be had of
-/// it: it would hide all others.
-const IPV6_FORGETS_THE_END: bool = true;
-
 /// What a history is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rigour {
@@ -183,14 +176,11 @@ pub(super) fn closes(scenario: &Scenario, op: Op, call: &Call) -> Closes {
     if scenario.setup.socket.cork {
         return Closes::No;
     }
-    let over_ipv6 = scenario.setup.socket.family.over_ipv6();
     match op {
         // The end of the file flushes, too (fs/splice.c:do_splice_eof).
         Op::Sendfile(range) => {
             let left = scenario.setup.file.size_bytes.saturating_sub(range.offset);
-            let past_the_end = range.len > left;
             match sent == range.len.min(left) {
-                true if past_the_end && IPV6_FORGETS_THE_END && over_ipv6 => Closes::Maybe,
                 true => Closes::Yes,
                 false => Closes::Maybe,
             }
