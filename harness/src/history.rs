@@ -26,6 +26,8 @@ pub enum Outcome {
     Failed(i32),
     /// Not performed: `splice-out` of an empty pipe, for instance.
     Skipped,
+    /// Ended by SIGKILL: it may have moved any part of what it was asked to.
+    Killed,
     /// Still running when the scenario was given up.
     Pending,
 }

@@ -1,9 +1,11 @@
 //! The connection from the sender's namespace to the receiver's: how TCP makes it,
 //! and how the sender of any family ends it.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -142,6 +144,25 @@ impl Sender {
                 receiver.socket().shutdown(Shutdown::Read)
             }
         }
+    }
+
+    /// close(2). The number stays taken, by what is good for nothing (O_PATH), so that a
+    /// later call fails as on a number that is free, and nobody else is given it.
+    pub fn close(&self) -> io::Result<()> {
+        let nothing = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH)
+            .open("/")?;
+        // SAFETY: both are open; `socket` goes on to own its number.
+        let result = unsafe {
+            libc::dup3(
+                nothing.as_raw_fd(),
+                self.socket.as_raw_fd(),
+                libc::O_CLOEXEC,
+            )
+        };
+        nix::errno::Errno::result(result)?;
+        Ok(())
     }
 
     /// UDP_CORK. Taking it away sends what waits, for MSG_MORE too.

@@ -71,7 +71,7 @@ impl SentFile {
             };
             bytes.copy_from_slice(pristine(offset, len));
             let restored = match step.op {
-                Op::MmapWrite(range) => {
+                Op::MmapWrite(range) | Op::ForkWrite(range) => {
                     self.store(range, 0);
                     true
                 }

@@ -8,11 +8,13 @@
 //! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
 //! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
+//! * `child`: what another process does;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * [`transfer`]: what a way of sending costs in virtual time;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
+mod child;
 mod clock;
 mod connection;
 mod counters;

@@ -33,6 +33,8 @@ pub enum Read {
         step: usize,
         /// Number of bytes.
         len: u64,
+        /// Who is told how many it were, if that is not the scheduler.
+        tell: Option<Arc<Mailbox<u64>>>,
     },
     /// Shut the writing half of its end down: step `step`.
     HalfClose {
@@ -111,8 +113,8 @@ impl Reception {
                 offset_after: None,
                 f_pos_after: None,
             };
-            let (step, len) = match order {
-                Some(Read::Some { step, len }) => (step, len as usize),
+            let (step, len, tell) = match order {
+                Some(Read::Some { step, len, tell }) => (step, len as usize, tell),
                 Some(Read::HalfClose { step }) => {
                     let outcome = outcome(socket.socket().shutdown(Shutdown::Write));
                     received.calls.push(done(step, outcome));
@@ -142,6 +144,10 @@ impl Reception {
                     Ok(bytes) => got += bytes,
                     Err(end) => ended = Some(end),
                 }
+            }
+            if let Some(tell) = tell {
+                tell.put(got as u64);
+                continue;
             }
             let outcome = Outcome::Returned(got as u64);
             received.calls.push(done(step, outcome));

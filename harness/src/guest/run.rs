@@ -27,9 +27,13 @@ use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
 use crate::history::{Call, Counters, End, History, Outcome};
-use crate::oracle::bound_ns;
-use crate::scenario::{Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup};
+use crate::oracle::{RESCUE_NS, bound_ns};
+use crate::scenario::{
+    Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup, Step,
+};
 
+/// See [`RESCUE_NS`].
+pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
 /// How long a step may run before its actor counts as blocked.
 const BLOCKED_AFTER: Duration = Duration::from_micros(1);
 /// How long a call may go on after the reader has reset the connection.
@@ -101,8 +105,7 @@ impl Guest {
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
         let mut file = self.file(&scenario.setup.file).map_err(context("file"))?;
-        let maps = |op| matches!(op, Op::MmapWrite(_) | Op::Vmsplice { .. });
-        if scenario.steps.iter().any(|step| maps(step.op)) {
+        if scenario.steps.iter().any(|step| step.op.maps()) {
             file.map().map_err(context("map the file"))?;
         }
         if is_plain_tcp(scenario) && !is_simple(scenario) {
@@ -159,7 +162,7 @@ impl Guest {
             deadline_ns: bound_ns(scenario),
         });
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
-        let stage = stage(scenario, clock, file, sender, self.crew.threads);
+        let stage = stage(scenario, clock, file, sender, self.crew.threads, None);
         let steps = 0..scenario.steps.len();
         let calls = steps.map(|step| stage.perform(step)).collect();
         // It fails when the connection is gone, and then there is nothing to end.
@@ -192,7 +195,8 @@ impl Guest {
                 (sender, orders)
             }
         };
-        let stage = stage(scenario, clock, file, sender, self.crew.threads);
+        let told = Some(Arc::clone(&orders));
+        let stage = stage(scenario, clock, file, sender, self.crew.threads, told);
         let mut run = Run {
             crew: &self.crew,
             stage,
@@ -264,6 +268,7 @@ fn stage(
     file: SentFile,
     sender: Sender,
     threads: Threads,
+    orders: Option<Arc<Mailbox<Read>>>,
 ) -> Arc<Stage> {
     // Time begins now, or has begun when the other end accepted.
     clock.elapsed_ns();
@@ -276,6 +281,9 @@ fn stage(
         second_pipe: Mutex::new(None),
         threads,
         entered: Default::default(),
+        child: Default::default(),
+        killed: Default::default(),
+        orders,
     })
 }
 
@@ -308,7 +316,7 @@ fn is_simple(scenario: &Scenario) -> bool {
         && steady(&setup.data)
         && steady(&setup.ack)
         && scenario.steps.iter().all(|step| {
-            let other = matches!(step.op, Op::Signal { .. } | Op::Shutdown);
+            let other = matches!(step.op, Op::Signal { .. } | Op::Shutdown | Op::Close);
             step.actor == Actor::A && !other
         })
 }
@@ -373,7 +381,11 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
 /// What the reader is told to do for a step of its own.
 fn order(step: usize, op: Op) -> Read {
     match op {
-        Op::Read { len } => Read::Some { step, len },
+        Op::Read { len } => Read::Some {
+            step,
+            len,
+            tell: None,
+        },
         Op::Shutdown => Read::HalfClose { step },
         op if op.leaves() => Read::Leave {
             step,
@@ -411,6 +423,8 @@ impl Run<'_> {
                 .is_some_and(|done| done != Some(index))
             {}
         }
+        // Who is its own reader has the first word.
+        while self.awaits_own_read() && self.next_event(2 * RESCUE).is_some() {}
         orders.put(Read::Rest);
         while self.outstanding.iter().any(|&steps| steps > 0) {
             let patience = match &self.received {
@@ -424,6 +438,15 @@ impl Run<'_> {
                 return;
             }
         }
+    }
+
+    /// Whether a sending actor has yet to read.
+    fn awaits_own_read(&self) -> bool {
+        let mut steps = self.stage.scenario.steps.iter().enumerate();
+        let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;
+        self.received.is_none()
+            && steps
+                .any(|(index, step)| own(step) && !self.calls.iter().any(|call| call.step == index))
     }
 
     fn event(&self, patience: Duration) -> Option<Event> {

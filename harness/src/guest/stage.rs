@@ -2,17 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::sys::pthread::pthread_kill;
 use nix::unistd::{Whence, lseek, pipe2};
 
+use super::child::{Child, Ended};
 use super::clock::Clock;
 use super::connection::Sender;
 use super::crew::{SIGNAL, Threads};
 use super::file::SentFile;
+use super::mailbox::Mailbox;
+use super::reader::Read;
+use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario, Step};
 
@@ -36,6 +41,12 @@ pub struct Stage {
     pub threads: Threads,
     /// The step that each actor has entered last, and when.
     pub entered: [Mutex<Option<(usize, Stamp)>>; 3],
+    /// Who sends for an actor that is to be killed.
+    pub child: Child,
+    /// Whether it was.
+    pub killed: AtomicBool,
+    /// What the reader is told to do; `None`: it needs no telling.
+    pub orders: Option<Arc<Mailbox<Read>>>,
 }
 
 /// The user pipe, and how many bytes are in it.
@@ -60,6 +71,8 @@ impl Stage {
         let entry = self.clock.stamp_at_entry();
         *lock(&self.entered[actor.index()]) = Some((step, entry));
         let done = match op {
+            Op::Sendfile(range) if self.scenario.kills(actor) => self.sendfile_by_child(range),
+            Op::SpliceOut { .. } if self.killed.load(Ordering::SeqCst) => skipped(),
             Op::Sendfile(range) => self.sendfile(range),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
             Op::SpliceIn(range) => self.splice_in(range),
@@ -82,6 +95,7 @@ impl Stage {
                 Ok(bytes) => returned(bytes as u64),
                 Err(errno) => failed(errno),
             },
+            Op::ForkWrite(range) => self.store_by_child(range, self.generation(step)),
             Op::Wait { us } => {
                 std::thread::sleep(Duration::from_micros(us));
                 returned(0)
@@ -92,11 +106,18 @@ impl Stage {
                 Ok(()) => returned(0),
                 Err(errno) => failed(errno),
             },
-            Op::Read { .. } | Op::Reset | Op::Close => unreachable!("the reader does that"),
+            Op::Kill { .. } => self.kill(),
+            Op::Close => status(self.sender.close()),
+            Op::Read { len } => self.read(step, len),
+            Op::Reset => unreachable!("the reader does that"),
         };
         let exit = match op {
             // These may wait, for the peer or for nothing.
-            Op::Sendfile(_) | Op::SpliceOut { .. } | Op::Wait { .. } => self.clock.stamp(),
+            Op::Sendfile(_)
+            | Op::SpliceOut { .. }
+            | Op::Wait { .. }
+            | Op::Read { .. }
+            | Op::ForkWrite(_) => self.clock.stamp(),
             _ => self.clock.stamp_at_entry(),
         };
         *lock(&self.entered[actor.index()]) = None;
@@ -131,7 +152,83 @@ impl Stage {
             .expect("a step that writes has a generation")
     }
 
+    /// sendfile(2) in a process of its own.
+    fn sendfile_by_child(&self, range: Range) -> Done {
+        if self.killed.load(Ordering::SeqCst) {
+            return skipped();
+        }
+        let ended = self.child.run(|| {
+            let (result, offset) = self.call_sendfile(range);
+            let result = match result {
+                Ok(bytes) => bytes as i64,
+                Err(errno) => -(errno as i64),
+            };
+            [result, offset]
+        });
+        match ended {
+            Ok(Ended::Told([result, offset])) => Done {
+                outcome: match u64::try_from(result) {
+                    Ok(bytes) => Outcome::Returned(bytes),
+                    Err(_) => Outcome::Failed(result.unsigned_abs() as i32),
+                },
+                offset_after: u64::try_from(offset).ok(),
+            },
+            Ok(Ended::Killed) => done(Outcome::Killed),
+            Err(error) => status(Err(error)),
+        }
+    }
+
+    fn store_by_child(&self, range: Range, generation: u8) -> Done {
+        let ended = Child::default().run(|| {
+            self.file.store(range, generation);
+            [0, 0]
+        });
+        match ended {
+            Ok(Ended::Told(_)) => returned(range.len),
+            Ok(Ended::Killed) => done(Outcome::Killed),
+            Err(error) => status(Err(error)),
+        }
+    }
+
+    fn kill(&self) -> Done {
+        match self.child.kill() {
+            Ok(true) => {
+                self.killed.store(true, Ordering::SeqCst);
+                returned(0)
+            }
+            Ok(false) => skipped(),
+            Err(errno) => failed(errno),
+        }
+    }
+
+    /// The receiver reads at this actor's word.
+    fn read(&self, step: usize, len: u64) -> Done {
+        let Some(orders) = &self.orders else {
+            return skipped();
+        };
+        let told = Arc::new(Mailbox::new());
+        orders.put(Read::Some {
+            step,
+            len,
+            tell: Some(Arc::clone(&told)),
+        });
+        match told.take_within(RESCUE) {
+            Some(bytes) => returned(bytes),
+            // There is not so much, or it reads everything by now.
+            None => skipped(),
+        }
+    }
+
     fn sendfile(&self, range: Range) -> Done {
+        let (result, offset) = self.call_sendfile(range);
+        Done {
+            outcome: outcome(result),
+            offset_after: u64::try_from(offset).ok(),
+        }
+    }
+
+    /// What sendfile(2) returned, and its offset afterwards.
+    fn call_sendfile(&self, range: Range) -> (nix::Result<isize>, i64) {
         let mut offset = range.offset as libc::off_t;
         // nix's wrapper takes the offset too, but its type hides a short cast;
         // the call is three lines either way.
@@ -144,10 +241,7 @@ impl Stage {
                 range.len as usize,
             )
         };
-        Done {
-            outcome: outcome(nix::errno::Errno::result(bytes)),
-            offset_after: u64::try_from(offset).ok(),
-        }
+        (nix::errno::Errno::result(bytes), offset)
     }
 
     fn set_pipe(&self, capacity_bytes: u32) -> Done {

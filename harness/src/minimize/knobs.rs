@@ -133,7 +133,8 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             | Op::SpliceIn(range)
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
-            | Op::Pwrite(range),
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range),
             Knob::Offset,
         ) => Some(range.offset),
         (
@@ -141,7 +142,8 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             | Op::SpliceIn(range)
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
-            | Op::Pwrite(range),
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range),
             Knob::Len,
         ) => Some(range.len),
         (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => Some(len),
@@ -159,7 +161,8 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             | Op::SpliceIn(range)
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
-            | Op::Pwrite(range),
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range),
             Knob::Offset,
         ) => range.offset = value,
         (
@@ -167,7 +170,8 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             | Op::SpliceIn(range)
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
-            | Op::Pwrite(range),
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range),
             Knob::Len,
         ) => range.len = value,
         (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => *len = value,

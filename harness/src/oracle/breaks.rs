@@ -35,6 +35,7 @@ impl<'a> Breaks<'a> {
                 left() || shut() || late() || silence && self.history.end != End::Eof
             }
             libc::ETIMEDOUT => late() || silence && self.history.end != End::Eof,
+            libc::EBADF => self.is_closed(call),
             _ => false,
         }
     }
@@ -46,6 +47,11 @@ impl<'a> Breaks<'a> {
             |actor, op| actor != Actor::Reader && op == Op::Shutdown,
             call,
         )
+    }
+
+    /// Whether the sender's end was closed before the call returned.
+    fn is_closed(&self, call: &Call) -> bool {
+        self.happened(|actor, op| actor != Actor::Reader && op == Op::Close, call)
     }
 
     /// Whether shutdown(2) may find no connection: it has ended already.
@@ -60,7 +66,8 @@ impl<'a> Breaks<'a> {
         self.history
             .calls
             .iter()
-            .any(|call| self.op(call).is_some_and(|(_, op)| op.leaves()))
+            .filter_map(|call| self.op(call))
+            .any(|(actor, op)| actor == Actor::Reader && op.leaves())
     }
 
     /// Whether a user timeout can have passed by that time: data that nobody
@@ -207,6 +214,37 @@ mod tests {
         let mut plan = second(Outcome::Returned(4096));
         plan.history.end = End::Closed;
         says(&plan, "no operation told it to");
+    }
+
+    #[test]
+    fn a_close_by_the_sender_explains_a_bad_descriptor_from_then_on() {
+        let closed = |actor, from, to| with(failed(libc::EBADF), actor, Op::Close, from, to);
+        holds(&closed(Actor::B, 3, 4));
+        says(&closed(Actor::B, 8, 9), "failed with EBADF");
+        says(&failed(libc::EBADF), "failed with EBADF");
+        let mut readers = closed(Actor::Reader, 3, 4);
+        readers.history.end = End::Closed;
+        says(&readers, "failed with EBADF");
+        // Another errno it does not explain, nor what is missing.
+        says(
+            &with(failed(libc::EPIPE), Actor::B, Op::Close, 3, 4),
+            "failed with EPIPE",
+        );
+        let lost = with(second(Outcome::Returned(4096)), Actor::B, Op::Close, 3, 4);
+        assert_eq!(lost.verdict(), ["wire", "counts"]);
+        // A second close, a shutdown and a cork find it gone, too.
+        for op in [Op::Close, Op::Shutdown, Op::Cork { on: true }] {
+            let twice = |first| {
+                let mut plan = with(second(Outcome::Returned(0)), Actor::C, op, 10, 11);
+                plan.history.calls[1].outcome = Outcome::Failed(libc::EBADF);
+                let last = plan.history.calls.len() - 1;
+                plan.history.calls[last].outcome = Outcome::Failed(libc::EBADF);
+                with(plan, Actor::B, first, 3, 4)
+            };
+            holds(&twice(Op::Close));
+            let other = twice(Op::Wait { us: 1 });
+            assert!(!other.violations().is_empty(), "{op} without a close");
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Judge<'_> {
                     .or_else(|| self.send_errno(call, nonblock || now))
             }
             Op::Pipe { capacity_bytes } => self.resize(capacity_bytes, call),
-            Op::MmapWrite(range) | Op::Pwrite(range) => match call.outcome {
+            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => {
                     Some(format!("wrote nothing of {} bytes", range.len))
                 }
@@ -120,13 +120,22 @@ impl Judge<'_> {
                 _ => None,
             },
             Op::Shutdown if self.breaks.explains_no_connection(call) => {
-                self.failed(call, &[libc::ENOTCONN])
+                match self.breaks.explains(call, libc::EBADF) {
+                    true => self.failed(call, &[libc::ENOTCONN, libc::EBADF]),
+                    false => self.failed(call, &[libc::ENOTCONN]),
+                }
+            }
+            Op::Shutdown | Op::Close | Op::Cork { .. }
+                if self.breaks.explains(call, libc::EBADF) =>
+            {
+                self.failed(call, &[libc::EBADF])
             }
             Op::Wait { .. }
             | Op::Shutdown
             | Op::Reset
             | Op::Close
             | Op::Signal { .. }
+            | Op::Kill { .. }
             | Op::Cork { .. } => self.failed(call, &[]),
         }
     }
@@ -153,7 +162,7 @@ impl Judge<'_> {
         let moved = call.outcome.bytes();
         let expected = range.offset.saturating_add(moved);
         match (call.outcome, call.offset_after, call.f_pos_after) {
-            (Outcome::Pending | Outcome::Skipped, _, _) => None,
+            (Outcome::Pending | Outcome::Killed | Outcome::Skipped, _, _) => None,
             (_, Some(offset), _) if offset != expected => Some(format!(
                 "moved {moved} bytes and left its offset at {offset}, not {expected}"
             )),
@@ -231,7 +240,7 @@ impl Judge<'_> {
             libc::EMSGSIZE | libc::ENOBUFS if self.has_datagrams() => None,
             libc::EAGAIN if nonblock || self.breaks.send_timeout_in(call) => None,
             libc::EAGAIN => Some("failed with EAGAIN, and nothing about it is non-blocking".into()),
-            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT
+            libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT | libc::EBADF
                 if self.breaks.explains(call, errno) =>
             {
                 None
@@ -354,11 +363,19 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether a call was killed, so that nobody knows how much it sent.
+    fn was_killed(&self) -> bool {
+        let mut outcomes = self.history.calls.iter().map(|call| call.outcome);
+        outcomes.any(|outcome| outcome == Outcome::Killed)
+    }
+
     /// The sum of the returns against the stream, and how the stream ended.
     fn total(&self) -> Option<String> {
         let received = self.history.received.len() as u64;
         match self.history.end {
             End::Eof if self.has_datagrams() => None,
+            // Only the stream can tell what that one has sent; *wire* bounds it.
+            End::Eof if self.was_killed() && self.sent <= received => None,
             End::Eof if self.sent != received => Some(format!(
                 "the sends returned {} bytes in all, but {received} were received at a clean end",
                 self.sent

@@ -115,7 +115,7 @@ impl Ledger {
             };
             let (len, exit_order) = match call.outcome {
                 Outcome::Returned(len) => (len.min(range.len), call.exit.order),
-                Outcome::Pending => (range.len, u64::MAX),
+                Outcome::Pending | Outcome::Killed => (range.len, u64::MAX),
                 Outcome::Failed(_) | Outcome::Skipped => continue,
             };
             if len == 0 {

@@ -42,6 +42,14 @@ const HEADER_BYTES: u64 = 14 + 40 + 32;
 /// Queue length where the scenario says nothing, as tc-netem(8) has it.
 const DEFAULT_LIMIT_PACKETS: u64 = 1000;
 
+/// Who is its own reader can wait for itself, if its own buffers cannot hold what it
+/// sends. After so long, longer than any kernel needs to notice, the receiver reads
+/// without being told.
+pub const RESCUE_NS: u64 = 5 * SECOND;
+
+/// Nothing that waits for the network outlives SIGKILL; a tick of the clock, with room.
+const KILL_NS: u64 = 20 * MS;
+
 /// Nanoseconds of virtual time from the start of a scenario, before the
 /// handshake, by which its last call has returned and its stream has ended.
 ///
@@ -145,6 +153,9 @@ impl Load {
         let mut bytes: u64 = 0;
         let mut calls: u64 = 0;
         for step in &scenario.steps {
+            if scenario.reads_itself() {
+                waits_ns = waits_ns.saturating_add(RESCUE_NS);
+            }
             match step.op {
                 Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
                     let left = setup.file.size_bytes.saturating_sub(range.offset);
@@ -158,8 +169,9 @@ impl Load {
                     bytes = bytes.saturating_add(len.min(DEFAULT_PIPE_BYTES.into()));
                 }
                 Op::Cork { .. } => calls += 1,
-                Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) => {}
-                Op::Shutdown | Op::Reset | Op::Close | Op::Signal { .. } => {}
+                Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
+                Op::Shutdown | Op::Reset | Op::Close => {}
+                Op::Signal { .. } | Op::Kill { .. } => {}
             }
         }
         // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
@@ -224,6 +236,13 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
     };
     for call in &history.calls {
         let took_ns = call.exit.time_ns.saturating_sub(call.entry.time_ns);
+        if let Some(survived_ns) = survived_ns(scenario, history, call)
+            && survived_ns > KILL_NS
+        {
+            let name = name_step(scenario, call.step);
+            let message = format!("{name} was killed and went on for {}", secs(survived_ns));
+            return blame(Some(call.step), message);
+        }
         let fault = match call.outcome {
             Outcome::Pending => "had not returned after",
             _ if in_vain && reads(scenario, call) => continue,
@@ -262,6 +281,19 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
     }
 }
 
+/// For how long a call that was killed went on afterwards.
+fn survived_ns(scenario: &Scenario, history: &History, call: &Call) -> Option<u64> {
+    if call.outcome != Outcome::Killed {
+        return None;
+    }
+    let kills = |it: &&Call| {
+        let op = scenario.steps.get(it.step).map(|step| step.op);
+        matches!(op, Some(Op::Kill { .. })) && it.outcome == Outcome::Returned(0)
+    };
+    let kill = history.calls.iter().find(kills)?;
+    Some(call.exit.time_ns.saturating_sub(kill.entry.time_ns))
+}
+
 fn reads(scenario: &Scenario, call: &Call) -> bool {
     let step = scenario.steps.get(call.step);
     step.is_some_and(|step| matches!(step.op, Op::Read { .. }))
@@ -275,7 +307,7 @@ fn secs(ns: u64) -> String {
 mod tests {
     use super::*;
     use crate::oracle::doctor::{Plan, range, stamp};
-    use crate::scenario::Scenario;
+    use crate::scenario::{Actor, Scenario};
 
     fn race() -> Plan {
         let mut plan = Plan::new(4096);
@@ -300,6 +332,30 @@ mod tests {
         assert_eq!(violation.step, Some(0));
         assert!(
             violation.message.contains("had not returned after"),
+            "{}",
+            violation.message
+        );
+    }
+
+    #[test]
+    fn a_call_that_outlives_its_kill_is_flagged() {
+        let killed = |survived_ns: u64| {
+            let mut plan = race();
+            plan.history.calls[0].exit = stamp(9);
+            plan.history.calls[0].exit.time_ns += survived_ns;
+            plan.history.calls[0].outcome = Outcome::Killed;
+            plan.history.calls[0].offset_after = None;
+            plan.call(Op::Kill { to: Actor::A }, 8, 9);
+            plan.scenario.steps[1].actor = Actor::B;
+            plan.history.end_ns += survived_ns;
+            plan
+        };
+        assert_eq!(killed(0).violations(), []);
+        assert_eq!(killed(KILL_NS / 2).violations(), []);
+        let violation = killed(KILL_NS).violation();
+        assert_eq!(violation.property, Property::Liveness);
+        assert!(
+            violation.message.contains("was killed and went on"),
             "{}",
             violation.message
         );

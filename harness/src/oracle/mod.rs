@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
-pub use liveness::{arrival_ns, bound_ns};
+pub use liveness::{RESCUE_NS, arrival_ns, bound_ns};
 pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
 

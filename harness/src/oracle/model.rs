@@ -366,7 +366,7 @@ impl Kernel<'_> {
                 self.slots[pipe].drain(len);
                 Work::Send(self.pipes[pipe].drain(..len as usize).collect())
             }
-            Op::MmapWrite(range) | Op::Pwrite(range) => {
+            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => {
                 let len = match op {
                     Op::Pwrite(_) => self.short(range.len),
                     _ => range.len,
@@ -389,7 +389,7 @@ impl Kernel<'_> {
                 call.outcome = Outcome::Returned(0);
                 Work::Return
             }
-            Op::Shutdown | Op::Reset | Op::Close => unreachable!("not drawn"),
+            Op::Shutdown | Op::Reset | Op::Close | Op::Kill { .. } => unreachable!("not drawn"),
         }
     }
 

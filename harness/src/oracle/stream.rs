@@ -28,7 +28,7 @@ pub(super) struct Sent {
     /// Just after it.
     pub exit: Stamp,
     /// Whether the send returned. One that did not may have sent any part, from
-    /// nothing to everything.
+    /// nothing to everything, and has promised nothing.
     pub certain: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
         let Some(step) = scenario.steps.get(call.step) else {
             continue;
         };
-        let certain = call.outcome != Outcome::Pending;
+        let certain = !matches!(call.outcome, Outcome::Pending | Outcome::Killed);
         let mut add = |range: Range, from: u64| {
             let range = Range {
                 len: range.len.min(LAST_OFFSET.saturating_sub(range.offset)),

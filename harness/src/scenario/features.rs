@@ -169,6 +169,10 @@ fn any(scenario: &Scenario, what: impl Fn(Op) -> bool) -> bool {
     scenario.steps.iter().any(|step| what(step.op))
 }
 
+fn by(scenario: &Scenario, actor: Actor, op: Op) -> bool {
+    scenario.steps.contains(&Step { actor, op })
+}
+
 fn push(scenario: &mut Scenario, actor: Actor, op: Op) {
     scenario.steps.push(Step { actor, op });
 }
@@ -225,17 +229,26 @@ const OPERATIONS: &[Feature] = features! { Operation:
     };
     "mmap-write", |s| any(s, |op| matches!(op, Op::MmapWrite(_))), |s| by_a(s, Op::MmapWrite(ONE));
     "pwrite", |s| any(s, |op| matches!(op, Op::Pwrite(_))), |s| by_a(s, Op::Pwrite(ONE));
+    "fork-write", |s| any(s, |op| matches!(op, Op::ForkWrite(_))), |s| by_a(s, Op::ForkWrite(ONE));
     "read", |s| any(s, |op| matches!(op, Op::Read { .. })), |s| by_reader(s, Op::Read { len: 1 });
+    "own read", Scenario::reads_itself, |s| {
+        s.setup.reader = ReaderMode::Paused;
+        by_a(s, Op::Read { len: 1 });
+    };
     "wait", |s| any(s, |op| matches!(op, Op::Wait { .. })), |s| by_a(s, Op::Wait { us: 1 });
     "signal", |s| any(s, |op| matches!(op, Op::Signal { .. })),
         |s| push(s, Actor::B, Op::Signal { to: Actor::A });
+    "kill", |s| any(s, |op| matches!(op, Op::Kill { .. })),
+        |s| push(s, Actor::B, Op::Kill { to: Actor::A });
     "cork", |s| any(s, |op| matches!(op, Op::Cork { on: true })),
         |s| by_a(s, Op::Cork { on: true });
     "uncork", |s| any(s, |op| matches!(op, Op::Cork { on: false })),
         |s| by_a(s, Op::Cork { on: false });
     "shutdown", |s| any(s, |op| op == Op::Shutdown), |s| by_a(s, Op::Shutdown);
     "reset", |s| any(s, |op| op == Op::Reset), |s| by_reader(s, Op::Reset);
-    "close", |s| any(s, |op| op == Op::Close), |s| by_reader(s, Op::Close);
+    "close", |s| by(s, Actor::Reader, Op::Close), |s| by_reader(s, Op::Close);
+    "sender close", |s| any(s, |op| op == Op::Close) && !by(s, Actor::Reader, Op::Close),
+        |s| by_a(s, Op::Close);
 };
 
 fn acts(scenario: &Scenario, actor: Actor) -> bool {

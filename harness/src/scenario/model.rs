@@ -283,7 +283,11 @@ pub enum Op {
     MmapWrite(Range),
     /// pwrite(2) to the file.
     Pwrite(Range),
-    /// The receiver reads this many bytes, or to the end of the stream.
+    /// Stores through the shared mapping by a forked child, which is waited for.
+    ForkWrite(Range),
+    /// The receiver reads this many bytes, or to the end of the stream. For another
+    /// actor it does so at that one's word, who waits for it: who sends and reads in
+    /// one thread.
     Read {
         /// Number of bytes.
         len: u64,
@@ -297,11 +301,18 @@ pub enum Op {
     Shutdown,
     /// The receiver closes its end by a reset (SO_LINGER of 0 seconds).
     Reset,
-    /// The receiver closes its end.
+    /// close(2) of the actor's own end.
     Close,
     /// A signal to the thread of an actor, with a handler that does nothing and
     /// without SA_RESTART.
     Signal {
+        /// Whom.
+        to: Actor,
+    },
+    /// SIGKILL to the process that sends for an actor. Where a scenario has this, a
+    /// `sendfile` of that actor is one of a process of its own; skipped when there is
+    /// none, as is what that actor would send afterwards.
+    Kill {
         /// Whom.
         to: Actor,
     },
@@ -316,7 +327,7 @@ impl Op {
     /// The range of the file that it writes.
     pub fn writes(self) -> Option<Range> {
         match self {
-            Op::MmapWrite(range) | Op::Pwrite(range) => Some(range),
+            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => Some(range),
             _ => None,
         }
     }
@@ -343,13 +354,33 @@ impl Op {
             )
     }
 
-    /// Whether it closes the receiver's end.
+    /// Whether it stores through the mapping of the file, or sends from it.
+    pub fn maps(self) -> bool {
+        matches!(
+            self,
+            Op::MmapWrite(_) | Op::ForkWrite(_) | Op::Vmsplice { .. }
+        )
+    }
+
+    /// Whether it closes the end of whoever performs it.
     pub fn leaves(self) -> bool {
         matches!(self, Op::Reset | Op::Close)
     }
 }
 
 impl Scenario {
+    /// Whether a sending actor reads: it is its own reader.
+    pub fn reads_itself(&self) -> bool {
+        let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;
+        self.steps.iter().any(own)
+    }
+
+    /// Whether an operation kills who sends for `actor`.
+    pub fn kills(&self, actor: Actor) -> bool {
+        let mut ops = self.steps.iter().map(|step| step.op);
+        ops.any(|op| op == Op::Kill { to: actor })
+    }
+
     /// The generation that the step at `index` writes, or `None` if it does not
     /// write. Counted from 1 in list order, wherever the scheduler runs it.
     pub fn generation(&self, index: usize) -> Option<u8> {

@@ -199,3 +199,26 @@ fn a_pipe_that_holds_more_refuses_to_shrink() {
     .outcome = busy;
     says(&plan, "operation 3 (pipe capacity=8192) failed with EBUSY");
 }
+
+#[test]
+fn a_killed_call_may_have_sent_any_part_and_no_more() {
+    let killed = |received| {
+        let mut plan = Plan::new(4096);
+        let call = plan.call(Op::Sendfile(range(1000, 3096)), 1, 2);
+        (call.outcome, call.offset_after) = (Outcome::Killed, None);
+        plan.receive(3, range(1000, received), 0);
+        plan
+    };
+    for received in [0, 1, 3096] {
+        assert_eq!(killed(received).violations(), []);
+    }
+    let mut more = killed(3096);
+    more.receive(4, range(0, 1), 0);
+    assert_eq!(more.verdict(), ["wire"]);
+    // It says nothing about what others have reported sent.
+    let mut plan = killed(0);
+    plan.scenario.steps[0].op = Op::Sendfile(range(1000, 0));
+    plan.call(Op::Sendfile(range(0, 10)), 4, 5);
+    plan.receive(6, range(0, 9), 0);
+    assert_eq!(plan.verdict(), ["wire", "counts"]);
+}

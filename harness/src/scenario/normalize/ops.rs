@@ -15,6 +15,15 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         has_spliced_in: false,
         has_teed: false,
         reader_gone: false,
+        has_killed: false,
+        senders: Actor::SENDING_SIDE.map(|actor| {
+            let by = |step: &Step| match step.op.uses_pipe() {
+                true => Actor::A,
+                false => step.actor,
+            };
+            let sends = |step: &Step| by(step) == actor && step.op.sends();
+            steps.iter().any(sends)
+        }),
     };
     for (index, step) in steps.iter().enumerate() {
         pass.step(index, *step);
@@ -44,6 +53,9 @@ struct Pass<'a> {
     has_spliced_in: bool,
     has_teed: bool,
     reader_gone: bool,
+    has_killed: bool,
+    /// Which of the actors send.
+    senders: [bool; 3],
 }
 
 impl Pass<'_> {
@@ -54,8 +66,12 @@ impl Pass<'_> {
             return;
         }
         let actor = self.actor(line, step);
+        // What is done at the receiver's end.
+        let is_readers = actor == Actor::Reader || matches!(step.op, Op::Read { .. });
         let op = match step.op {
-            Op::Shutdown | Op::Reset | Op::Close | Op::Cork { .. } if !self.is_plain_tcp() => {
+            Op::Shutdown | Op::Reset | Op::Close | Op::Cork { .. } | Op::Kill { .. }
+                if !self.is_plain_tcp() =>
+            {
                 self.drop(line, Rule::PlainTcp)
             }
             Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
@@ -84,16 +100,30 @@ impl Pass<'_> {
             Op::Pipe { capacity_bytes } => Some(self.pipe(line, capacity_bytes)),
             Op::MmapWrite(range) => self.write(line, range).map(Op::MmapWrite),
             Op::Pwrite(range) => self.write(line, range).map(Op::Pwrite),
-            _ if actor == Actor::Reader && self.setup.reader != ReaderMode::Paused => {
+            Op::ForkWrite(range) => self.write(line, range).map(Op::ForkWrite),
+            Op::Close if actor != Actor::Reader => match self.setup.reader {
+                ReaderMode::Drain => Some(step.op),
+                ReaderMode::Paused => self.drop(line, Rule::CloseNeedsDrain),
+            },
+            _ if is_readers && self.setup.reader != ReaderMode::Paused => {
                 self.drop(line, Rule::ReadNeedsPause)
             }
-            _ if actor == Actor::Reader && self.reader_gone => self.drop(line, Rule::ReaderGone),
+            _ if is_readers && self.reader_gone => self.drop(line, Rule::ReaderGone),
             Op::Reset | Op::Close => {
                 self.reader_gone = true;
                 Some(step.op)
             }
             Op::Signal { to } if to == actor || to == Actor::Reader => {
                 self.drop(line, Rule::SignalOther)
+            }
+            Op::Kill { to } if to == actor || to == Actor::Reader => {
+                self.drop(line, Rule::SignalOther)
+            }
+            Op::Kill { .. } if self.has_killed => self.drop(line, Rule::KillOnce),
+            Op::Kill { to } if self.others_send(to) => self.drop(line, Rule::KillOnlySender),
+            Op::Kill { .. } => {
+                self.has_killed = true;
+                Some(step.op)
             }
             Op::Shutdown | Op::Signal { .. } | Op::Cork { .. } => Some(step.op),
             Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
@@ -112,8 +142,8 @@ impl Pass<'_> {
     fn actor(&mut self, line: Line, Step { actor, op }: Step) -> Actor {
         let (right, rule) = match op {
             _ if op.uses_pipe() => (Actor::A, Rule::OnlyAPipes),
-            Op::Read { .. } | Op::Reset | Op::Close => (Actor::Reader, Rule::OnlyReaderReads),
-            Op::Shutdown => return actor,
+            Op::Reset => (Actor::Reader, Rule::OnlyReaderResets),
+            Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
             Op::Sendfile(_) if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
             _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
@@ -124,6 +154,11 @@ impl Pass<'_> {
             self.notes.push(line, "actor", rule);
         }
         right
+    }
+
+    fn others_send(&self, to: Actor) -> bool {
+        let mut senders = Actor::SENDING_SIDE.iter().zip(self.senders);
+        senders.any(|(&actor, sends)| sends && actor != to)
     }
 
     fn is_plain_tcp(&self) -> bool {

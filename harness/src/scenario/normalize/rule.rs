@@ -81,7 +81,7 @@ pub enum Rule {
     Count,
     Budget,
     OnlyAPipes,
-    OnlyReaderReads,
+    OnlyReaderResets,
     ReaderOnlyReads,
     ReadNeedsPause,
     ReaderGone,
@@ -94,6 +94,9 @@ pub enum Rule {
     Timeout,
     TimeoutUnit,
     SignalOther,
+    CloseNeedsDrain,
+    KillOnce,
+    KillOnlySender,
     PlainTcp,
 }
 
@@ -182,9 +185,18 @@ impl fmt::Display for Rule {
                 f,
                 "only actor `a` uses the pipes: what is in them must be known"
             ),
-            Rule::OnlyReaderReads => {
-                write!(f, "only the reader can `read`, `reset` and `close`")
-            }
+            Rule::OnlyReaderResets => write!(f, "only the reader can `reset`"),
+            Rule::CloseNeedsDrain => write!(
+                f,
+                "a sender closes where the reader drains: of a closed socket TCP gives up data \
+                 for which the window stays closed"
+            ),
+            Rule::KillOnce => write!(f, "only one operation can kill"),
+            Rule::KillOnlySender => write!(
+                f,
+                "who is killed must be the only one who sends: what a killed call has sent is \
+                 not known, so nothing can follow it"
+            ),
             Rule::ReaderOnlyReads => write!(
                 f,
                 "the reader can only `read`, `reset`, `close` and `shutdown`"

@@ -61,6 +61,9 @@ fn wild_op() -> impl Strategy<Value = Op> {
             Op::Reset,
             Op::Close,
             Op::Signal { to: Actor::A },
+            Op::Kill { to: Actor::A },
+            Op::Kill { to: Actor::B },
+            Op::Kill { to: Actor::Reader },
             Op::Signal { to: Actor::C },
             Op::Signal { to: Actor::Reader },
             Op::Cork { on: true },
@@ -68,6 +71,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
         ]),
         range().prop_map(Op::MmapWrite),
         range().prop_map(Op::Pwrite),
+        range().prop_map(Op::ForkWrite),
         wild().prop_map(|len| Op::Read { len }),
         wild().prop_map(|us| Op::Wait { us }),
     ]
@@ -198,11 +202,12 @@ fn what_was_normalized_can_run() {
         prop_assert!((1..=1 << 20).contains(&size_bytes));
         prop_assert!((1..=64).contains(&steps.len()));
         let (mut pipe, mut filled, mut teed, mut left, mut sent) = (false, false, false, false, 0);
+        let mut kills = 0;
         let tcp = matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6);
         for us in [setup.socket.user_timeout_us, setup.socket.send_timeout_us] {
             prop_assert!(us <= 60_000_000 && us.is_multiple_of(1_000) && (tcp || us == 0));
         }
-        for Step { actor, op } in steps {
+        for Step { actor, op } in steps.iter().copied() {
             match op {
                 Op::Sendfile(range) => {
                     prop_assert_ne!(actor, Actor::Reader);
@@ -225,13 +230,22 @@ fn what_was_normalized_can_run() {
                 }
                 Op::Shutdown | Op::Reset | Op::Close => {
                     let reads = actor == Actor::Reader;
-                    prop_assert!(tcp && (reads || op == Op::Shutdown));
+                    prop_assert!(tcp && (reads || op != Op::Reset));
                     prop_assert!(!reads || setup.reader == ReaderMode::Paused && !left);
-                    left |= op.leaves();
+                    let drains = setup.reader == ReaderMode::Drain;
+                    prop_assert!(reads || op != Op::Close || drains);
+                    left |= reads && op.leaves();
                 }
                 Op::Signal { to } => {
                     prop_assert!(to != actor);
                     prop_assert!(to != Actor::Reader && actor != Actor::Reader);
+                }
+                Op::Kill { to } => {
+                    prop_assert!(tcp && to != actor);
+                    prop_assert!(to != Actor::Reader && actor != Actor::Reader);
+                    let mut sends = steps.iter().filter(|step| step.op.sends());
+                    prop_assert!(sends.all(|step| step.actor == to));
+                    kills += 1;
                 }
                 Op::Cork { .. } => prop_assert!(tcp && actor != Actor::Reader),
                 Op::Pipe { capacity_bytes } => {
@@ -243,12 +257,11 @@ fn what_was_normalized_can_run() {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(filled && len > 0 && (teed || !tee));
                 }
-                Op::MmapWrite(range) | Op::Pwrite(range) => {
+                Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => {
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0 && range.end() <= size_bytes);
                 }
                 Op::Read { len } => {
-                    prop_assert_eq!(actor, Actor::Reader);
                     prop_assert!(len > 0 && setup.reader == ReaderMode::Paused && !left);
                 }
                 Op::Wait { us } => {
@@ -257,7 +270,7 @@ fn what_was_normalized_can_run() {
                 }
             }
         }
-        prop_assert!(sent <= 4 << 20);
+        prop_assert!(sent <= 4 << 20 && kills <= 1);
     });
 }
 
@@ -302,14 +315,15 @@ fn pipes_are_given_to_a_and_sends_to_no_reader() {
 }
 
 #[test]
-fn reads_are_given_to_the_reader_and_nothing_else() {
+fn the_reader_reads_and_leaves_and_does_nothing_else() {
     check(
         &[
             step(Actor::B, Op::Read { len: 1 }),
             step(Actor::Reader, Op::Pwrite(range(0, 1))),
             step(Actor::Reader, Op::Wait { us: 1 }),
+            step(Actor::B, Op::Reset),
         ],
-        "reader paused\nreader: read 1\na: pwrite 0+1\na: wait 1us\n",
+        "reader paused\nb: read 1\na: pwrite 0+1\na: wait 1us\nreader: reset\n",
     );
 }
 

@@ -200,6 +200,16 @@ impl Builder<'_> {
                 let len = pick(tables::LENGTHS, genes.len);
                 self.push(Actor::Reader, Op::Read { len });
             }
+            Some(Kind::OwnRead) => {
+                let len = pick(tables::LENGTHS, genes.len);
+                self.push(self.actor(genes), Op::Read { len });
+            }
+            Some(Kind::Close) => self.push(self.actor_beside(genes), Op::Close),
+            Some(Kind::Kill) => self.push(Actor::B, Op::Kill { to: Actor::A }),
+            Some(Kind::ForkWrite) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::ForkWrite(range));
+            }
             Some(Kind::Wait) => {
                 let us = pick(
                     tables::WAITS_US,
@@ -220,10 +230,11 @@ impl Builder<'_> {
             Kind::Splice | Kind::SpliceIn => (self.swarm.splice, Some(Kind::Sendfile)),
             Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
             Kind::Wait => (self.swarm.wait, None),
-            Kind::Read => (self.paused, None),
+            Kind::Read | Kind::OwnRead => (self.paused, None),
             Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
-            Kind::Leave => (self.swarm.trouble, None),
+            Kind::Leave | Kind::Close | Kind::Kill => (self.swarm.trouble, None),
+            Kind::ForkWrite => (self.swarm.trouble, Some(Kind::MmapWrite)),
         };
         if on { Some(kind) } else { instead }
     }

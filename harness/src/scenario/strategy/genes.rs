@@ -114,6 +114,12 @@ pub enum Kind {
     Shutdown,
     /// The reader closes its end, one way or the other.
     Leave,
+    /// The sender closes its end.
+    Close,
+    /// The sender reads.
+    OwnRead,
+    Kill,
+    ForkWrite,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -130,7 +136,11 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Signal, 3),
     (Kind::Cork, 3),
     (Kind::Shutdown, 2),
-    (Kind::Leave, 3),
+    (Kind::Leave, 4),
+    (Kind::Close, 1),
+    (Kind::OwnRead, 2),
+    (Kind::Kill, 1),
+    (Kind::ForkWrite, 1),
 ];
 
 /// How a write lies to the send it aims at.

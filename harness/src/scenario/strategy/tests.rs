@@ -60,6 +60,7 @@ fn a_seed_keeps_its_meaning() {
         file memfd size=4096
         reader paused
 
+        wait 5ms
         sendfile 4095+1
         mmap-write 0+4096
         mmap-write 4095+1
@@ -169,7 +170,7 @@ fn every_feature_is_generated() {
         ("splice-out tee", 0.2, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { tee: true, .. }))
         }),
-        ("signal", 1.5, |c| {
+        ("signal", 1.3, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))
         }),
         ("cork in between", 1.0, |c| {
@@ -179,6 +180,11 @@ fn every_feature_is_generated() {
             some(c, |op| matches!(op, Op::Shutdown))
         }),
         ("reset or close", 0.08, |c| some(c, |op| op.leaves())),
+        ("own read", 0.08, Scenario::reads_itself),
+        ("kill", 0.05, |c| some(c, |op| matches!(op, Op::Kill { .. }))),
+        ("fork-write", 0.2, |c| {
+            some(c, |op| matches!(op, Op::ForkWrite(_)))
+        }),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
         ("other senders", 3.0, |c| {

@@ -14,7 +14,7 @@ use crate::scenario::{
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 16] = [
+const OPS: [&str; 18] = [
     "sendfile",
     "pipe",
     "splice-in",
@@ -23,12 +23,14 @@ const OPS: [&str; 16] = [
     "vmsplice",
     "mmap-write",
     "pwrite",
+    "fork-write",
     "read",
     "wait",
     "shutdown",
     "reset",
     "close",
     "signal",
+    "kill",
     "cork",
     "uncork",
 ];
@@ -317,7 +319,7 @@ impl<'a> Reader<'a> {
         let argument = words.need(match name.text {
             "splice-out" | "tee" | "read" => LENGTH,
             "wait" => "a time such as 20ms",
-            "signal" => "an actor such as `a`",
+            "signal" | "kill" => "an actor such as `a`",
             _ => RANGE,
         })?;
         self.places.push((line, "", argument));
@@ -326,6 +328,7 @@ impl<'a> Reader<'a> {
             "splice-in" => Op::SpliceIn(range(argument)?),
             "mmap-write" => Op::MmapWrite(range(argument)?),
             "pwrite" => Op::Pwrite(range(argument)?),
+            "fork-write" => Op::ForkWrite(range(argument)?),
             "vmsplice" => Op::Vmsplice {
                 range: range(argument)?,
                 gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),
@@ -334,6 +337,9 @@ impl<'a> Reader<'a> {
                 len: units::bytes(argument)?,
             },
             "signal" => Op::Signal {
+                to: read_actor(argument)?,
+            },
+            "kill" => Op::Kill {
                 to: read_actor(argument)?,
             },
             "read" => Op::Read {

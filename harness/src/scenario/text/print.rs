@@ -209,12 +209,14 @@ impl fmt::Display for Op {
             }
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
+            Op::ForkWrite(range) => write!(f, "fork-write {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
             Op::Shutdown => write!(f, "shutdown"),
             Op::Reset => write!(f, "reset"),
             Op::Close => write!(f, "close"),
             Op::Signal { to } => write!(f, "signal {to}"),
+            Op::Kill { to } => write!(f, "kill {to}"),
             Op::Cork { on: true } => write!(f, "cork"),
             Op::Cork { on: false } => write!(f, "uncork"),
         }

@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `tee`, `vmsplice`, `mmap-write`, `pwrite`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `tee`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -345,10 +345,6 @@ const ERRORS: &[(&str, &str)] = &[
         "1:1: found `b:`: only actor `a` uses the pipes",
     ),
     (
-        "a: read 1",
-        "1:1: found `a:`: only the reader can `read`, `reset` and `close`",
-    ),
-    (
         "socket unix\nb: sendfile 0+1",
         "2:1: found `b:`: only tcp4 and tcp6 have this",
     ),
@@ -362,7 +358,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "b: reset",
-        "1:1: found `b:`: only the reader can `read`, `reset` and `close`",
+        "1:1: found `b:`: only the reader can `reset`",
     ),
     (
         "reader: wait 1s",
@@ -379,6 +375,38 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "reader paused\nclose\nread 1",
         "3:6: found `1`: the reader has closed its end already",
+    ),
+    (
+        "reader paused\nb: close",
+        "2:4: found `close`: a sender closes where the reader drains",
+    ),
+    (
+        "a: read 1",
+        "1:9: found `1`: what the reader does needs the line `reader paused`",
+    ),
+    (
+        "kill a",
+        "1:6: found `a`: a signal goes to another of `a`, `b` and `c`",
+    ),
+    (
+        "b: kill a\nb: kill a",
+        "2:9: found `a`: only one operation can kill",
+    ),
+    (
+        "b: kill a\nc: sendfile 0+1",
+        "1:9: found `a`: who is killed must be the only one who sends",
+    ),
+    (
+        "socket udp4\nb: kill a",
+        "2:9: found `a`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "fork-write 0",
+        "1:12: found `0`, expected OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "fork-write 4096+1",
+        "1:12: found `4096+1`: a write must lie inside the file",
     ),
     (
         "reset now",
