@@ -25,6 +25,13 @@ pub fn panicked(log: &str) -> bool {
         .any(|line| message(line).starts_with("Kernel panic - not syncing"))
 }
 
+/// Whether the host did not take the registers of the first process, because it has
+/// more of them than the kernel keeps (arch/um/os-Linux/skas/process.c, `userspace`).
+pub fn lacks_registers(log: &str) -> bool {
+    log.lines()
+        .any(|line| message(line).starts_with("userspace - ptrace set fp regs failed"))
+}
+
 /// The last [`TAIL_LINES`] lines; of a log with a panic, those that follow it and
 /// some from before it.
 pub fn tail(log: &str) -> Vec<String> {

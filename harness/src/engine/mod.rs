@@ -193,6 +193,19 @@ pub enum Error {
         /// What it said.
         log: Vec<String>,
     },
+    /// The host's CPU has more registers than this kernel keeps for a process (AMX, and
+    /// Linux before 6.13), so no program can run in it. Our own kernels are patched.
+    #[error(
+        "the kernel cannot run a program on this CPU, which has more registers (AMX) than its \
+         User Mode Linux keeps:\n  {}\n  remedy: apply \
+         kernel-patch/uml/6.12/0003-um-let-hosts-have-more-registers-than-we-keep.patch to the \
+         tree, or build a newer Linux",
+        log.join("\n  ")
+    )]
+    Registers {
+        /// The kernel's last lines.
+        log: Vec<String>,
+    },
     /// PID 1 could not set up the guest or start the program.
     #[error("the guest cannot {what}")]
     Guest {

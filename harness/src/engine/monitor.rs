@@ -353,6 +353,11 @@ impl Monitor {
         }
         let kernel_log = String::from_utf8_lossy(&self.log_text).replace("\r\n", "\n");
         let exit = match (self.killed, self.report) {
+            (_, None) if log::lacks_registers(&kernel_log) => {
+                return Err(Error::Registers {
+                    log: log::tail(&kernel_log),
+                });
+            }
             _ if log::panicked(&kernel_log) => Exit::Panic {
                 log: log::tail(&kernel_log),
             },

@@ -213,6 +213,24 @@ fn a_kernel_that_the_host_does_not_let_start_is_an_error() {
 }
 
 #[test]
+fn a_cpu_with_more_registers_than_the_kernel_keeps_is_an_error() {
+    let lab = lab!();
+    let script = lab.dir("x").join("linux");
+    let log = "[    0.000000] Linux version 6.12.117\n\
+               [    0.000000] userspace - ptrace set fp regs failed, errno = 14\n\
+               [    0.000000] Kernel panic - not syncing: Attempted to kill init!\n";
+    fs::write(&script, format!("#!/bin/sh\ncat <<'END'\n{log}END\nexit 134\n")).unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut boot = lab.shell("");
+    boot.image = script;
+    match engine::spawn(boot).unwrap().wait().unwrap_err() {
+        Error::Registers { log } => assert_eq!(log.len(), 3),
+        other => panic!("{other}"),
+    }
+    lab.is_clean();
+}
+
+#[test]
 fn a_panic_is_reported_with_the_kernels_last_lines() {
     let lab = lab!();
     let start = Instant::now();
