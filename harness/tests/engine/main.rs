@@ -219,7 +219,11 @@ fn a_cpu_with_more_registers_than_the_kernel_keeps_is_an_error() {
     let log = "[    0.000000] Linux version 6.12.117\n\
                [    0.000000] userspace - ptrace set fp regs failed, errno = 14\n\
                [    0.000000] Kernel panic - not syncing: Attempted to kill init!\n";
-    fs::write(&script, format!("#!/bin/sh\ncat <<'END'\n{log}END\nexit 134\n")).unwrap();
+    fs::write(
+        &script,
+        format!("#!/bin/sh\ncat <<'END'\n{log}END\nexit 134\n"),
+    )
+    .unwrap();
     fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     let mut boot = lab.shell("");
     boot.image = script;

@@ -181,7 +181,9 @@ fn every_feature_is_generated() {
         }),
         ("reset or close", 0.08, |c| some(c, |op| op.leaves())),
         ("own read", 0.08, Scenario::reads_itself),
-        ("kill", 0.05, |c| some(c, |op| matches!(op, Op::Kill { .. }))),
+        ("kill", 0.05, |c| {
+            some(c, |op| matches!(op, Op::Kill { .. }))
+        }),
         ("fork-write", 0.2, |c| {
             some(c, |op| matches!(op, Op::ForkWrite(_)))
         }),

@@ -356,10 +356,7 @@ const ERRORS: &[(&str, &str)] = &[
         "socket ktls4 user-timeout=1s\nsendfile 0+1",
         "1:27: found `1s`: only tcp4 and tcp6 have this",
     ),
-    (
-        "b: reset",
-        "1:1: found `b:`: only the reader can `reset`",
-    ),
+    ("b: reset", "1:1: found `b:`: only the reader can `reset`"),
     (
         "reader: wait 1s",
         "1:1: found `reader:`: the reader can only `read`, `reset`, `close` and `shutdown`",
