@@ -13,6 +13,7 @@
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
+//! * [`relay`]: from socket to pipe to socket;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
@@ -26,6 +27,7 @@ pub mod families;
 pub mod guest;
 pub mod programs;
 pub mod properties;
+pub mod relay;
 pub mod runner;
 pub mod scarcity;
 pub mod waiting;

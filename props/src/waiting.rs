@@ -261,7 +261,8 @@ impl Pair {
     }
 }
 
-fn receive(from: &mut TcpStream, len: usize) -> std::result::Result<Vec<u8>, String> {
+/// Reads so many bytes.
+pub fn receive(from: &mut TcpStream, len: usize) -> std::result::Result<Vec<u8>, String> {
     let mut bytes = vec![0; len];
     let result = from.read_exact(&mut bytes);
     result.map(|()| bytes).map_err(|it| it.to_string())

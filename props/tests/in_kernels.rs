@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, cost, counters, families, guest, programs, properties, scarcity, waiting, watch,
+    behaviour, cost, counters, families, guest, programs, properties, relay, scarcity, waiting,
+    watch,
 };
 
 fn main() -> ExitCode {
@@ -122,6 +123,11 @@ const TESTS: &[Test] = &[
         name: "a_kill_ends_the_wait_and_leaves_nothing",
         on: On::Every,
         run: waiting::a_kill_ends_the_wait_and_leaves_nothing,
+    },
+    Test {
+        name: "a_pipe_buffer_may_be_larger_than_a_page",
+        on: On::Every,
+        run: relay::a_pipe_buffer_may_be_larger_than_a_page,
     },
     Test {
         name: "wire_is_the_file",

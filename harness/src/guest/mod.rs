@@ -17,7 +17,7 @@ mod bare;
 mod child;
 mod clock;
 mod connection;
-mod counters;
+pub mod counters;
 mod crew;
 mod doorman;
 mod entropy;
