@@ -35,6 +35,16 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
+        "file tmpfs size=8192\nlink data delay=20ms\nwrite 100+50\nsend 4000+200\nwritev 0+101\n\
+         mmap-write 0+8192",
+        ("what is copied does not change", |it| {
+            let sent = (100..150).chain(4000..4200).chain(0..101);
+            it.received.len() == 351
+                && (sent.zip(&it.received)).all(|(at, byte)| *byte == pattern(at, 0))
+                && it.calls[..3].iter().all(|call| call.offset_after.is_none())
+        }),
+    ),
+    (
         "file tmpfs size=20000\nsocket tcp4 nonblock\nsendfile 0+20000",
         ("all of it fits the send buffer", |it| {
             it.calls[0].outcome == Outcome::Returned(20_000)

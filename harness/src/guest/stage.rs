@@ -19,7 +19,7 @@ use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Op, Range, Scenario, Step};
+use crate::scenario::{Copying, Op, Range, Scenario, Step};
 
 /// Everything on the sender's side of one scenario.
 #[derive(Debug)]
@@ -71,9 +71,16 @@ impl Stage {
         let entry = self.clock.stamp_at_entry();
         *lock(&self.entered[actor.index()]) = Some((step, entry));
         let done = match op {
-            Op::Sendfile(range) if self.scenario.kills(actor) => self.sendfile_by_child(range),
+            Op::Sendfile(range) if self.scenario.kills(actor) => self.send_by_child(|| {
+                let (result, offset) = self.call_sendfile(range);
+                (result, Some(offset))
+            }),
+            Op::Copy { by, range } if self.scenario.kills(actor) => {
+                self.send_by_child(|| (self.call_copy(by, range), None))
+            }
             Op::SpliceOut { .. } if self.killed.load(Ordering::SeqCst) => skipped(),
             Op::Sendfile(range) => self.sendfile(range),
+            Op::Copy { by, range } => done(outcome(self.call_copy(by, range))),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
             Op::SpliceIn(range) => self.splice_in(range),
             Op::SpliceOut {
@@ -114,6 +121,7 @@ impl Stage {
         let exit = match op {
             // These may wait, for the peer or for nothing.
             Op::Sendfile(_)
+            | Op::Copy { .. }
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
             | Op::Read { .. }
@@ -152,18 +160,18 @@ impl Stage {
             .expect("a step that writes has a generation")
     }
 
-    /// sendfile(2) in a process of its own.
-    fn sendfile_by_child(&self, range: Range) -> Done {
+    /// A send in a process of its own: what it returned, and its offset afterwards.
+    fn send_by_child(&self, call: impl FnOnce() -> (nix::Result<isize>, Option<i64>)) -> Done {
         if self.killed.load(Ordering::SeqCst) {
             return skipped();
         }
         let ended = self.child.run(|| {
-            let (result, offset) = self.call_sendfile(range);
+            let (result, offset) = call();
             let result = match result {
                 Ok(bytes) => bytes as i64,
                 Err(errno) => -(errno as i64),
             };
-            [result, offset]
+            [result, offset.unwrap_or(-1)]
         });
         match ended {
             Ok(Ended::Told([result, offset])) => Done {
@@ -242,6 +250,11 @@ impl Stage {
             )
         };
         (nix::errno::Errno::result(bytes), offset)
+    }
+
+    fn call_copy(&self, by: Copying, range: Range) -> nix::Result<isize> {
+        let bytes = self.file.copy_to(&self.sender, by, range);
+        bytes.map(|bytes| bytes as isize)
     }
 
     fn set_pipe(&self, capacity_bytes: u32) -> Done {

@@ -84,6 +84,16 @@ impl Judge<'_> {
                     .or_else(|| self.datagram_errno(op, call))
                     .or_else(|| self.send_errno(call, nonblock))
             }
+            Op::Copy { range, .. } => {
+                self.sent = self.sent.saturating_add(call.outcome.bytes());
+                let odd = match call.outcome {
+                    Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
+                    Outcome::Returned(n) => too_many(n, range.len),
+                    _ => None,
+                };
+                odd.or_else(|| self.datagram_errno(op, call))
+                    .or_else(|| self.send_errno(call, nonblock))
+            }
             Op::SpliceIn(range) => self
                 .file_offset(range, call)
                 .or_else(|| self.fill(range, call)),
@@ -195,6 +205,7 @@ impl Judge<'_> {
                 let size = self.scenario.setup.file.size_bytes;
                 (range.len.min(size.saturating_sub(range.offset)), 1)
             }
+            Op::Copy { range, .. } => (range.len, 1),
             Op::SpliceOut { len, tee, .. } => {
                 let pipe = if tee { &self.second_pipe } else { &self.pipe };
                 (len.min(pipe.bytes()), pipe.used_slots())
@@ -222,7 +233,7 @@ impl Judge<'_> {
         }
         self.open.0 = self.open.0.saturating_add(call.outcome.bytes());
         self.open.1 += match op {
-            Op::Sendfile(_) => 1,
+            Op::Sendfile(_) | Op::Copy { .. } => 1,
             // And part of one more.
             _ => emptied_slots + 1,
         };

@@ -56,7 +56,7 @@ impl Plan {
             Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
             Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => (range.len, None),
             Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
-            Op::Vmsplice { range, .. } => (range.len, None),
+            Op::Copy { range, .. } | Op::Vmsplice { range, .. } => (range.len, None),
             Op::Pipe { capacity_bytes } => (capacity_bytes.into(), None),
             _ => (0, None),
         };

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::pipe::PipeModel;
 use crate::history::{Call, Chunk, End, History, Outcome, Stamp, pattern};
-use crate::scenario::{Actor, FileSpec, Op, Range, ReaderMode, Scenario, Step};
+use crate::scenario::{Actor, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Rng(pub u64);
@@ -55,8 +55,12 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         };
         let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
         let sender = if senders { writer } else { Actor::A };
-        let (actor, op) = match rng.below(16) {
+        let (actor, op) = match rng.below(17) {
             0..=3 => (sender, Op::Sendfile(any)),
+            16 => {
+                let (_, by) = Copying::NAMED[rng.below(3) as usize];
+                (sender, Op::Copy { by, range: inside })
+            }
             13 => (
                 Actor::A,
                 Op::Vmsplice {
@@ -149,6 +153,8 @@ struct Piped {
     offset: u64,
     value: Option<u8>,
     from: u64,
+    /// Taken when it is sent, by any kernel.
+    copied: bool,
 }
 
 enum Work {
@@ -181,6 +187,21 @@ struct Kernel<'a> {
     chunks: Vec<Chunk>,
     received: Vec<u8>,
     arrived: Vec<InFlight>,
+}
+
+/// Sends a range from now on.
+fn send(range: Range, from: u64, copied: bool) -> Work {
+    let bytes = range.offset..range.end();
+    Work::Send(
+        bytes
+            .map(|offset| Piped {
+                offset,
+                value: None,
+                from,
+                copied,
+            })
+            .collect(),
+    )
 }
 
 /// Runs a scenario once.
@@ -303,16 +324,16 @@ impl Kernel<'_> {
                 call.outcome = Outcome::Returned(len);
                 call.offset_after = Some(range.offset + len);
                 call.f_pos_after = Some(0);
-                let bytes = range.offset..range.offset + len;
-                Work::Send(
-                    bytes
-                        .map(|offset| Piped {
-                            offset,
-                            value: None,
-                            from,
-                        })
-                        .collect(),
-                )
+                send(Range { len, ..range }, from, false)
+            }
+            Op::Copy { .. } if refuses && self.scenario.setup.socket.nonblock => {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                Work::Return
+            }
+            Op::Copy { range, .. } => {
+                let len = self.short(range.len);
+                call.outcome = Outcome::Returned(len);
+                send(Range { len, ..range }, from, true)
             }
             Op::Pipe { capacity_bytes } => {
                 call.outcome = if self.slots[0].fits(capacity_bytes) {
@@ -418,6 +439,7 @@ impl Kernel<'_> {
                     offset,
                     value: copies.then(|| self.file[offset as usize]),
                     from: call.entry.order,
+                    copied: false,
                 });
             }
             at += part;
@@ -441,7 +463,8 @@ impl Kernel<'_> {
             Work::Send(left) => {
                 for byte in left.drain(..left.len().min(some as usize)) {
                     let now = self.file[byte.offset as usize];
-                    let taken = (self.style.takes != Takes::WhenReceived).then_some(now);
+                    let takes = byte.copied || self.style.takes != Takes::WhenReceived;
+                    let taken = takes.then_some(now);
                     self.wire.push_back(InFlight {
                         offset: byte.offset,
                         value: byte.value.or(taken),

@@ -159,8 +159,8 @@ impl<'a> Sendings<'a> {
         self.runs[self.runs(first, end)].iter().find_map(|run| {
             let window = Window {
                 to: match rigour {
-                    Rigour::Stable => run.window.to,
-                    Rigour::Documented => u64::MAX,
+                    Rigour::Documented if !run.copied => u64::MAX,
+                    _ => run.window.to,
                 },
                 ..run.window
             };
@@ -201,6 +201,7 @@ fn was_cut_short(scenario: &Scenario, op: Op, call: &Call) -> bool {
             let left = scenario.setup.file.size_bytes.saturating_sub(range.offset);
             sent < range.len.min(left)
         }
+        (Op::Copy { range, .. }, Outcome::Returned(sent)) => sent < range.len,
         (Op::SpliceOut { len, .. }, Outcome::Returned(sent)) => sent < len,
         _ => false,
     }

@@ -30,6 +30,22 @@ pub(super) struct Sent {
     /// Whether the send returned. One that did not may have sent any part, from
     /// nothing to everything, and has promised nothing.
     pub certain: bool,
+    /// Whether the bytes were copied by the end of the window, as every kernel's manual
+    /// says: a later write is no longer a matter of what a contract asks.
+    pub copied: bool,
+}
+
+impl Sent {
+    /// What its byte of the file `offset` can show under any contract, if it was
+    /// received at `received`: what ever stood there by then; of what was copied only
+    /// what stood there meanwhile.
+    pub fn possible(&self, ledger: &Ledger, offset: u64, received: u64) -> Generations {
+        let ever = ledger.ever(offset, received);
+        match self.copied {
+            true => ever.common(ledger.during(offset, self.window)),
+            false => ever,
+        }
+    }
 }
 
 /// The stretches of the stream, in order. A return value that claims more than
@@ -52,7 +68,7 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
             continue;
         };
         let certain = !matches!(call.outcome, Outcome::Pending | Outcome::Killed);
-        let mut add = |range: Range, from: u64| {
+        let mut add = |range: Range, from: u64, copied: bool| {
             let range = Range {
                 len: range.len.min(LAST_OFFSET.saturating_sub(range.offset)),
                 ..range
@@ -68,6 +84,7 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                     entry: call.entry,
                     exit: call.exit,
                     certain,
+                    copied,
                 });
             }
         };
@@ -76,7 +93,14 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                 let most = range.len.min(size.saturating_sub(range.offset));
                 let len = if certain { call.outcome.bytes() } else { most };
                 let offset = range.offset;
-                add(Range { offset, len }, call.entry.order);
+                add(Range { offset, len }, call.entry.order, false);
+            }
+            Op::Copy { range, .. } => {
+                let len = match certain {
+                    true => call.outcome.bytes(),
+                    false => range.len,
+                };
+                add(Range { len, ..range }, call.entry.order, true);
             }
             Op::Tee { .. } => {
                 for (range, filled) in pipe.peek(call.outcome.bytes()) {
@@ -88,7 +112,7 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                 let pipe = if tee { &mut second_pipe } else { &mut pipe };
                 while let Some((range, filled)) = pipe.pop(rest) {
                     rest -= range.len;
-                    add(range, filled.min(call.entry.order));
+                    add(range, filled.min(call.entry.order), false);
                 }
             }
             _ => {}
@@ -298,7 +322,7 @@ impl Walk<'_> {
                     file: at.file + right as u64,
                     ..at
                 };
-                if !self.segment(doubtful, segment - right, allowed) {
+                if !self.segment(run, doubtful, segment - right, allowed) {
                     return;
                 }
             }
@@ -309,12 +333,12 @@ impl Walk<'_> {
 
     /// Judges `len` bytes with the same history one by one; false: the stream
     /// is out of step, stop.
-    fn segment(&mut self, first: Place, len: usize, allowed: Generations) -> bool {
+    fn segment(&mut self, run: &Sent, first: Place, len: usize, allowed: Generations) -> bool {
         let end = first.stream + len;
         let mut at = first;
         while at.stream < end {
             let (received, chunk_end) = self.received_at(at.stream);
-            let ever = self.ledger.ever(at.file, received);
+            let ever = run.possible(self.ledger, at.file, received);
             for stream in at.stream..chunk_end.min(end) {
                 let at = Place {
                     stream,

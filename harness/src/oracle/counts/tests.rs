@@ -1,5 +1,6 @@
 use super::*;
 use crate::oracle::doctor::{Plan, range};
+use crate::scenario::Copying;
 
 fn sent(returned: u64) -> Plan {
     let mut plan = Plan::new(4096);
@@ -55,6 +56,34 @@ fn too_much_and_nothing_are_flagged() {
     let mut plan = sent(3096);
     plan.call(Op::Pwrite(range(0, 100)), 8, 9).outcome = Outcome::Returned(0);
     says(&plan, "wrote nothing of 100 bytes");
+}
+
+#[test]
+fn a_copying_send_returns_at_most_what_it_was_asked_for() {
+    let copied = |outcome| {
+        let mut plan = Plan::new(4096);
+        let by = Copying::Writev;
+        let range = range(1000, 2000);
+        plan.call(Op::Copy { by, range }, 1, 2).outcome = outcome;
+        plan.receive(
+            3,
+            Range {
+                len: outcome.bytes(),
+                ..range
+            },
+            0,
+        );
+        plan
+    };
+    holds(&copied(Outcome::Returned(2000)));
+    holds(&copied(Outcome::Returned(1)));
+    says(&copied(Outcome::Returned(2001)), "returned 2001, but was");
+    says(&copied(Outcome::Returned(0)), "returned 0");
+    says(&copied(Outcome::Failed(libc::EAGAIN)), "failed with EAGAIN");
+    says(&copied(Outcome::Failed(libc::EFAULT)), "failed with EFAULT");
+    let mut plan = copied(Outcome::Returned(2000));
+    plan.history.received.pop();
+    says(&plan, "returned 2000 bytes in all, but 1999 were received");
 }
 
 #[test]

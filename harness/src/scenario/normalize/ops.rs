@@ -75,6 +75,11 @@ impl Pass<'_> {
                 self.drop(line, Rule::PlainTcp)
             }
             Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
+            Op::Copy { by, range } => {
+                let inside = self.inside(line, range, Rule::MapInside);
+                let range = self.send(line, inside);
+                range.map(|range| Op::Copy { by, range })
+            }
             Op::SpliceIn(range) => self.splice_in(line, range),
             Op::Vmsplice { range, gift } => self.vmsplice(line, range, gift),
             Op::Tee { .. } | Op::SpliceOut { tee: false, .. } if !self.has_spliced_in => {
@@ -144,7 +149,7 @@ impl Pass<'_> {
             _ if op.uses_pipe() => (Actor::A, Rule::OnlyAPipes),
             Op::Reset => (Actor::Reader, Rule::OnlyReaderResets),
             Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
-            Op::Sendfile(_) if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
+            Op::Sendfile(_) | Op::Copy { .. } if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
             _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
                 other => return other,

@@ -215,6 +215,11 @@ fn what_was_normalized_can_run() {
                     prop_assert!(actor == Actor::A || tcp);
                     sent += range.end().min(size_bytes).saturating_sub(range.offset);
                 }
+                Op::Copy { range, .. } => {
+                    prop_assert!(actor != Actor::Reader && (actor == Actor::A || tcp));
+                    prop_assert!(range.len > 0 && range.end() <= size_bytes);
+                    sent += range.len;
+                }
                 Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(range.len > 0 && pipe);

@@ -5,8 +5,8 @@ use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::MAX_OPS;
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Setup,
-    SocketSpec, Step,
+    Actor, Copying, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
+    Setup, SocketSpec, Step,
 };
 
 /// The scenario that `genes` describe, normalized.
@@ -48,7 +48,10 @@ pub fn build(genes: &Genes) -> Scenario {
         true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
         false => 1,
     };
-    let sends = |op| matches!(builder.kind(op), Some(Kind::Sendfile | Kind::Splice));
+    let sends = |op| {
+        let kind = builder.kind(op);
+        matches!(kind, Some(Kind::Sendfile | Kind::Splice | Kind::Copy))
+    };
     if !genes.ops.iter().any(sends) {
         // Nothing would be in flight; this way the writes have something to meet.
         let range = builder.send(&genes.ops[0]);
@@ -146,12 +149,12 @@ impl Builder<'_> {
         match self.kind(genes) {
             Some(Kind::Sendfile) => {
                 let range = self.send(genes);
-                let actor = match (self.swarm.senders, genes.back) {
-                    (true, 2) => Actor::B,
-                    (true, 3) => Actor::C,
-                    _ => Actor::A,
-                };
-                self.push(actor, Op::Sendfile(range));
+                self.push(self.sender(genes), Op::Sendfile(range));
+            }
+            Some(Kind::Copy) => {
+                let range = self.send(genes);
+                let (_, by) = Copying::NAMED[genes.aim as usize % Copying::NAMED.len()];
+                self.push(self.sender(genes), Op::Copy { by, range });
             }
             Some(Kind::Splice) => {
                 let range = self.splice_in(genes);
@@ -235,6 +238,7 @@ impl Builder<'_> {
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
             Kind::Leave | Kind::Close | Kind::Kill => (self.swarm.trouble, None),
             Kind::ForkWrite => (self.swarm.trouble, Some(Kind::MmapWrite)),
+            Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
         };
         if on { Some(kind) } else { instead }
     }
@@ -248,6 +252,15 @@ impl Builder<'_> {
             (false, _) | (true, 0 | 1) => Actor::A,
             (true, 2) => Actor::B,
             (true, _) => Actor::C,
+        }
+    }
+
+    /// Who sends what needs no pipe.
+    fn sender(&self, genes: &OpGenes) -> Actor {
+        match (self.swarm.senders, genes.back) {
+            (true, 2) => Actor::B,
+            (true, 3) => Actor::C,
+            _ => Actor::A,
         }
     }
 

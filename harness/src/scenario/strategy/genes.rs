@@ -79,6 +79,8 @@ pub struct Swarm {
     pub pipes: bool,
     /// Signals, corks, and ends that come early.
     pub trouble: bool,
+    /// Sends by copy.
+    pub copies: bool,
 }
 
 /// One operation, or a few that belong together.
@@ -120,6 +122,8 @@ pub enum Kind {
     OwnRead,
     Kill,
     ForkWrite,
+    /// A send by copy.
+    Copy,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -141,6 +145,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::OwnRead, 2),
     (Kind::Kill, 1),
     (Kind::ForkWrite, 1),
+    (Kind::Copy, 5),
 ];
 
 /// How a write lies to the send it aims at.
@@ -284,9 +289,10 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         weighted(0.12),
         weighted(0.3),
         weighted(0.15),
+        weighted(0.15),
     )
         .prop_map(
-            |(pwrite, splice, wait, actors, past_the_end, memfd, senders, pipes, trouble)| Swarm {
+            |(
                 pwrite,
                 splice,
                 wait,
@@ -296,6 +302,18 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 senders,
                 pipes,
                 trouble,
+                copies,
+            )| Swarm {
+                pwrite,
+                splice,
+                wait,
+                actors,
+                past_the_end,
+                memfd,
+                senders,
+                pipes,
+                trouble,
+                copies,
             },
         )
 }
@@ -305,11 +323,13 @@ fn op() -> impl Strategy<Value = OpGenes> {
         from(KINDS),
         from(AIMS),
         0..4_u32,
-        OFFSETS,
+        // Before the offset: a send that is as long as the page can begin at its start,
+        // and still meet the write.
         from(tables::LENGTHS),
+        OFFSETS,
         0..4_u32,
     )
-        .prop_map(|(kind, aim, back, offset, len, actor)| OpGenes {
+        .prop_map(|(kind, aim, back, len, offset, actor)| OpGenes {
             kind,
             aim,
             back,

@@ -6,7 +6,7 @@ use proptest::test_runner::TestError;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Family, Netem, Op, Range, ReaderMode, Setup};
+use crate::scenario::{Actor, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
 
 const CASES: u64 = 4000;
 
@@ -87,9 +87,10 @@ fn scenarios_are_small() {
         .flat_map(|case| {
             let size = case.setup.file.size_bytes;
             case.steps.into_iter().map(move |step| match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
-                    range.end().min(size).saturating_sub(range.offset)
-                }
+                Op::Sendfile(range)
+                | Op::Copy { range, .. }
+                | Op::SpliceIn(range)
+                | Op::Vmsplice { range, .. } => range.end().min(size).saturating_sub(range.offset),
                 _ => 0,
             })
         })
@@ -107,6 +108,9 @@ fn every_feature_is_generated() {
     type Feature = (&'static str, f64, fn(&Scenario) -> bool);
     fn some(case: &Scenario, what: fn(&Op) -> bool) -> bool {
         case.steps.iter().any(|step| what(&step.op))
+    }
+    fn is_copy(op: &Op, copying: Copying) -> bool {
+        matches!(op, Op::Copy { by, .. } if *by == copying)
     }
     fn either(setup: &Setup, what: fn(&Netem) -> bool) -> bool {
         what(&setup.data) || what(&setup.ack)
@@ -169,6 +173,11 @@ fn every_feature_is_generated() {
         ("tee", 0.8, |c| some(c, |op| matches!(op, Op::Tee { .. }))),
         ("splice-out tee", 0.2, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { tee: true, .. }))
+        }),
+        ("write", 0.5, |c| some(c, |op| is_copy(op, Copying::Write))),
+        ("send", 0.5, |c| some(c, |op| is_copy(op, Copying::Send))),
+        ("writev", 0.5, |c| {
+            some(c, |op| is_copy(op, Copying::Writev))
         }),
         ("signal", 1.3, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))

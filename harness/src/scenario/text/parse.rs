@@ -9,13 +9,16 @@ use crate::scenario::normalize::{
     Line, Note, PROPERTIES, Rule, explain, is_kernel_name, tidy_header,
 };
 use crate::scenario::{
-    Actor, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
-    Scenario, SocketSpec, Step,
+    Actor, Copying, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range,
+    ReaderMode, Scenario, SocketSpec, Step,
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 18] = [
+const OPS: [&str; 21] = [
     "sendfile",
+    "write",
+    "send",
+    "writev",
     "pipe",
     "splice-in",
     "splice-out",
@@ -323,6 +326,10 @@ impl<'a> Reader<'a> {
             _ => RANGE,
         })?;
         self.places.push((line, "", argument));
+        if let Some(&(_, by)) = Copying::NAMED.iter().find(|(call, _)| *call == name.text) {
+            let range = range(argument)?;
+            return Ok(Op::Copy { by, range });
+        }
         Ok(match name.text {
             "sendfile" => Op::Sendfile(range(argument)?),
             "splice-in" => Op::SpliceIn(range(argument)?),

@@ -76,6 +76,9 @@ expect 7.3-patched holds copied
 expect detach holds detached
 
 sendfile 0+4096
+write 0+4096
+b: send 1+1
+writev 0+100
 pipe capacity=65536
 splice-in 4095+2
 splice-out 4096 more nonblock
@@ -123,8 +126,8 @@ reset
             &Expected::Holds(Some(Means::Detached)),
         ]
     );
-    assert_eq!(all.steps[10].actor, Actor::Reader);
-    assert_eq!(all.steps[8].actor, Actor::B);
+    assert_eq!(all.steps[13].actor, Actor::Reader);
+    assert_eq!(all.steps[11].actor, Actor::B);
 }
 
 #[test]

@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `tee`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -347,6 +347,18 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "socket unix\nb: sendfile 0+1",
         "2:1: found `b:`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "socket unix\nc: send 0+1",
+        "2:1: found `c:`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "write 4096",
+        "1:7: found `4096`, expected OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "writev 4095+2",
+        "1:8: found `4095+2`: the mapping ends where the file ends",
     ),
     (
         "socket udp4\nshutdown",
