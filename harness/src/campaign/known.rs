@@ -51,7 +51,10 @@ impl Bug {
             // The call hangs; if it may not block, its data does.
             Bug::KtlsStall => stalls_a_record(scenario) && any(&[Property::Liveness]),
             Bug::PageADatagram => sends_pages(scenario) && any(&datagrams),
-            Bug::ForgottenEnd => sends_past_the_end(scenario) && any(&datagrams),
+            Bug::ForgottenEnd => {
+                sends_past_the_end(scenario)
+                    && (any(&datagrams) || violations.iter().any(too_long_a_datagram))
+            }
         }
     }
 }
@@ -122,6 +125,11 @@ fn sends_pages(scenario: &Scenario) -> bool {
         _ => false,
     };
     scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| pages(it.op))
+}
+
+/// Whether a send did not fit, since it joined what should have left before.
+fn too_long_a_datagram(violation: &Violation) -> bool {
+    violation.property == Property::Counts && violation.message.contains("failed with EMSGSIZE")
 }
 
 /// Whether a call over IPv6 reads on to find the end of the file.
@@ -216,6 +224,31 @@ mod tests {
                 assert_eq!(explained(release, stable, END, late), None, "{stable}");
             }
             assert_eq!(explained(release, "", END, Property::Counts), None);
+        }
+        // What follows joins it, until no more fits.
+        let scenario = text::parse("known.scn", END).unwrap();
+        let too_long = |message: &str| Violation {
+            property: Property::Counts,
+            step: Some(1),
+            stream_offset: None,
+            file_range: None,
+            torn_by: None,
+            after_return_ns: None,
+            message: message.into(),
+        };
+        for (message, bug) in [
+            (
+                "operation 2 failed with EMSGSIZE, but",
+                Some(Bug::ForgottenEnd),
+            ),
+            ("operation 2 failed with EINVAL", None),
+        ] {
+            let known = Known::of("6.12.117", "");
+            assert_eq!(
+                known.explain(&scenario, &[too_long(message)]),
+                bug,
+                "{message}"
+            );
         }
         for (from, to) in [("udp6", "udp4"), ("0+4097", "0+4096")] {
             let other = END.replace(from, to);
