@@ -133,24 +133,24 @@ impl SentFile {
         nix::errno::Errno::result(bytes).map(|bytes| bytes as usize)
     }
 
-    /// Sends a part of the mapping by copy.
+    /// Sends a part of the mapping by copy, to a socket or (write only) to a pipe.
     ///
     /// # Panics
     /// As [`SentFile::store`].
-    pub fn copy_to(&self, socket: &impl AsFd, by: Copying, range: Range) -> nix::Result<usize> {
+    pub fn copy_to(&self, to: &impl AsFd, by: Copying, range: Range) -> nix::Result<usize> {
         let mapping = self
             .mapping
             .as_ref()
             .expect("a scenario that copies from its mapping maps its file");
-        let socket = socket.as_fd().as_raw_fd();
+        let to = to.as_fd().as_raw_fd();
         let part = mapping.part(range);
         // SAFETY: `part` and the two halves lie inside the mapping, which outlives the
         // call; the kernel reads what other threads may be changing, which is the very
         // thing that is tested.
         let bytes = unsafe {
             match by {
-                Copying::Write => libc::write(socket, part.iov_base, part.iov_len),
-                Copying::Send => libc::send(socket, part.iov_base, part.iov_len, 0),
+                Copying::Write => libc::write(to, part.iov_base, part.iov_len),
+                Copying::Send => libc::send(to, part.iov_base, part.iov_len, 0),
                 Copying::Writev => {
                     let half = range.len / 2;
                     let halves = [
@@ -160,7 +160,7 @@ impl SentFile {
                             len: range.len - half,
                         }),
                     ];
-                    libc::writev(socket, halves.as_ptr(), halves.len() as libc::c_int)
+                    libc::writev(to, halves.as_ptr(), halves.len() as libc::c_int)
                 }
             }
         };

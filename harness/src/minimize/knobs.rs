@@ -128,7 +128,10 @@ pub(super) const KNOBS: [Knob; 4] = [Knob::Len, Knob::Offset, Knob::Capacity, Kn
 /// The value of a knob, if the operation has it.
 pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
     match (op, knob) {
-        (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => Some(len),
+        (
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
+            Knob::Len,
+        ) => Some(len),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
         (op, Knob::Offset) => op.range().map(|range| range.offset),
@@ -140,7 +143,10 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
 /// Turns a knob; no effect where the operation has none.
 pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
     match (&mut *op, knob) {
-        (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => *len = value,
+        (
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
+            Knob::Len,
+        ) => *len = value,
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }

@@ -178,13 +178,18 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
-                if let Op::Vmsplice { range, .. } = *op {
+                if let Op::Vmsplice { range, .. } | Op::PipeWrite(range) = *op {
                     *op = Op::SpliceIn(range);
                 }
             },
             |op: &mut Op| {
                 if let Op::Copy { range, .. } = *op {
                     *op = Op::Sendfile(range);
+                }
+            },
+            |op: &mut Op| {
+                if let Op::SendfileOn { len } = *op {
+                    *op = Op::Sendfile(Range { offset: 0, len });
                 }
             },
             |op: &mut Op| {

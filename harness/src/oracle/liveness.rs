@@ -160,9 +160,14 @@ impl Load {
                 Op::Sendfile(range)
                 | Op::Copy { range, .. }
                 | Op::SpliceIn(range)
+                | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => {
                     let left = setup.file.size_bytes.saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
+                    calls += 1;
+                }
+                Op::SendfileOn { len } => {
+                    bytes = bytes.saturating_add(len.min(setup.file.size_bytes));
                     calls += 1;
                 }
                 Op::SpliceOut { .. } | Op::Read { .. } => calls += 1,

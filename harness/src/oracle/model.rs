@@ -55,7 +55,12 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         };
         let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
         let sender = if senders { writer } else { Actor::A };
-        let (actor, op) = match rng.below(17) {
+        let (actor, op) = match rng.below(19) {
+            17 => {
+                let len = rng.below(size + 40);
+                (Actor::A, Op::SendfileOn { len })
+            }
+            18 => (Actor::A, Op::PipeWrite(inside)),
             0..=3 => (sender, Op::Sendfile(any)),
             16 => {
                 let (_, by) = Copying::NAMED[rng.below(3) as usize];
@@ -187,6 +192,8 @@ struct Kernel<'a> {
     chunks: Vec<Chunk>,
     received: Vec<u8>,
     arrived: Vec<InFlight>,
+    /// The file position.
+    position: u64,
 }
 
 /// Sends a range from now on.
@@ -225,6 +232,7 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
         chunks: Vec::new(),
         received: Vec::new(),
         arrived: Vec::new(),
+        position: 0,
     };
     let end = kernel.schedule();
     kernel.finish(end)
@@ -323,8 +331,20 @@ impl Kernel<'_> {
                 let len = self.short(most);
                 call.outcome = Outcome::Returned(len);
                 call.offset_after = Some(range.offset + len);
-                call.f_pos_after = Some(0);
                 send(Range { len, ..range }, from, false)
+            }
+            Op::SendfileOn { .. } if refuses && self.scenario.setup.socket.nonblock => {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                call.f_pos_after = Some(self.position);
+                Work::Return
+            }
+            Op::SendfileOn { len } => {
+                let offset = self.position;
+                let len = self.short(len.min(size.saturating_sub(offset)));
+                self.position += len;
+                call.outcome = Outcome::Returned(len);
+                call.f_pos_after = Some(self.position);
+                send(Range { offset, len }, from, false)
             }
             Op::Copy { .. } if refuses && self.scenario.setup.socket.nonblock => {
                 call.outcome = Outcome::Failed(libc::EAGAIN);
@@ -345,11 +365,16 @@ impl Kernel<'_> {
                 Work::Return
             }
             Op::SpliceIn(range) => {
-                self.fill(range, call);
+                self.fill(range, call, self.style.takes == Takes::WhenFilled);
+                Work::Return
+            }
+            Op::PipeWrite(range) => {
+                self.fill(range, call, true);
+                (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
             Op::Vmsplice { range, .. } => {
-                self.fill(range, call);
+                self.fill(range, call, self.style.takes == Takes::WhenFilled);
                 (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
@@ -422,7 +447,7 @@ impl Kernel<'_> {
         }
     }
 
-    fn fill(&mut self, range: Range, call: &mut Call) {
+    fn fill(&mut self, range: Range, call: &mut Call, copies: bool) {
         let end = range.end().min(self.file.len() as u64);
         let mut at = range.offset;
         if self.slots[0].may_be_full() {
@@ -434,7 +459,6 @@ impl Kernel<'_> {
             let part = (4096 - at % 4096).min(end - at);
             self.slots[0].fill(at, part);
             for offset in at..at + part {
-                let copies = self.style.takes == Takes::WhenFilled;
                 self.pipes[0].push_back(Piped {
                     offset,
                     value: copies.then(|| self.file[offset as usize]),
@@ -446,7 +470,6 @@ impl Kernel<'_> {
         }
         call.outcome = Outcome::Returned(at - range.offset);
         call.offset_after = Some(at);
-        call.f_pos_after = Some(0);
     }
 
     /// Some of what a call does; at the end it returns.
@@ -530,6 +553,11 @@ impl Kernel<'_> {
             });
         }
         calls.sort_by_key(|call| call.entry.order);
+        // Looked at once, for the last of them.
+        let given_one = |call: &&mut Call| call.offset_after.is_some();
+        if let Some(call) = calls.iter_mut().rev().find(given_one) {
+            call.f_pos_after = Some(self.position);
+        }
         let returned = |step: usize| {
             let call = calls.iter().find(|call| call.step == step).unwrap();
             call.exit.order

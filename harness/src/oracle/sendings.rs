@@ -5,6 +5,7 @@ use std::ops;
 
 use super::ledger::{Ledger, Window, Write};
 use super::liveness;
+use super::position::Position;
 use super::stream::Sent;
 use crate::history::{Call, History, Outcome};
 use crate::scenario::{Op, Scenario};
@@ -61,10 +62,12 @@ impl<'a> Sendings<'a> {
         let mut all: Vec<Sending> = Vec::new();
         let mut vanishes = vec![false];
         let mut next_run = 0;
+        let mut position = Position::default();
         for call in &history.calls {
             let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
                 continue;
             };
+            let op = position.resolve(op, call);
             if !op.sends() {
                 continue;
             }

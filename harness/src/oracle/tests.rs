@@ -296,7 +296,7 @@ fn a_wrong_offset_or_file_position_is_flagged() {
     let has_offset = |_: &Scenario, call: &crate::history::Call| call.offset_after.is_some();
     let has_f_pos = |_: &Scenario, call: &crate::history::Call| call.f_pos_after.is_some();
     expect_call_flagged(has_offset, |call| *call.offset_after.as_mut().unwrap() += 1);
-    expect_call_flagged(has_f_pos, |call| call.f_pos_after = Some(1));
+    expect_call_flagged(has_f_pos, |call| *call.f_pos_after.as_mut().unwrap() += 1);
 }
 
 #[test]

@@ -388,6 +388,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_to_the_pipe_is_the_pipes_own() {
+        let piped = |written: u64, generation: u8| {
+            let mut plan = Plan::new(8192);
+            plan.call(Op::SpliceIn(range(0, 100)), 1, 2);
+            plan.call(Op::PipeWrite(range(4096, 100)), 3, 4);
+            plan.call(Op::Pwrite(range(0, 8192)), written, written + 1);
+            let out = Op::SpliceOut {
+                len: 200,
+                more: false,
+                nonblock: false,
+                tee: false,
+            };
+            plan.call(out, 7, 8);
+            plan.history.calls.sort_by_key(|call| call.entry.order);
+            plan.receive(20, range(0, 100), 1);
+            plan.receive(21, range(4096, 100), generation);
+            plan
+        };
+        // The page of the file is the file's until it is sent, and longer on stock.
+        assert_eq!(piped(5, 0).violations(), []);
+        assert_eq!(piped(9, 0).verdict(), ["stable-on-return"]);
+        for late in [5, 9] {
+            says(
+                &piped(late, 1),
+                "which did not stand there while it was copied",
+            );
+        }
+        // What is written behind a page does not change the page, here or in the file.
+        let mut plan = piped(5, 0);
+        plan.history.received[99] = pattern(4096, 0);
+        assert_eq!(says(&plan, "match nothing"), Some(99));
+        let mut plan = piped(5, 0);
+        plan.history.file_pread[100] = pattern(4096, 0);
+        assert_eq!(plan.verdict(), ["source"]);
+    }
+
+    #[test]
     fn bytes_cannot_arrive_before_the_call() {
         let mut plan = Plan::new(4096);
         plan.receive(1, range(0, 10), 0);

@@ -218,6 +218,8 @@ const OPERATIONS: &[Feature] = features! { Operation:
         let size = s.setup.file.size_bytes;
         any(s, |op| matches!(op, Op::Sendfile(range) if range.end() > size))
     }, |s| by_a(s, Op::Sendfile(TOO_LONG));
+    "sendfile without offset", |s| any(s, |op| matches!(op, Op::SendfileOn { .. })),
+        |s| by_a(s, Op::SendfileOn { len: 1 });
     "write", |s| copies(s, Copying::Write), |s| copy(s, Copying::Write);
     "send", |s| copies(s, Copying::Send), |s| copy(s, Copying::Send);
     "writev", |s| copies(s, Copying::Writev), |s| copy(s, Copying::Writev);
@@ -229,6 +231,8 @@ const OPERATIONS: &[Feature] = features! { Operation:
         |s| splice_out(s, true, false);
     "splice-out nonblock", |s| any(s, |op| matches!(op, Op::SpliceOut { nonblock: true, .. })),
         |s| splice_out(s, false, true);
+    "pipe-write", |s| any(s, |op| matches!(op, Op::PipeWrite(_))),
+        |s| by_a(s, Op::PipeWrite(ONE));
     "vmsplice", |s| any(s, |op| matches!(op, Op::Vmsplice { .. })),
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: false });
     "vmsplice gift", |s| any(s, |op| matches!(op, Op::Vmsplice { gift: true, .. })),

@@ -269,6 +269,11 @@ impl Copying {
 pub enum Op {
     /// sendfile(2) from the file to the socket with an explicit offset.
     Sendfile(Range),
+    /// sendfile(2) from the file position, which it moves.
+    SendfileOn {
+        /// Number of bytes.
+        len: u64,
+    },
     /// Sends from the shared mapping by copy.
     Copy {
         /// The call that copies.
@@ -300,6 +305,9 @@ pub enum Op {
         /// Number of bytes asked for.
         len: u64,
     },
+    /// write(2) of a part of the shared mapping into the user pipe, O_NONBLOCK: bytes
+    /// of the pipe's own, beside pages of the file.
+    PipeWrite(Range),
     /// vmsplice(2) of the shared mapping into the user pipe, SPLICE_F_NONBLOCK.
     Vmsplice {
         /// The part of the mapping, which is that of the file.
@@ -364,7 +372,7 @@ impl Op {
     pub fn sends(self) -> bool {
         matches!(
             self,
-            Op::Sendfile(_) | Op::Copy { .. } | Op::SpliceOut { .. }
+            Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. }
         )
     }
 
@@ -379,6 +387,7 @@ impl Op {
             Op::Sendfile(range)
             | Op::Copy { range, .. }
             | Op::SpliceIn(range)
+            | Op::PipeWrite(range)
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
@@ -390,7 +399,7 @@ impl Op {
     /// The range of the file that it puts into the user pipe.
     pub fn fills(self) -> Option<Range> {
         match self {
-            Op::SpliceIn(range) | Op::Vmsplice { range, .. } => Some(range),
+            Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => Some(range),
             _ => None,
         }
     }
@@ -408,7 +417,11 @@ impl Op {
     pub fn maps(self) -> bool {
         matches!(
             self,
-            Op::MmapWrite(_) | Op::ForkWrite(_) | Op::Vmsplice { .. } | Op::Copy { .. }
+            Op::MmapWrite(_)
+                | Op::ForkWrite(_)
+                | Op::PipeWrite(_)
+                | Op::Vmsplice { .. }
+                | Op::Copy { .. }
         )
     }
 

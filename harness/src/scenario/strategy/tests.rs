@@ -57,14 +57,11 @@ fn a_seed_keeps_its_meaning() {
         link data delay=14ms
         link ack delay=50ms
         socket tcp4 sndbuf=8192
-        file memfd size=4096
+        file memfd size=32768
         reader paused
 
-        wait 5ms
-        sendfile 4095+1
-        mmap-write 0+4096
-        mmap-write 4095+1
-        mmap-write 0+4096
+        send 0+12289
+        mmap-write 0+12289
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -90,6 +87,7 @@ fn scenarios_are_small() {
                 Op::Sendfile(range)
                 | Op::Copy { range, .. }
                 | Op::SpliceIn(range)
+                | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => range.end().min(size).saturating_sub(range.offset),
                 _ => 0,
             })
@@ -178,6 +176,12 @@ fn every_feature_is_generated() {
         ("send", 0.5, |c| some(c, |op| is_copy(op, Copying::Send))),
         ("writev", 0.5, |c| {
             some(c, |op| is_copy(op, Copying::Writev))
+        }),
+        ("sendfile without offset", 1.5, |c| {
+            some(c, |op| matches!(op, Op::SendfileOn { .. }))
+        }),
+        ("pipe-write", 1.0, |c| {
+            some(c, |op| matches!(op, Op::PipeWrite(_)))
         }),
         ("signal", 1.3, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))

@@ -14,7 +14,7 @@ use crate::scenario::{
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 21] = [
+const OPS: [&str; 22] = [
     "sendfile",
     "write",
     "send",
@@ -23,6 +23,7 @@ const OPS: [&str; 21] = [
     "splice-in",
     "splice-out",
     "tee",
+    "pipe-write",
     "vmsplice",
     "mmap-write",
     "pwrite",
@@ -321,6 +322,7 @@ impl<'a> Reader<'a> {
         }
         let argument = words.need(match name.text {
             "splice-out" | "tee" | "read" => LENGTH,
+            "sendfile" => "a range OFFSET+LENGTH such as 0+4096, or a length",
             "wait" => "a time such as 20ms",
             "signal" | "kill" => "an actor such as `a`",
             _ => RANGE,
@@ -331,8 +333,12 @@ impl<'a> Reader<'a> {
             return Ok(Op::Copy { by, range });
         }
         Ok(match name.text {
-            "sendfile" => Op::Sendfile(range(argument)?),
+            "sendfile" if argument.split('+').is_some() => Op::Sendfile(range(argument)?),
+            "sendfile" => Op::SendfileOn {
+                len: units::bytes(argument)?,
+            },
             "splice-in" => Op::SpliceIn(range(argument)?),
+            "pipe-write" => Op::PipeWrite(range(argument)?),
             "mmap-write" => Op::MmapWrite(range(argument)?),
             "pwrite" => Op::Pwrite(range(argument)?),
             "fork-write" => Op::ForkWrite(range(argument)?),

@@ -194,6 +194,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::Sendfile(range) => write!(f, "sendfile {range}"),
+            Op::SendfileOn { len } => write!(f, "sendfile {len}"),
             Op::Copy { by, range } => write!(f, "{by} {range}"),
             Op::Pipe { capacity_bytes } => write!(f, "pipe capacity={capacity_bytes}"),
             Op::SpliceIn(range) => write!(f, "splice-in {range}"),
@@ -215,6 +216,7 @@ impl fmt::Display for Op {
             Op::Vmsplice { range, gift } => {
                 write!(f, "vmsplice {range}{}", if *gift { " gift" } else { "" })
             }
+            Op::PipeWrite(range) => write!(f, "pipe-write {range}"),
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
             Op::ForkWrite(range) => write!(f, "fork-write {range}"),
