@@ -121,6 +121,8 @@ fn stalls_a_record(scenario: &Scenario) -> bool {
 fn sends_pages(scenario: &Scenario) -> bool {
     let pages = |op: Op| match op {
         Op::Sendfile(range) => range.offset % PAGE_BYTES + range.len > PAGE_BYTES,
+        // It begins wherever the one before it ended.
+        Op::SendfileOn { len } => len > 1,
         Op::SpliceOut { .. } => true,
         _ => false,
     };
@@ -135,7 +137,15 @@ fn too_long_a_datagram(violation: &Violation) -> bool {
 /// Whether a call over IPv6 reads on to find the end of the file.
 fn sends_past_the_end(scenario: &Scenario) -> bool {
     let end = scenario.setup.file.size_bytes;
-    let past = |op: Op| matches!(op, Op::Sendfile(Range { offset, len }) if offset + len > end);
+    let mut position = 0;
+    let mut past = |op: Op| match op {
+        Op::Sendfile(Range { offset, len }) => offset + len > end,
+        Op::SendfileOn { len } => {
+            position += len;
+            position > end
+        }
+        _ => false,
+    };
     scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| past(it.op))
 }
 

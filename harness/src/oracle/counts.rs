@@ -8,6 +8,7 @@
 use super::breaks::Breaks;
 use super::datagrams::longest_bytes;
 use super::pipe::PipeModel;
+use super::position::{self, Position};
 use super::sendings::{Closes, closes};
 use super::{Property, Violation, name_errno, name_step};
 use crate::history::{Call, End, History, Outcome};
@@ -27,6 +28,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         second_pipe: PipeModel::default(),
         sent: 0,
         open: (0, 0),
+        position: Position::default(),
+        last_position: position::last(scenario, history),
     };
     for call in &history.calls {
         let Some(step) = scenario.steps.get(call.step) else {
@@ -37,9 +40,10 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
             return Some(violation(None, message));
         };
         let slots = judge.used_slots();
-        let fault = judge.call(step.op, call);
+        let op = judge.position.resolve(step.op, call);
+        let fault = judge.call(op, call);
         let emptied = slots.saturating_sub(judge.used_slots());
-        judge.note_open(step.op, call, emptied);
+        judge.note_open(op, call, emptied);
         if let Some(fault) = fault {
             let name = name_step(scenario, call.step);
             return Some(violation(Some(call.step), format!("{name} {fault}")));
@@ -71,6 +75,9 @@ struct Judge<'a> {
     sent: u64,
     /// Of a datagram that waits for more: bytes at most, and parts.
     open: (u64, u64),
+    position: Position,
+    /// Where that stands in the end, if it is known.
+    last_position: Option<u64>,
 }
 
 impl Judge<'_> {
@@ -84,10 +91,21 @@ impl Judge<'_> {
                     .or_else(|| self.datagram_errno(op, call))
                     .or_else(|| self.send_errno(call, nonblock))
             }
+            Op::SendfileOn { .. } => unreachable!("its range is known here"),
+            Op::Copy { range, .. } => {
+                self.sent = self.sent.saturating_add(call.outcome.bytes());
+                let odd = match call.outcome {
+                    Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
+                    Outcome::Returned(n) => too_many(n, range.len),
+                    _ => None,
+                };
+                odd.or_else(|| self.datagram_errno(op, call))
+                    .or_else(|| self.send_errno(call, nonblock))
+            }
             Op::SpliceIn(range) => self
                 .file_offset(range, call)
                 .or_else(|| self.fill(range, call)),
-            Op::Vmsplice { range, .. } => match call.outcome {
+            Op::PipeWrite(range) | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
                 _ => self.fill(range, call),
@@ -166,9 +184,13 @@ impl Judge<'_> {
             (_, Some(offset), _) if offset != expected => Some(format!(
                 "moved {moved} bytes and left its offset at {offset}, not {expected}"
             )),
-            (_, _, Some(f_pos)) if f_pos != 0 => Some(format!(
-                "was given an offset, yet moved the file position to {f_pos}"
+            (_, None, Some(f_pos)) if f_pos != expected => Some(format!(
+                "moved {moved} bytes and left the file position at {f_pos}, not {expected}"
             )),
+            // Looked at when all was over.
+            (_, Some(_), Some(f_pos)) if self.last_position.is_some_and(|it| it != f_pos) => Some(
+                format!("was given an offset, yet moved the file position to {f_pos}"),
+            ),
             _ => None,
         }
     }
@@ -195,6 +217,7 @@ impl Judge<'_> {
                 let size = self.scenario.setup.file.size_bytes;
                 (range.len.min(size.saturating_sub(range.offset)), 1)
             }
+            Op::Copy { range, .. } => (range.len, 1),
             Op::SpliceOut { len, tee, .. } => {
                 let pipe = if tee { &self.second_pipe } else { &self.pipe };
                 (len.min(pipe.bytes()), pipe.used_slots())
@@ -222,7 +245,7 @@ impl Judge<'_> {
         }
         self.open.0 = self.open.0.saturating_add(call.outcome.bytes());
         self.open.1 += match op {
-            Op::Sendfile(_) => 1,
+            Op::Sendfile(_) | Op::Copy { .. } => 1,
             // And part of one more.
             _ => emptied_slots + 1,
         };

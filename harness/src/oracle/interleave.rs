@@ -6,7 +6,7 @@
 //! stream is how far each thread has got, and that set is small, for hardly any byte
 //! is right for two of them. The stream is right if the set is not empty at its end.
 
-use super::ledger::Ledger;
+use super::ledger::{Generations, Ledger};
 use super::runs::generation_at;
 use super::stream::{Faults, Place, Sent, StableFault, WireFault, reported};
 use crate::history::{End, History};
@@ -200,7 +200,7 @@ impl<'a> Walk<'a> {
         // Most are wrong at first sight.
         generation <= self.ledger.newest()
             && run.entry.order < received
-            && self.ledger.ever(at.file, received).contains(generation)
+            && (run.possible(self.ledger, at.file, received)).contains(generation)
             && (strictness == Strictness::Wire
                 || self.ledger.during(at.file, run.window).contains(generation))
     }
@@ -236,16 +236,20 @@ impl<'a> Walk<'a> {
         };
         // Right but for the time is more likely than wrong.
         let early = places.iter().find(|place| {
-            let ever = self.ledger.ever(place.file, received);
-            ever.contains(generation_at(place.file, byte))
+            let possible = self.possible(place, received);
+            possible.contains(generation_at(place.file, byte))
         });
         match early {
             Some(&at) => WireFault::Early { at },
             None => WireFault::Byte {
                 at: first,
-                ever: self.ledger.ever(first.file, received),
+                ever: self.possible(&first, received),
             },
         }
+    }
+
+    fn possible(&self, at: &Place, received: u64) -> Generations {
+        self.runs[at.run].possible(self.ledger, at.file, received)
     }
 
     /// The first byte that no way through the stream explains but by a value from
