@@ -236,7 +236,7 @@ const TESTS: &[Test] = &[
     },
     Test {
         name: "sleeping_in_atomic_context_is_reported",
-        on: On::Watchful,
+        on: On::WatchfulSleeping,
         run: watch::sleeping_in_atomic_context_is_reported,
     },
     Test {
