@@ -15,11 +15,12 @@ use super::clock::Clock;
 use super::connection::Sender;
 use super::crew::{SIGNAL, Threads};
 use super::file::SentFile;
+use super::link::Queues;
 use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Copying, Op, Range, Scenario, Step};
+use crate::scenario::{Actor, Copying, Op, Range, Scenario, Step};
 
 /// Everything on the sender's side of one scenario.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Stage {
     pub child: Child,
     /// Whether it was.
     pub killed: AtomicBool,
+    /// What holds packets.
+    pub queues: Arc<Queues>,
     /// What the reader is told to do; `None`: it needs no telling.
     pub orders: Option<Arc<Mailbox<Read>>>,
 }
@@ -69,7 +72,11 @@ impl Stage {
     pub fn perform(&self, step: usize) -> Call {
         let Step { actor, op } = self.scenario.steps[step];
         let entry = self.clock.stamp_at_entry();
-        *lock(&self.entered[actor.index()]) = Some((step, entry));
+        // What the link does never blocks.
+        let entered = (actor != Actor::Link).then(|| &self.entered[actor.index()]);
+        if let Some(entered) = entered {
+            *lock(entered) = Some((step, entry));
+        }
         let done = match op {
             Op::Sendfile(range) if self.scenario.kills(actor) => self.send_by_child(|| {
                 let (result, offset) = self.call_sendfile(range);
@@ -121,6 +128,8 @@ impl Stage {
             Op::Kill { .. } => self.kill(),
             Op::Close => status(self.sender.close()),
             Op::Read { len } => self.read(step, len),
+            Op::Hold { way, after_packets } => turned(self.queues.hold(way, after_packets)),
+            Op::Release { way, packets } => turned(self.queues.release(way, packets)),
             Op::Reset => unreachable!("the reader does that"),
         };
         let exit = match op {
@@ -131,10 +140,14 @@ impl Stage {
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
             | Op::Read { .. }
+            | Op::Hold { .. }
+            | Op::Release { .. }
             | Op::ForkWrite(_) => self.clock.stamp(),
             _ => self.clock.stamp_at_entry(),
         };
-        *lock(&self.entered[actor.index()]) = None;
+        if let Some(entered) = entered {
+            *lock(entered) = None;
+        }
         let moves = matches!(op, Op::SendfileOn { .. });
         Call {
             step,
@@ -427,6 +440,14 @@ fn status(result: io::Result<()>) -> Done {
     match result {
         Ok(()) => returned(0),
         Err(error) => done(Outcome::Failed(error.raw_os_error().unwrap_or(0))),
+    }
+}
+
+/// What holds packets was turned, or was so already.
+fn turned(result: io::Result<bool>) -> Done {
+    match result {
+        Ok(false) => skipped(),
+        result => status(result.map(|_| ())),
     }
 }
 

@@ -154,6 +154,8 @@ impl Judge<'_> {
             | Op::Close
             | Op::Signal { .. }
             | Op::Kill { .. }
+            | Op::Hold { .. }
+            | Op::Release { .. }
             | Op::Cork { .. } => self.failed(call, &[]),
         }
     }

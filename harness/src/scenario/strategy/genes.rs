@@ -83,6 +83,8 @@ pub struct Swarm {
     pub copies: bool,
     /// Sends from the file position.
     pub onward: bool,
+    /// Packets held on the link.
+    pub hold: bool,
 }
 
 /// One operation, or a few that belong together.
@@ -130,6 +132,8 @@ pub enum Kind {
     SendfileOn,
     /// Bytes of the pipe's own, and mostly all of it to the socket.
     PipeWrite,
+    Hold,
+    Release,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -154,6 +158,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Copy, 9),
     (Kind::SendfileOn, 5),
     (Kind::PipeWrite, 6),
+    (Kind::Hold, 8),
+    (Kind::Release, 14),
 ];
 
 /// How a write lies to the send it aims at.
@@ -299,6 +305,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         weighted(0.15),
         weighted(0.25),
         weighted(0.2),
+        weighted(0.3),
     )
         .prop_map(
             |(
@@ -313,6 +320,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 trouble,
                 copies,
                 onward,
+                hold,
             )| Swarm {
                 pwrite,
                 splice,
@@ -325,6 +333,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 trouble,
                 copies,
                 onward,
+                hold,
             },
         )
 }

@@ -57,11 +57,14 @@ fn a_seed_keeps_its_meaning() {
         link data delay=14ms
         link ack delay=50ms
         socket tcp4 sndbuf=8192
-        file memfd size=32768
+        file memfd size=1
         reader paused
 
-        send 0+12289
-        mmap-write 0+12289
+        sendfile 0+1
+        pwrite 0+1
+        mmap-write 0+1
+        mmap-write 0+1
+        pwrite 0+1
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -199,6 +202,10 @@ fn every_feature_is_generated() {
         }),
         ("fork-write", 0.2, |c| {
             some(c, |op| matches!(op, Op::ForkWrite(_)))
+        }),
+        ("hold", 4.0, Scenario::holds_any),
+        ("release", 0.8, |c| {
+            some(c, |op| matches!(op, Op::Release { .. }))
         }),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
