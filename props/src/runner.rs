@@ -38,7 +38,7 @@ pub enum On {
     Watchful,
     /// Of these, those that wait.
     WatchfulWaiting,
-    /// Those that watch themselves for sleeping in atomic context: see [`On::lack`].
+    /// Those that watch themselves, where that includes sleeping in atomic context.
     WatchfulSleeping,
 }
 
