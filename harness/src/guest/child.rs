@@ -3,6 +3,7 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
@@ -57,10 +58,14 @@ impl Child {
         }
     }
 
-    /// Sends SIGKILL to the child. False: there is none.
-    pub fn kill(&self) -> nix::Result<bool> {
+    /// Sends SIGKILL to the child. False: there is none. Who waits for the child finds
+    /// `killed` set when it is gone: it can be first to run again.
+    pub fn kill(&self, killed: &AtomicBool) -> nix::Result<bool> {
         match *self.lock() {
-            Some(pid) => kill(pid, Signal::SIGKILL).map(|()| true),
+            Some(pid) => {
+                killed.store(true, Ordering::SeqCst);
+                kill(pid, Signal::SIGKILL).map(|()| true)
+            }
             None => Ok(false),
         }
     }
@@ -135,7 +140,9 @@ mod tests {
     fn a_child_tells_two_numbers() {
         let child = Child::default();
         assert_eq!(child.run(|| [7, -1]).unwrap(), Ended::Told([7, -1]));
-        assert_eq!(child.kill(), Ok(false), "it is gone");
+        let killed = AtomicBool::new(false);
+        assert_eq!(child.kill(&killed), Ok(false), "it is gone");
+        assert!(!killed.into_inner());
     }
 
     #[test]
@@ -150,9 +157,11 @@ mod tests {
                 }
             })
         });
-        while !child.kill().unwrap() {
+        let killed = AtomicBool::new(false);
+        while !child.kill(&killed).unwrap() {
             std::thread::yield_now();
         }
+        assert!(killed.into_inner());
         assert_eq!(parent.join().unwrap().unwrap(), Ended::Killed);
     }
 }

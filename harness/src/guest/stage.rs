@@ -223,11 +223,8 @@ impl Stage {
     }
 
     fn kill(&self) -> Done {
-        match self.child.kill() {
-            Ok(true) => {
-                self.killed.store(true, Ordering::SeqCst);
-                returned(0)
-            }
+        match self.child.kill(&self.killed) {
+            Ok(true) => returned(0),
             Ok(false) => skipped(),
             Err(errno) => failed(errno),
         }
