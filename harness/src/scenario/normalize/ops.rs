@@ -17,9 +17,10 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         reader_gone: false,
         has_killed: false,
         senders: Actor::SENDING_SIDE.map(|actor| {
-            let by = |step: &Step| match step.op.uses_pipe() {
-                true => Actor::A,
-                false => step.actor,
+            let by = |step: &Step| match step.actor {
+                Actor::Reader => Actor::A,
+                _ if step.op.uses_pipe() => Actor::A,
+                other => other,
             };
             let sends = |step: &Step| by(step) == actor && step.op.sends();
             steps.iter().any(sends)

@@ -342,6 +342,18 @@ fn sends_may_go_past_the_end_and_writes_may_not() {
 }
 
 #[test]
+fn who_is_killed_is_the_only_one_who_sends() {
+    check(
+        &[
+            step(Actor::B, Op::Sendfile(range(0, 1))),
+            step(Actor::Reader, Op::Sendfile(range(0, 1))),
+            step(Actor::C, Op::Kill { to: Actor::B }),
+        ],
+        "b: sendfile 0+1\nsendfile 0+1\n",
+    );
+}
+
+#[test]
 fn a_reader_that_has_left_does_nothing_more() {
     let reader = |op| step(Actor::Reader, op);
     check(
