@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, cost, counters, families, guest, programs, properties, relay, scarcity, waiting,
-    watch,
+    behaviour, cost, counters, families, guest, programs, properties, relay, scarcity, source,
+    waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -128,6 +128,21 @@ const TESTS: &[Test] = &[
         name: "a_pipe_buffer_may_be_larger_than_a_page",
         on: On::Every,
         run: relay::a_pipe_buffer_may_be_larger_than_a_page,
+    },
+    Test {
+        name: "a_truncate_cuts_and_extends",
+        on: On::Every,
+        run: source::a_truncate_cuts_and_extends,
+    },
+    Test {
+        name: "a_punch_makes_a_hole",
+        on: On::Every,
+        run: source::a_punch_makes_a_hole,
+    },
+    Test {
+        name: "stores_end_where_the_file_does",
+        on: On::Every,
+        run: source::stores_end_where_the_file_does,
     },
     Test {
         name: "wire_is_the_file",

@@ -14,7 +14,7 @@ use super::child::{Child, Ended};
 use super::clock::Clock;
 use super::connection::Sender;
 use super::crew::{SIGNAL, Threads};
-use super::file::SentFile;
+use super::file::{SentFile, SizeGuard};
 use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
@@ -87,15 +87,14 @@ impl Stage {
             }
             Op::Tee { len } => self.tee(len),
             Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
-            Op::MmapWrite(range) => {
-                self.file.store(range, self.generation(step));
-                returned(range.len)
-            }
+            Op::MmapWrite(range) => self.store(range, step),
             Op::Pwrite(range) => match self.file.pwrite(range, self.generation(step)) {
                 Ok(bytes) => returned(bytes as u64),
                 Err(errno) => failed(errno),
             },
-            Op::ForkWrite(range) => self.store_by_child(range, self.generation(step)),
+            Op::ForkWrite(range) => self.store_by_child(range, step),
+            Op::Truncate { size_bytes } => change(self.file.truncate(size_bytes)),
+            Op::Punch(range) => change(self.file.punch(range)),
             Op::Wait { us } => {
                 std::thread::sleep(Duration::from_micros(us));
                 returned(0)
@@ -178,7 +177,35 @@ impl Stage {
         }
     }
 
-    fn store_by_child(&self, range: Range, generation: u8) -> Done {
+    /// What of a range can be stored to: all of it, unless the file gets shorter; until
+    /// the guard is dropped, that has to wait. Behind the end of the file a mapping
+    /// is a trap (SIGBUS).
+    fn mapped(&self, range: Range) -> (Option<SizeGuard<'_>>, Range) {
+        match self.scenario.resizes() {
+            false => (None, range),
+            true => {
+                let guard = self.file.hold_size();
+                let inside = guard.inside(range);
+                (Some(guard), inside)
+            }
+        }
+    }
+
+    fn store(&self, range: Range, step: usize) -> Done {
+        let (_guard, range) = self.mapped(range);
+        if range.len == 0 {
+            return skipped();
+        }
+        self.file.store(range, self.generation(step));
+        returned(range.len)
+    }
+
+    fn store_by_child(&self, range: Range, step: usize) -> Done {
+        let generation = self.generation(step);
+        let (_guard, range) = self.mapped(range);
+        if range.len == 0 {
+            return skipped();
+        }
         let ended = Child::default().run(|| {
             self.file.store(range, generation);
             [0, 0]
@@ -375,6 +402,13 @@ fn status(result: io::Result<()>) -> Done {
     match result {
         Ok(()) => returned(0),
         Err(error) => done(Outcome::Failed(error.raw_os_error().unwrap_or(0))),
+    }
+}
+
+fn change(result: nix::Result<()>) -> Done {
+    match result {
+        Ok(()) => returned(0),
+        Err(errno) => failed(errno),
     }
 }
 

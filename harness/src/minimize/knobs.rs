@@ -134,7 +134,8 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
-            | Op::ForkWrite(range),
+            | Op::ForkWrite(range)
+            | Op::Punch(range),
             Knob::Offset,
         ) => Some(range.offset),
         (
@@ -143,10 +144,12 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
-            | Op::ForkWrite(range),
+            | Op::ForkWrite(range)
+            | Op::Punch(range),
             Knob::Len,
         ) => Some(range.len),
         (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => Some(len),
+        (Op::Truncate { size_bytes }, Knob::Len) => Some(size_bytes),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
         _ => None,
@@ -162,7 +165,8 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
-            | Op::ForkWrite(range),
+            | Op::ForkWrite(range)
+            | Op::Punch(range),
             Knob::Offset,
         ) => range.offset = value,
         (
@@ -171,10 +175,12 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
-            | Op::ForkWrite(range),
+            | Op::ForkWrite(range)
+            | Op::Punch(range),
             Knob::Len,
         ) => range.len = value,
         (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => *len = value,
+        (Op::Truncate { size_bytes }, Knob::Len) => *size_bytes = value,
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }

@@ -74,6 +74,7 @@ pub(super) fn place(op: Op) -> u8 {
         Op::SpliceIn(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
         Op::Sendfile(_) | Op::SpliceOut { .. } => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
+        Op::Truncate { .. } | Op::Punch(_) => 3,
         Op::Signal { .. } | Op::Kill { .. } | Op::Cork { .. } | Op::Shutdown => 4,
         Op::Wait { .. } => 5,
         Op::Read { .. } | Op::Reset | Op::Close => 6,

@@ -61,12 +61,18 @@ impl Plan {
             _ => (0, None),
         };
         if let (Some(range), Some(generation)) = (op.writes(), self.scenario.generation(step)) {
-            let bytes = range.offset as usize..range.end() as usize;
-            fill(
-                &mut self.history.file_pread[bytes],
-                range.offset,
-                generation,
-            );
+            let file = &mut self.history.file_pread;
+            let end = match op {
+                Op::Truncate { size_bytes } => size_bytes,
+                Op::Pwrite(range) => range.end().max(file.len() as u64),
+                _ => file.len() as u64,
+            };
+            file.resize(end as usize, 0);
+            let bytes = range.offset.min(end) as usize..range.end().min(end) as usize;
+            match op.zeroes() {
+                true => file[bytes].fill(0),
+                false => fill(&mut file[bytes], range.offset, generation),
+            }
         }
         self.history.calls.push(Call {
             step,

@@ -158,7 +158,7 @@ impl Load {
             }
             match step.op {
                 Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
-                    let left = setup.file.size_bytes.saturating_sub(range.offset);
+                    let left = scenario.extent_bytes().saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
                     calls += 1;
                 }
@@ -170,6 +170,7 @@ impl Load {
                 }
                 Op::Cork { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
+                Op::Truncate { .. } | Op::Punch(_) => {}
                 Op::Shutdown | Op::Reset | Op::Close => {}
                 Op::Signal { .. } | Op::Kill { .. } => {}
             }

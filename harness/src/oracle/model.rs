@@ -43,6 +43,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         scenario.setup.reader = ReaderMode::Paused;
     }
     let senders = rng.chance(30);
+    let cuts = rng.chance(40);
     for _ in 0..1 + rng.below(14) {
         let offset = rng.below(size + 20);
         let any = Range {
@@ -55,7 +56,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         };
         let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
         let sender = if senders { writer } else { Actor::A };
-        let (actor, op) = match rng.below(16) {
+        let (actor, op) = match rng.below(if cuts { 19 } else { 16 }) {
             0..=3 => (sender, Op::Sendfile(any)),
             13 => (
                 Actor::A,
@@ -71,6 +72,13 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 },
             ),
             15 => (Actor::B, Op::Signal { to: Actor::A }),
+            16 | 17 => (
+                writer,
+                Op::Truncate {
+                    size_bytes: rng.below(size + 200),
+                },
+            ),
+            18 => (writer, Op::Punch(inside)),
             4 => (Actor::A, Op::SpliceIn(any)),
             5 => (
                 Actor::A,
@@ -153,8 +161,19 @@ struct Piped {
 
 enum Work {
     Send(VecDeque<Piped>),
-    Write { left: VecDeque<u64>, generation: u8 },
-    Read { left: u64 },
+    Write {
+        left: VecDeque<u64>,
+        generation: u8,
+        grows: bool,
+    },
+    Read {
+        left: u64,
+    },
+    /// At once, when nobody writes: a lock of the file has writes and cuts take turns.
+    Cut {
+        zeros: Range,
+        size: u64,
+    },
     Return,
 }
 
@@ -168,7 +187,9 @@ struct Kernel<'a> {
     style: Style,
     rng: Rng,
     now: Stamp,
+    /// To the largest size that it can have; zeros beyond its end.
     file: Vec<u8>,
+    size: u64,
     /// For each byte of the file: since when it has had which value.
     past: Vec<Vec<(u64, u8)>>,
     /// The user pipe and the one that `tee` fills.
@@ -185,9 +206,9 @@ struct Kernel<'a> {
 
 /// Runs a scenario once.
 pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
-    let file: Vec<u8> = (0..scenario.setup.file.size_bytes)
-        .map(|at| pattern(at, 0))
-        .collect();
+    let size = scenario.setup.file.size_bytes;
+    let mut file: Vec<u8> = (0..size).map(|at| pattern(at, 0)).collect();
+    file.resize(scenario.extent_bytes() as usize, 0);
     let mut kernel = Kernel {
         scenario,
         style,
@@ -195,6 +216,7 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
         now: Stamp::default(),
         past: file.iter().map(|value| vec![(0, *value)]).collect(),
         file,
+        size,
         pipes: Default::default(),
         slots: Default::default(),
         wire: VecDeque::new(),
@@ -261,9 +283,15 @@ impl Kernel<'_> {
     fn can_go_on(&self, actor: usize, all_handed_out: bool) -> bool {
         match self.running[actor].as_ref().map(|running| &running.work) {
             None => false,
+            Some(Work::Cut { .. }) => !self.someone_writes(),
             Some(Work::Read { left }) => *left == 0 || !self.wire.is_empty() || all_handed_out,
             Some(_) => true,
         }
+    }
+
+    fn someone_writes(&self) -> bool {
+        let mut running = self.running.iter().flatten();
+        running.any(|it| matches!(it.work, Work::Write { .. }))
     }
 
     fn start(&mut self, actor: usize) {
@@ -289,7 +317,7 @@ impl Kernel<'_> {
     /// Decides what a call will return, and what it does until then.
     fn enter(&mut self, op: Op, call: &mut Call) -> Work {
         let from = call.entry.order;
-        let size = self.file.len() as u64;
+        let size = self.size;
         let refuses = self.rng.chance(15);
         match op {
             Op::Sendfile(range) if refuses && self.scenario.setup.socket.nonblock => {
@@ -329,6 +357,9 @@ impl Kernel<'_> {
             }
             Op::Vmsplice { range, .. } => {
                 self.fill(range, call);
+                if call.outcome == Outcome::Returned(0) {
+                    call.outcome = Outcome::Failed(libc::EFAULT);
+                }
                 (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
@@ -369,12 +400,29 @@ impl Kernel<'_> {
             Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => {
                 let len = match op {
                     Op::Pwrite(_) => self.short(range.len),
-                    _ => range.len,
+                    _ => range.len.min(size.saturating_sub(range.offset)),
                 };
-                call.outcome = Outcome::Returned(len);
+                call.outcome = match len {
+                    0 => Outcome::Skipped,
+                    len => Outcome::Returned(len),
+                };
                 let generation = self.scenario.generation(call.step).unwrap();
                 let left = (range.offset..range.offset + len).collect();
-                Work::Write { left, generation }
+                let grows = matches!(op, Op::Pwrite(_));
+                Work::Write {
+                    left,
+                    generation,
+                    grows,
+                }
+            }
+            Op::Truncate { size_bytes } => {
+                call.outcome = Outcome::Returned(0);
+                let (zeros, size) = (op.writes().unwrap(), size_bytes);
+                Work::Cut { zeros, size }
+            }
+            Op::Punch(zeros) => {
+                call.outcome = Outcome::Returned(0);
+                Work::Cut { zeros, size }
             }
             Op::Read { len } => {
                 call.outcome = Outcome::Returned(0);
@@ -402,7 +450,12 @@ impl Kernel<'_> {
     }
 
     fn fill(&mut self, range: Range, call: &mut Call) {
-        let end = range.end().min(self.file.len() as u64);
+        // A mapping goes on to the end of the page.
+        let size = match self.scenario.steps[call.step].op {
+            Op::Vmsplice { .. } => self.size.next_multiple_of(4096),
+            _ => self.size,
+        };
+        let end = range.end().min(size);
         let mut at = range.offset;
         if self.slots[0].may_be_full() {
             call.outcome = Outcome::Failed(libc::EAGAIN);
@@ -451,13 +504,31 @@ impl Kernel<'_> {
                 }
                 left.is_empty()
             }
-            Work::Write { left, generation } => {
+            Work::Write {
+                left,
+                generation,
+                grows,
+            } => {
                 for offset in left.drain(..left.len().min(some as usize)) {
                     let value = pattern(offset, *generation);
                     self.file[offset as usize] = value;
                     self.past[offset as usize].push((order, value));
+                    if *grows {
+                        self.size = self.size.max(offset + 1);
+                    }
                 }
                 left.is_empty()
+            }
+            Work::Cut { zeros, size } => {
+                let end = zeros.end().min(self.file.len() as u64);
+                for offset in zeros.offset..end {
+                    self.file[offset as usize] = 0;
+                    self.past[offset as usize].push((order, 0));
+                }
+                if let Op::Truncate { .. } = self.scenario.steps[step].op {
+                    self.size = *size;
+                }
+                true
             }
             Work::Read { left } => {
                 let got = self.receive((*left).min(some));
@@ -527,12 +598,11 @@ impl Kernel<'_> {
                 calls,
                 chunks: self.chunks,
                 received: self.received,
-                file_mmap: if self.rng.chance(50) {
-                    self.file.clone()
-                } else {
-                    Vec::new()
+                file_mmap: match self.rng.chance(50) {
+                    true => self.file[..self.size as usize].to_vec(),
+                    false => Vec::new(),
                 },
-                file_pread: self.file,
+                file_pread: self.file[..self.size as usize].to_vec(),
                 end,
                 end_ns: exit.time_ns,
                 counters: None,

@@ -5,7 +5,6 @@
 //! alignment of the stream any more, so the walk ends there.
 
 use super::ledger::{Generations, Ledger, Window};
-use super::runs::{generation_at, matching};
 use crate::history::{Chunk, End, History, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario};
 
@@ -35,7 +34,7 @@ pub(super) struct Sent {
 /// The stretches of the stream, in order. A return value that claims more than
 /// the user pipe held yields what the pipe held.
 pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
-    let size = scenario.setup.file.size_bytes;
+    let size = scenario.extent_bytes();
     let mut pipe = Fifo::default();
     // All fills first: a fill by one thread may overlap a send by another, which
     // can then return before it.
@@ -289,7 +288,7 @@ impl Walk<'_> {
             // One value only: then it is from before the send, so it was there
             // before the byte was received, too.
             let right = match allowed.single() {
-                Some(generation) => matching(bytes, at.file, generation),
+                Some(generation) => self.ledger.matching(bytes, at.file, generation),
                 None => 0,
             };
             if right < segment {
@@ -321,13 +320,14 @@ impl Walk<'_> {
                     file: first.file + (stream - first.stream) as u64,
                     ..first
                 };
-                let generation = generation_at(at.file, self.received[stream]);
-                if !ever.contains(generation) {
+                let byte = self.received[stream];
+                if !self.ledger.allows(&ever, at.file, byte) {
                     // A missing tail says less than the byte that is wrong.
                     self.faults.wire = Some(WireFault::Byte { at, ever });
                     return false;
                 }
-                if !allowed.contains(generation) {
+                if !self.ledger.allows(&allowed, at.file, byte) {
+                    let generation = self.ledger.shown(&ever, at.file, byte);
                     self.unstable(at, generation, allowed);
                 }
             }

@@ -30,7 +30,7 @@ pub(super) fn violation(
     let search = Search {
         received: &history.received,
         newest: ledger.newest(),
-        size: scenario.setup.file.size_bytes.min(LONGEST_SEARCH_BYTES),
+        size: scenario.extent_bytes().min(LONGEST_SEARCH_BYTES),
         runs,
     };
     let place = |at: Place| {
@@ -115,7 +115,7 @@ fn wrong_run(history: &History, ledger: &Ledger, run: &Sent, at: Place) -> usize
         .zip(at.file..end)
         .take_while(|(byte, file)| {
             let ever = ledger.ever(*file, u64::MAX);
-            !ever.contains(generation_at(*file, **byte))
+            !ledger.allows(&ever, *file, **byte)
         })
         .count()
         .max(1)

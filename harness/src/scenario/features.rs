@@ -230,6 +230,9 @@ const OPERATIONS: &[Feature] = features! { Operation:
     "mmap-write", |s| any(s, |op| matches!(op, Op::MmapWrite(_))), |s| by_a(s, Op::MmapWrite(ONE));
     "pwrite", |s| any(s, |op| matches!(op, Op::Pwrite(_))), |s| by_a(s, Op::Pwrite(ONE));
     "fork-write", |s| any(s, |op| matches!(op, Op::ForkWrite(_))), |s| by_a(s, Op::ForkWrite(ONE));
+    "truncate", |s| any(s, |op| matches!(op, Op::Truncate { .. })),
+        |s| by_a(s, Op::Truncate { size_bytes: 1 });
+    "punch", |s| any(s, |op| matches!(op, Op::Punch(_))), |s| by_a(s, Op::Punch(ONE));
     "read", |s| any(s, |op| matches!(op, Op::Read { .. })), |s| by_reader(s, Op::Read { len: 1 });
     "own read", Scenario::reads_itself, |s| {
         s.setup.reader = ReaderMode::Paused;

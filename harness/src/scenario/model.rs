@@ -2,6 +2,7 @@
 //! the text form.
 
 use super::Family;
+use super::limits::FILE_BYTES;
 
 /// Page size of the kernels under test, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
@@ -243,7 +244,8 @@ impl Range {
 ///
 /// Every operation that writes to the file has a *generation*: 1 for the first
 /// one of the scenario, 2 for the second, and so on; see
-/// [`Scenario::generation`].
+/// [`Scenario::generation`]. One that [zeroes](Op::zeroes) has one, too, of which
+/// every byte is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     /// sendfile(2) from the file to the socket with an explicit offset.
@@ -285,6 +287,14 @@ pub enum Op {
     Pwrite(Range),
     /// Stores through the shared mapping by a forked child, which is waited for.
     ForkWrite(Range),
+    /// ftruncate(2): the file ends there. What lay beyond is gone, and what comes to
+    /// lie before the end is zeros.
+    Truncate {
+        /// The new length.
+        size_bytes: u64,
+    },
+    /// fallocate(2) with FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE: zeros.
+    Punch(Range),
     /// The receiver reads this many bytes, or to the end of the stream. For another
     /// actor it does so at that one's word, who waits for it: who sends and reads in
     /// one thread.
@@ -324,12 +334,29 @@ pub enum Op {
 }
 
 impl Op {
-    /// The range of the file that it writes.
+    /// The range of the file that it writes. A file is zeros beyond its end, so
+    /// `truncate` writes to all that lies there.
     pub fn writes(self) -> Option<Range> {
         match self {
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => Some(range),
+            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) | Op::Punch(range) => {
+                Some(range)
+            }
+            Op::Truncate { size_bytes } => Some(Range {
+                offset: size_bytes,
+                len: FILE_BYTES.end().saturating_sub(size_bytes),
+            }),
             _ => None,
         }
+    }
+
+    /// Whether what it writes is zeros.
+    pub fn zeroes(self) -> bool {
+        matches!(self, Op::Truncate { .. } | Op::Punch(_))
+    }
+
+    /// Whether it stores through the mapping of the file.
+    pub fn stores(self) -> bool {
+        matches!(self, Op::MmapWrite(_) | Op::ForkWrite(_))
     }
 
     /// Whether it can put bytes on the socket.
@@ -356,10 +383,7 @@ impl Op {
 
     /// Whether it stores through the mapping of the file, or sends from it.
     pub fn maps(self) -> bool {
-        matches!(
-            self,
-            Op::MmapWrite(_) | Op::ForkWrite(_) | Op::Vmsplice { .. }
-        )
+        self.stores() || matches!(self, Op::Vmsplice { .. })
     }
 
     /// Whether it closes the end of whoever performs it.
@@ -369,6 +393,21 @@ impl Op {
 }
 
 impl Scenario {
+    /// The largest size that the file can have, in bytes.
+    pub fn extent_bytes(&self) -> u64 {
+        let sizes = self.steps.iter().filter_map(|step| match step.op {
+            Op::Truncate { size_bytes } => Some(size_bytes),
+            _ => None,
+        });
+        sizes.fold(self.setup.file.size_bytes, u64::max)
+    }
+
+    /// Whether the size of the file changes.
+    pub fn resizes(&self) -> bool {
+        let mut ops = self.steps.iter().map(|step| step.op);
+        ops.any(|op| matches!(op, Op::Truncate { .. }))
+    }
+
     /// Whether a sending actor reads: it is its own reader.
     pub fn reads_itself(&self) -> bool {
         let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;

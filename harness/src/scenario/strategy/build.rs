@@ -1,6 +1,6 @@
 //! From what was drawn to a scenario.
 
-use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Swarm};
+use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::MAX_OPS;
 use crate::scenario::normalize::normalize;
@@ -38,6 +38,7 @@ pub fn build(genes: &Genes) -> Scenario {
     };
     let mut builder = Builder {
         swarm: &genes.swarm,
+        source: &genes.source,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -133,6 +134,7 @@ fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
 
 struct Builder<'a> {
     swarm: &'a Swarm,
+    source: &'a Source,
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -210,6 +212,14 @@ impl Builder<'_> {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::ForkWrite(range));
             }
+            Some(Kind::Truncate) => {
+                let size_bytes = self.cut(genes);
+                self.push(self.actor(genes), Op::Truncate { size_bytes });
+            }
+            Some(Kind::Punch) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::Punch(range));
+            }
             Some(Kind::Wait) => {
                 let us = pick(
                     tables::WAITS_US,
@@ -235,6 +245,7 @@ impl Builder<'_> {
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
             Kind::Leave | Kind::Close | Kind::Kill => (self.swarm.trouble, None),
             Kind::ForkWrite => (self.swarm.trouble, Some(Kind::MmapWrite)),
+            Kind::Truncate | Kind::Punch => (self.source.cuts, Some(Kind::MmapWrite)),
         };
         if on { Some(kind) } else { instead }
     }
@@ -355,6 +366,18 @@ impl Builder<'_> {
                 len: len.max(2),
             },
             Aim::Anywhere => anywhere,
+        }
+    }
+
+    /// Where the file is to end: most often in or at the end of what was sent, else
+    /// where it ended, or further on.
+    fn cut(&self, genes: &OpGenes) -> u64 {
+        let at = self.write(genes);
+        match genes.back {
+            0 => at.offset,
+            1 => at.end(),
+            2 => self.size_bytes,
+            _ => self.size_bytes + at.len,
         }
     }
 

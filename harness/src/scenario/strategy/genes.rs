@@ -29,6 +29,14 @@ pub struct Genes {
     pub again: bool,
     /// A family other than TCP.
     pub family: (bool, Draw),
+    pub source: Source,
+}
+
+/// What else there is about the file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Writes that take something away: truncate and punch.
+    pub cuts: bool,
 }
 
 /// The link. A value counts only if its flag is set.
@@ -120,6 +128,8 @@ pub enum Kind {
     OwnRead,
     Kill,
     ForkWrite,
+    Truncate,
+    Punch,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -133,7 +143,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Wait, 6),
     (Kind::Read, 8),
     (Kind::Tee, 4),
-    (Kind::Signal, 3),
+    (Kind::Signal, 4),
     (Kind::Cork, 3),
     (Kind::Shutdown, 2),
     (Kind::Leave, 4),
@@ -141,6 +151,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::OwnRead, 2),
     (Kind::Kill, 1),
     (Kind::ForkWrite, 1),
+    (Kind::Truncate, 4),
+    (Kind::Punch, 3),
 ];
 
 /// How a write lies to the send it aims at.
@@ -183,9 +195,10 @@ pub fn genes() -> BoxedStrategy<Genes> {
         vec(op(), 1..=MOST_OPS),
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
+        source(),
     )
         .prop_map(
-            |(link, socket, swarm, file, rounds, ops, again, family)| Genes {
+            |(link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
                 link,
                 socket,
                 swarm,
@@ -194,6 +207,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
+                source,
             },
         )
         .boxed()
@@ -298,6 +312,10 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 trouble,
             },
         )
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    weighted(0.2).prop_map(|cuts| Source { cuts })
 }
 
 fn op() -> impl Strategy<Value = OpGenes> {

@@ -60,7 +60,7 @@ fn a_seed_keeps_its_meaning() {
         file memfd size=4096
         reader paused
 
-        wait 5ms
+        read 65536
         sendfile 4095+1
         mmap-write 0+4096
         mmap-write 4095+1
@@ -187,6 +187,10 @@ fn every_feature_is_generated() {
         ("fork-write", 0.2, |c| {
             some(c, |op| matches!(op, Op::ForkWrite(_)))
         }),
+        ("truncate", 1.5, |c| {
+            some(c, |op| matches!(op, Op::Truncate { .. }))
+        }),
+        ("punch", 1.0, |c| some(c, |op| matches!(op, Op::Punch(_)))),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
         ("other senders", 3.0, |c| {

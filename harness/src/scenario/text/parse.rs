@@ -14,7 +14,7 @@ use crate::scenario::{
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 18] = [
+const OPS: [&str; 20] = [
     "sendfile",
     "pipe",
     "splice-in",
@@ -24,6 +24,8 @@ const OPS: [&str; 18] = [
     "mmap-write",
     "pwrite",
     "fork-write",
+    "truncate",
+    "punch",
     "read",
     "wait",
     "shutdown",
@@ -318,6 +320,7 @@ impl<'a> Reader<'a> {
         }
         let argument = words.need(match name.text {
             "splice-out" | "tee" | "read" => LENGTH,
+            "truncate" => "a size in bytes such as 4096",
             "wait" => "a time such as 20ms",
             "signal" | "kill" => "an actor such as `a`",
             _ => RANGE,
@@ -329,6 +332,10 @@ impl<'a> Reader<'a> {
             "mmap-write" => Op::MmapWrite(range(argument)?),
             "pwrite" => Op::Pwrite(range(argument)?),
             "fork-write" => Op::ForkWrite(range(argument)?),
+            "truncate" => Op::Truncate {
+                size_bytes: units::bytes(argument)?,
+            },
+            "punch" => Op::Punch(range(argument)?),
             "vmsplice" => Op::Vmsplice {
                 range: range(argument)?,
                 gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),

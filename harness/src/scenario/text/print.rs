@@ -210,6 +210,8 @@ impl fmt::Display for Op {
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
             Op::ForkWrite(range) => write!(f, "fork-write {range}"),
+            Op::Truncate { size_bytes } => write!(f, "truncate {size_bytes}"),
+            Op::Punch(range) => write!(f, "punch {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
             Op::Shutdown => write!(f, "shutdown"),

@@ -91,6 +91,9 @@ b: sendfile 1+1
 b: signal a
 c: cork
 uncork
+truncate 100000
+b: truncate 0
+punch 99999+1
 b: shutdown
 reader: shutdown
 reset
@@ -336,7 +339,7 @@ fn garbage_never_panics() {
     let word = prop::sample::select(
         "link data ack delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
          file memfd size= reader paused expect stock holds violates wire sendfile 0+4096 pipe \
-         tee vmsplice gift signal shutdown reset close cork uncork user-timeout= waited \
+         tee vmsplice gift signal truncate punch shutdown reset close cork uncork user-timeout= waited \
          capacity= splice-in splice-out mmap-write b: pwrite 1+1 read wait # - + = . % 0 é"
             .split(' ')
             .collect::<Vec<_>>(),
