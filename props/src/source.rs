@@ -34,6 +34,35 @@ pub fn a_punch_makes_a_hole() -> Result {
     holes("punch 4000+5000", "tmpfs")
 }
 
+/// Nobody has filled a sparse file.
+pub fn a_sparse_file_is_zeros() -> Result {
+    let text = "file memfd size=12288 sparse\n\nsendfile 0+12288\npwrite 4096+1\n";
+    let history = run(Contract::Documented, text)?;
+    let zeros = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == 0).count();
+    match (zeros(&history.received), zeros(&history.file_pread)) {
+        (12_288, 12_287) => Ok(()),
+        found => Err(format!("{found:?} zeros were received and are in the file")),
+    }
+}
+
+/// What is stored beside shows in the first mapping, and it does after the page cache
+/// was dropped.
+pub fn a_second_mapping_has_the_same_pages() -> Result {
+    let text = "file tmpfs size=8192 read-only\n\n\
+        mmap-write 0+10\nmmap-write 5+10 second\nmsync\ndrop-caches\nsendfile 0+20\n";
+    let history = run(Contract::Documented, text)?;
+    let expected: Vec<u8> = (0..20)
+        .map(|at| pattern(at, [1, 2, 2, 0][at as usize / 5]))
+        .collect();
+    let done = (2..4)
+        .all(|step| history.call(step).map(|call| call.outcome) == Some(Outcome::Returned(0)));
+    let views = [&history.received, &history.file_mmap, &history.file_pread];
+    match done && views.iter().all(|view| view.starts_with(&expected)) {
+        true => Ok(()),
+        false => Err(format!("{:#?}", history.calls)),
+    }
+}
+
 /// Stores go to the end of the file, not beyond, and a write makes it longer.
 pub fn stores_end_where_the_file_does() -> Result {
     let text = "file tmpfs size=8192\n\n\
@@ -58,9 +87,8 @@ fn holes(op: &str, file: &str) -> Result {
     let history: History = run(Contract::Documented, &text)?;
     let right = |bytes: &[u8]| {
         let hole = 4000..9000;
-        let mut bytes = (0..).zip(bytes);
         bytes.len() == 12_288
-            && bytes.all(|(at, byte)| match hole.contains(&at) {
+            && (0..).zip(bytes).all(|(at, byte)| match hole.contains(&at) {
                 true => *byte == 0,
                 false => *byte == pattern(at, 0),
             })

@@ -140,6 +140,16 @@ const TESTS: &[Test] = &[
         run: source::a_punch_makes_a_hole,
     },
     Test {
+        name: "a_sparse_file_is_zeros",
+        on: On::Every,
+        run: source::a_sparse_file_is_zeros,
+    },
+    Test {
+        name: "a_second_mapping_has_the_same_pages",
+        on: On::Every,
+        run: source::a_second_mapping_has_the_same_pages,
+    },
+    Test {
         name: "stores_end_where_the_file_does",
         on: On::Every,
         run: source::stores_end_where_the_file_does,

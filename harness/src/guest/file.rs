@@ -12,7 +12,7 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::unistd::ftruncate;
 
 use crate::history;
@@ -28,7 +28,11 @@ const MEMFD_NAME: &CStr = c"inflight";
 pub struct SentFile {
     file: File,
     size_bytes: u64,
+    /// What is sent from, if that is another descriptor.
+    read_only: Option<File>,
+    sparse: bool,
     mapping: Option<Mapping>,
+    second: Option<Mapping>,
     /// Held by who makes the file shorter, against those who store through the mapping.
     size: RwLock<()>,
 }
@@ -62,11 +66,19 @@ impl SentFile {
                 .open(Path::new(TMPFS))?,
             FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
         };
-        file.write_all_at(pristine(0, spec.size_bytes), 0)?;
+        match spec.sparse {
+            true => file.set_len(spec.size_bytes)?,
+            false => file.write_all_at(pristine(0, spec.size_bytes), 0)?,
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let read_only = spec.read_only.then(|| File::open(path)).transpose()?;
         Ok(SentFile {
             file,
             size_bytes: spec.size_bytes,
+            read_only,
+            sparse: spec.sparse,
             mapping: None,
+            second: None,
             size: RwLock::new(()),
         })
     }
@@ -74,19 +86,27 @@ impl SentFile {
     /// Maps so much of it, shared and writable, if that is not mapped yet. The file may
     /// be shorter.
     pub fn map(&mut self, len: u64) -> io::Result<()> {
-        let fits = |mapping: &Mapping| mapping.len.get() as u64 == len;
-        if !self.mapping.as_ref().is_some_and(fits) {
-            self.mapping = Some(Mapping::of(&self.file, len)?);
-        }
-        Ok(())
+        map(&mut self.mapping, &self.file, len)
+    }
+
+    /// Maps so much of it a second time.
+    pub fn map_again(&mut self, len: u64) -> io::Result<()> {
+        map(&mut self.second, &self.file, len)
     }
 
     /// Puts generation 0 back over what `steps` wrote, the way they wrote it.
     /// Returns whether the file then is as new; `content` is what was read back. What
-    /// gave pages away is not undone.
+    /// gave pages away, or filled a hole, is not undone.
     pub fn restore(&self, content: &[u8], steps: &[Step]) -> bool {
-        if steps.iter().any(|step| step.op.zeroes()) {
+        let spoils = |op: Op| match self.sparse {
+            true => op.writes().is_some() || op.maps(),
+            false => op.zeroes(),
+        };
+        if steps.iter().any(|step| spoils(step.op)) {
             return false;
+        }
+        if self.sparse {
+            return content.len() as u64 == self.size_bytes && content.iter().all(|it| *it == 0);
         }
         let mut content = content.to_vec();
         for step in steps {
@@ -99,7 +119,7 @@ impl SentFile {
             };
             bytes.copy_from_slice(pristine(offset, len));
             let restored = match step.op {
-                Op::MmapWrite(range) | Op::ForkWrite(range) => {
+                Op::MmapWrite(range) | Op::ForkWrite(range) | Op::SecondWrite(range) => {
                     self.store(range, 0);
                     true
                 }
@@ -112,9 +132,9 @@ impl SentFile {
         content == pristine(0, self.size_bytes)
     }
 
-    /// The descriptor.
+    /// The descriptor that is sent from.
     pub fn file(&self) -> &File {
-        &self.file
+        self.read_only.as_ref().unwrap_or(&self.file)
     }
 
     /// Stores `generation` of the pattern through the mapping.
@@ -128,6 +148,27 @@ impl SentFile {
             .as_ref()
             .expect("a scenario that stores maps its file");
         mapping.store(range, generation);
+    }
+
+    /// The same through the second mapping.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn store_beside(&self, range: Range, generation: u8) {
+        let mapping = self.second.as_ref();
+        let mapping = mapping.expect("a scenario that stores beside maps its file twice");
+        mapping.store(range, generation);
+    }
+
+    /// msync(2) of the mapping.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn sync(&self) -> nix::Result<()> {
+        let mapping = self.mapping.as_ref();
+        let mapping = mapping.expect("a scenario that syncs maps its file");
+        // SAFETY: the mapping is whole, and its bytes stay as they are.
+        unsafe { msync(mapping.start, mapping.len.get(), MsFlags::MS_SYNC) }
     }
 
     /// pwrite(2) of `generation` of the pattern.
@@ -202,6 +243,15 @@ impl SentFile {
         let whole = mapping.filter(|it| it.len.get() >= size_bytes);
         whole.map(|it| it.copy(size_bytes)).unwrap_or_default()
     }
+}
+
+/// Makes a mapping of so many bytes, if `mapping` is none.
+fn map(mapping: &mut Option<Mapping>, file: &File, len: u64) -> io::Result<()> {
+    let fits = |mapping: &Mapping| mapping.len.get() as u64 == len;
+    if !mapping.as_ref().is_some_and(fits) {
+        *mapping = Some(Mapping::of(file, len)?);
+    }
+    Ok(())
 }
 
 /// A shared, writable mapping. The kernel and other threads change the bytes
@@ -322,6 +372,7 @@ mod tests {
         let spec = FileSpec {
             kind: FileKind::Memfd,
             size_bytes: 8192,
+            ..FileSpec::default()
         };
         let mut file = SentFile::create(&spec).unwrap();
         file.map(8192).unwrap();
@@ -351,6 +402,7 @@ mod tests {
         let spec = FileSpec {
             kind: FileKind::Memfd,
             size_bytes: 8192,
+            ..FileSpec::default()
         };
         let mut file = SentFile::create(&spec).unwrap();
         file.map(8192).unwrap();

@@ -109,6 +109,11 @@ impl Guest {
             file.map(scenario.extent_bytes())
                 .map_err(context("map the file"))?;
         }
+        let beside = |step: &Step| matches!(step.op, Op::SecondWrite(_));
+        if scenario.steps.iter().any(beside) {
+            file.map_again(scenario.extent_bytes())
+                .map_err(context("map the file again"))?;
+        }
         if is_plain_tcp(scenario) && !is_simple(scenario) {
             self.listener(scenario).map_err(context("listener"))?;
         }

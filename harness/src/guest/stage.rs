@@ -21,6 +21,9 @@ use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario, Step};
 
+/// What is written there is what the kernel gives back: 1 is the page cache.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
 /// Everything on the sender's side of one scenario.
 #[derive(Debug)]
 pub struct Stage {
@@ -87,7 +90,9 @@ impl Stage {
             }
             Op::Tee { len } => self.tee(len),
             Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
-            Op::MmapWrite(range) => self.store(range, step),
+            Op::MmapWrite(range) | Op::SecondWrite(range) => self.store(range, step),
+            Op::Msync => change(self.file.sync()),
+            Op::DropCaches => status(std::fs::write(DROP_CACHES, "1")),
             Op::Pwrite(range) => match self.file.pwrite(range, self.generation(step)) {
                 Ok(bytes) => returned(bytes as u64),
                 Err(errno) => failed(errno),
@@ -196,7 +201,11 @@ impl Stage {
         if range.len == 0 {
             return skipped();
         }
-        self.file.store(range, self.generation(step));
+        let generation = self.generation(step);
+        match self.scenario.steps[step].op {
+            Op::SecondWrite(_) => self.file.store_beside(range, generation),
+            _ => self.file.store(range, generation),
+        }
         returned(range.len)
     }
 

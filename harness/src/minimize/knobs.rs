@@ -105,6 +105,8 @@ pub(super) const FIELDS: &[Field] = &[
     number!(socket.user_timeout_us, durations),
     number!(socket.send_timeout_us, durations),
     choice!(file.kind, FileKind::Tmpfs, FileKind::Memfd),
+    switch!(file.sparse),
+    switch!(file.read_only),
     number!(file.size_bytes, powers_of_two),
     choice!(reader, ReaderMode::Drain, ReaderMode::Paused),
 ];
@@ -135,6 +137,7 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
             | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
             | Op::Punch(range),
             Knob::Offset,
         ) => Some(range.offset),
@@ -145,6 +148,7 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
             | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
             | Op::Punch(range),
             Knob::Len,
         ) => Some(range.len),
@@ -166,6 +170,7 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
             | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
             | Op::Punch(range),
             Knob::Offset,
         ) => range.offset = value,
@@ -176,6 +181,7 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
             | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
             | Op::Punch(range),
             Knob::Len,
         ) => range.len = value,

@@ -178,6 +178,11 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
+                if let Op::SecondWrite(range) = *op {
+                    *op = Op::MmapWrite(range);
+                }
+            },
+            |op: &mut Op| {
                 if let Op::Vmsplice { range, .. } = *op {
                     *op = Op::SpliceIn(range);
                 }

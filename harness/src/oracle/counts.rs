@@ -109,7 +109,10 @@ impl Judge<'_> {
                     .or_else(|| self.send_errno(call, nonblock || now))
             }
             Op::Pipe { capacity_bytes } => self.resize(capacity_bytes, call),
-            Op::Pwrite(range) | Op::MmapWrite(range) | Op::ForkWrite(range) => match call.outcome {
+            Op::Pwrite(range)
+            | Op::MmapWrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range) => match call.outcome {
                 Outcome::Returned(n) if op.stores() => self.stored(range, n, call),
                 Outcome::Skipped if op.stores() => self.stored(range, 0, call),
                 Outcome::Returned(0) if range.len > 0 => {
@@ -143,6 +146,8 @@ impl Judge<'_> {
             | Op::Signal { .. }
             | Op::Kill { .. }
             | Op::Cork { .. }
+            | Op::Msync
+            | Op::DropCaches
             | Op::Truncate { .. }
             | Op::Punch(_) => self.failed(call, &[]),
         }

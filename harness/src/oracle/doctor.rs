@@ -54,7 +54,10 @@ impl Plan {
         self.scenario.steps.push(Step { actor, op });
         let (moved, offset) = match op {
             Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => (range.len, None),
+            Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range) => (range.len, None),
             Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
             Op::Vmsplice { range, .. } => (range.len, None),
             Op::Pipe { capacity_bytes } => (capacity_bytes.into(), None),

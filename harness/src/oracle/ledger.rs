@@ -158,7 +158,8 @@ impl Ledger {
             });
         }
         let mut cuts: Vec<u64> = writes.iter().flat_map(|w| [w.start, w.end]).collect();
-        let filled_bytes = scenario.setup.file.size_bytes;
+        let file = &scenario.setup.file;
+        let filled_bytes = if file.sparse { 0 } else { file.size_bytes };
         cuts.push(filled_bytes);
         cuts.sort_unstable();
         cuts.dedup();

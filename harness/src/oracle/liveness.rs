@@ -170,7 +170,8 @@ impl Load {
                 }
                 Op::Cork { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
-                Op::Truncate { .. } | Op::Punch(_) => {}
+                Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}
+                Op::Msync | Op::DropCaches => {}
                 Op::Shutdown | Op::Reset | Op::Close => {}
                 Op::Signal { .. } | Op::Kill { .. } => {}
             }

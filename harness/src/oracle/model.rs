@@ -36,6 +36,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
     let mut scenario = Scenario::default();
     scenario.setup.file = FileSpec {
         size_bytes: size,
+        sparse: rng.chance(10),
         ..FileSpec::default()
     };
     scenario.setup.socket.nonblock = rng.chance(20);
@@ -96,7 +97,8 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 },
             ),
             7 | 8 => (writer, Op::Pwrite(inside)),
-            9 | 10 => (writer, Op::MmapWrite(inside)),
+            9 => (writer, Op::MmapWrite(inside)),
+            10 => (writer, Op::SecondWrite(inside)),
             11 => (
                 Actor::Reader,
                 Op::Read {
@@ -207,7 +209,8 @@ struct Kernel<'a> {
 /// Runs a scenario once.
 pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
     let size = scenario.setup.file.size_bytes;
-    let mut file: Vec<u8> = (0..size).map(|at| pattern(at, 0)).collect();
+    let filled = if scenario.setup.file.sparse { 0 } else { size };
+    let mut file: Vec<u8> = (0..filled).map(|at| pattern(at, 0)).collect();
     file.resize(scenario.extent_bytes() as usize, 0);
     let mut kernel = Kernel {
         scenario,
@@ -397,7 +400,10 @@ impl Kernel<'_> {
                 self.slots[pipe].drain(len);
                 Work::Send(self.pipes[pipe].drain(..len as usize).collect())
             }
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => {
+            Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range) => {
                 let len = match op {
                     Op::Pwrite(_) => self.short(range.len),
                     _ => range.len.min(size.saturating_sub(range.offset)),
@@ -433,7 +439,7 @@ impl Kernel<'_> {
                 call.outcome = Outcome::Returned(0);
                 Work::Return
             }
-            Op::Signal { .. } | Op::Cork { .. } => {
+            Op::Signal { .. } | Op::Cork { .. } | Op::Msync | Op::DropCaches => {
                 call.outcome = Outcome::Returned(0);
                 Work::Return
             }

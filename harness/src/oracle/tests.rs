@@ -43,7 +43,7 @@ fn legal_histories_are_never_flagged() {
             bytes += ran.history.received.len();
         }
     }
-    assert!(bytes > 300 * RUNS as usize, "only {bytes} bytes were sent");
+    assert!(bytes > 250 * RUNS as usize, "only {bytes} bytes were sent");
 }
 
 #[test]
@@ -142,16 +142,29 @@ fn takes_turns(scenario: &Scenario, history: &History) -> bool {
     interleave::overlaps(scenario, &stream::sent(scenario, history))
 }
 
+/// Whether zeros of several threads take turns: any order of them is right.
+fn mixes_zeros(scenario: &Scenario, history: &History) -> bool {
+    let cut = scenario.steps.iter().any(|step| step.op.zeroes());
+    (scenario.setup.file.sparse || cut) && takes_turns(scenario, history)
+}
+
 fn some_byte(rng: &mut Rng, of: &[u8]) -> Option<usize> {
     (!of.is_empty()).then(|| rng.below(of.len() as u64) as usize)
 }
 
 #[test]
 fn a_flipped_byte_is_flagged() {
-    expect_flagged(Property::Wire, RUNS / 2, |rng, _, history| {
+    expect_flagged(Property::Wire, RUNS / 2, |rng, scenario, history| {
         let Some(at) = some_byte(rng, &history.received) else {
             return false;
         };
+        if mixes_zeros(scenario, history) {
+            return false;
+        }
+        // What is or becomes a zero says little about its generation.
+        if [0, 156].contains(&history.received[at]) {
+            return false;
+        }
         // No scenario here has 100 writes.
         history.received[at] = history.received[at].wrapping_add(100);
         true
@@ -160,10 +173,13 @@ fn a_flipped_byte_is_flagged() {
 
 #[test]
 fn a_dropped_byte_is_flagged() {
-    let drop = |rng: &mut Rng, _: &Scenario, history: &mut History| {
+    let drop = |rng: &mut Rng, scenario: &Scenario, history: &mut History| {
         let Some(at) = some_byte(rng, &history.received) else {
             return false;
         };
+        if mixes_zeros(scenario, history) {
+            return false;
+        }
         history.received.remove(at);
         for chunk in &mut history.chunks {
             let holds = chunk.start <= at && at < chunk.start + chunk.len;
@@ -178,10 +194,13 @@ fn a_dropped_byte_is_flagged() {
 
 #[test]
 fn a_repeated_run_is_flagged() {
-    let repeat = |rng: &mut Rng, _: &Scenario, history: &mut History| {
+    let repeat = |rng: &mut Rng, scenario: &Scenario, history: &mut History| {
         let Some(at) = some_byte(rng, &history.received) else {
             return false;
         };
+        if mixes_zeros(scenario, history) {
+            return false;
+        }
         let again = history.received[at..].to_vec();
         history.received.extend(again);
         true
@@ -204,7 +223,8 @@ fn swapped_blocks_are_flagged() {
         let first = rng.below((len - 2 * BLOCK + 1) as u64) as usize;
         let second = first + BLOCK;
         // Zeros are everywhere the same.
-        if scenario.steps.iter().any(|step| step.op.zeroes()) {
+        let sparse = scenario.setup.file.sparse;
+        if sparse || scenario.steps.iter().any(|step| step.op.zeroes()) {
             return false;
         }
         // The same range may have been sent twice.

@@ -154,6 +154,11 @@ pub struct FileSpec {
     pub kind: FileKind,
     /// Its length in bytes; filled with [`crate::history::pattern`] generation 0.
     pub size_bytes: u64,
+    /// Not filled: one hole, which reads as zeros.
+    pub sparse: bool,
+    /// The descriptor that is sent from is open for reading only; what writes has
+    /// another one.
+    pub read_only: bool,
 }
 
 impl Default for FileSpec {
@@ -161,6 +166,8 @@ impl Default for FileSpec {
         FileSpec {
             kind: FileKind::default(),
             size_bytes: PAGE_BYTES,
+            sparse: false,
+            read_only: false,
         }
     }
 }
@@ -287,6 +294,12 @@ pub enum Op {
     Pwrite(Range),
     /// Stores through the shared mapping by a forked child, which is waited for.
     ForkWrite(Range),
+    /// Stores through a second shared mapping of the file, at another address.
+    SecondWrite(Range),
+    /// msync(2) of the whole mapping, MS_SYNC.
+    Msync,
+    /// Gives back what the page cache can do without (/proc/sys/vm/drop_caches).
+    DropCaches,
     /// ftruncate(2): the file ends there. What lay beyond is gone, and what comes to
     /// lie before the end is zeros.
     Truncate {
@@ -338,9 +351,11 @@ impl Op {
     /// `truncate` writes to all that lies there.
     pub fn writes(self) -> Option<Range> {
         match self {
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) | Op::Punch(range) => {
-                Some(range)
-            }
+            Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
+            | Op::Punch(range) => Some(range),
             Op::Truncate { size_bytes } => Some(Range {
                 offset: size_bytes,
                 len: FILE_BYTES.end().saturating_sub(size_bytes),
@@ -356,7 +371,10 @@ impl Op {
 
     /// Whether it stores through the mapping of the file.
     pub fn stores(self) -> bool {
-        matches!(self, Op::MmapWrite(_) | Op::ForkWrite(_))
+        matches!(
+            self,
+            Op::MmapWrite(_) | Op::ForkWrite(_) | Op::SecondWrite(_)
+        )
     }
 
     /// Whether it can put bytes on the socket.
@@ -381,9 +399,9 @@ impl Op {
             )
     }
 
-    /// Whether it stores through the mapping of the file, or sends from it.
+    /// Whether it needs the mapping of the file.
     pub fn maps(self) -> bool {
-        self.stores() || matches!(self, Op::Vmsplice { .. })
+        self.stores() || matches!(self, Op::Vmsplice { .. } | Op::Msync)
     }
 
     /// Whether it closes the end of whoever performs it.

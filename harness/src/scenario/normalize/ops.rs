@@ -113,6 +113,7 @@ impl Pass<'_> {
             Op::MmapWrite(range) => self.write(line, range).map(Op::MmapWrite),
             Op::Pwrite(range) => self.write(line, range).map(Op::Pwrite),
             Op::ForkWrite(range) => self.write(line, range).map(Op::ForkWrite),
+            Op::SecondWrite(range) => self.write(line, range).map(Op::SecondWrite),
             Op::Punch(range) => self.write(line, range).map(Op::Punch),
             Op::Truncate { size_bytes } => Some(self.truncate(line, size_bytes)),
             Op::Close if actor != Actor::Reader => match self.setup.reader {
@@ -140,6 +141,7 @@ impl Pass<'_> {
                 Some(step.op)
             }
             Op::Shutdown | Op::Signal { .. } | Op::Cork { .. } => Some(step.op),
+            Op::Msync | Op::DropCaches => Some(step.op),
             Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
             Op::Wait { us: 0 } => self.drop(line, Rule::Nothing),
             Op::Wait { us } => Some(Op::Wait {

@@ -57,6 +57,8 @@ fn wild_op() -> impl Strategy<Value = Op> {
         wild().prop_map(|len| Op::Tee { len }),
         (range(), any::<bool>()).prop_map(|(range, gift)| Op::Vmsplice { range, gift }),
         prop::sample::select(vec![
+            Op::Msync,
+            Op::DropCaches,
             Op::Shutdown,
             Op::Reset,
             Op::Close,
@@ -73,6 +75,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::Pwrite),
         range().prop_map(Op::ForkWrite),
         range().prop_map(Op::Punch),
+        range().prop_map(Op::SecondWrite),
         wild().prop_map(|size_bytes| Op::Truncate { size_bytes }),
         wild().prop_map(|len| Op::Read { len }),
         wild().prop_map(|us| Op::Wait { us }),
@@ -88,6 +91,7 @@ prop_compose! {
         flags in any::<[bool; 3]>(),
         timeouts in (wild(), wild()),
         memfd in any::<bool>(),
+        source in any::<[bool; 2]>(),
         size_bytes in wild(),
         paused in any::<bool>(),
     ) -> Setup {
@@ -107,6 +111,8 @@ prop_compose! {
             file: FileSpec {
                 kind: if memfd { FileKind::Memfd } else { FileKind::Tmpfs },
                 size_bytes,
+                sparse: source[0],
+                read_only: source[1],
             },
             reader: if paused { ReaderMode::Paused } else { ReaderMode::Drain },
         }
@@ -261,6 +267,7 @@ fn what_was_normalized_can_run() {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(filled && len > 0 && (teed || !tee));
                 }
+                Op::Msync | Op::DropCaches => prop_assert_ne!(actor, Actor::Reader),
                 Op::Truncate { size_bytes } => {
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(size_bytes <= 1 << 20);
@@ -269,6 +276,7 @@ fn what_was_normalized_can_run() {
                 Op::MmapWrite(range)
                 | Op::Pwrite(range)
                 | Op::ForkWrite(range)
+                | Op::SecondWrite(range)
                 | Op::Punch(range) => {
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0 && range.end() <= extent);

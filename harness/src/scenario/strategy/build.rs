@@ -21,6 +21,8 @@ pub fn build(genes: &Genes) -> Scenario {
             false => FileKind::Tmpfs,
         },
         size_bytes: pick(tables::FILE_BYTES, genes.file),
+        sparse: genes.source.sparse,
+        read_only: genes.source.read_only,
     };
     let mut socket = socket(&genes.socket);
     if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
@@ -212,6 +214,12 @@ impl Builder<'_> {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::ForkWrite(range));
             }
+            Some(Kind::SecondWrite) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::SecondWrite(range));
+            }
+            Some(Kind::Msync) => self.push(self.actor(genes), Op::Msync),
+            Some(Kind::DropCaches) => self.push(self.actor(genes), Op::DropCaches),
             Some(Kind::Truncate) => {
                 let size_bytes = self.cut(genes);
                 self.push(self.actor(genes), Op::Truncate { size_bytes });
@@ -245,6 +253,8 @@ impl Builder<'_> {
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
             Kind::Leave | Kind::Close | Kind::Kill => (self.swarm.trouble, None),
             Kind::ForkWrite => (self.swarm.trouble, Some(Kind::MmapWrite)),
+            Kind::SecondWrite => (self.source.pages, Some(Kind::MmapWrite)),
+            Kind::Msync | Kind::DropCaches => (self.source.pages, None),
             Kind::Truncate | Kind::Punch => (self.source.cuts, Some(Kind::MmapWrite)),
         };
         if on { Some(kind) } else { instead }

@@ -37,6 +37,10 @@ pub struct Genes {
 pub struct Source {
     /// Writes that take something away: truncate and punch.
     pub cuts: bool,
+    /// A second mapping, and what has the page cache tidied up.
+    pub pages: bool,
+    pub sparse: bool,
+    pub read_only: bool,
 }
 
 /// The link. A value counts only if its flag is set.
@@ -130,6 +134,9 @@ pub enum Kind {
     ForkWrite,
     Truncate,
     Punch,
+    SecondWrite,
+    Msync,
+    DropCaches,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -144,7 +151,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Read, 8),
     (Kind::Tee, 4),
     (Kind::Signal, 4),
-    (Kind::Cork, 3),
+    (Kind::Cork, 4),
     (Kind::Shutdown, 2),
     (Kind::Leave, 4),
     (Kind::Close, 1),
@@ -153,6 +160,9 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::ForkWrite, 1),
     (Kind::Truncate, 4),
     (Kind::Punch, 3),
+    (Kind::SecondWrite, 4),
+    (Kind::Msync, 2),
+    (Kind::DropCaches, 2),
 ];
 
 /// How a write lies to the send it aims at.
@@ -315,7 +325,18 @@ fn swarm() -> impl Strategy<Value = Swarm> {
 }
 
 fn source() -> impl Strategy<Value = Source> {
-    weighted(0.2).prop_map(|cuts| Source { cuts })
+    (
+        weighted(0.2),
+        weighted(0.15),
+        weighted(0.06),
+        weighted(0.12),
+    )
+        .prop_map(|(cuts, pages, sparse, read_only)| Source {
+            cuts,
+            pages,
+            sparse,
+            read_only,
+        })
 }
 
 fn op() -> impl Strategy<Value = OpGenes> {

@@ -25,7 +25,8 @@ fn has_race(scenario: &Scenario) -> bool {
             return false;
         };
         scenario.steps[index..].iter().any(|step| {
-            step.actor == Actor::A && step.op.writes().is_some_and(|written| meet(sent, written))
+            let writes = step.op.writes().filter(|_| !step.op.zeroes());
+            step.actor == Actor::A && writes.is_some_and(|written| meet(sent, written))
         })
     })
 }
@@ -60,10 +61,10 @@ fn a_seed_keeps_its_meaning() {
         file memfd size=4096
         reader paused
 
+        sendfile 0+4096
         read 65536
-        sendfile 4095+1
         mmap-write 0+4096
-        mmap-write 4095+1
+        mmap-write 0+4096
         mmap-write 0+4096
     "#]]
     .assert_eq(&case(2008, 4).to_string());
@@ -187,6 +188,13 @@ fn every_feature_is_generated() {
         ("fork-write", 0.2, |c| {
             some(c, |op| matches!(op, Op::ForkWrite(_)))
         }),
+        ("second mapping", 1.0, |c| {
+            some(c, |op| matches!(op, Op::SecondWrite(_)))
+        }),
+        ("msync", 0.2, |c| some(c, |op| *op == Op::Msync)),
+        ("drop-caches", 0.2, |c| some(c, |op| *op == Op::DropCaches)),
+        ("sparse", 4.0, |c| c.setup.file.sparse),
+        ("read-only", 8.0, |c| c.setup.file.read_only),
         ("truncate", 1.5, |c| {
             some(c, |op| matches!(op, Op::Truncate { .. }))
         }),
@@ -246,10 +254,28 @@ fn shrunk(seed: u8, fails: impl Fn(&Scenario) -> bool) -> Scenario {
 
 #[test]
 fn the_race_shrinks_to_two_operations() {
-    for seed in 0..30 {
-        let text = shrunk(seed, has_race).to_string();
-        assert_eq!(text, "sendfile 0+4096\nmmap-write 0+4096\n", "seed {seed}");
+    const SEEDS: u8 = 30;
+    let mut simplest = 0;
+    for seed in 0..SEEDS {
+        let found = shrunk(seed, has_race);
+        let Op::Sendfile(sent) = found.steps[0].op else {
+            panic!("seed {seed}: {found}");
+        };
+        assert_eq!(
+            found.to_string(),
+            format!("sendfile {sent}\nmmap-write {sent}\n"),
+            "seed {seed}"
+        );
+        simplest += u8::from(
+            sent == Range {
+                offset: 0,
+                len: 4096,
+            },
+        );
     }
+    // Before a page come shorter lengths. While the write still lies beyond those, they
+    // are no race, and proptest does not look past what it found to be none.
+    assert!(simplest >= SEEDS - 3, "{simplest} of {SEEDS} sent a page");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::scenario::{
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 20] = [
+const OPS: [&str; 22] = [
     "sendfile",
     "pipe",
     "splice-in",
@@ -24,6 +24,8 @@ const OPS: [&str; 20] = [
     "mmap-write",
     "pwrite",
     "fork-write",
+    "msync",
+    "drop-caches",
     "truncate",
     "punch",
     "read",
@@ -37,7 +39,9 @@ const OPS: [&str; 20] = [
     "uncork",
 ];
 /// Operations that are one word.
-const BARE: [(&str, Op); 5] = [
+const BARE: [(&str, Op); 7] = [
+    ("msync", Op::Msync),
+    ("drop-caches", Op::DropCaches),
     ("shutdown", Op::Shutdown),
     ("reset", Op::Reset),
     ("close", Op::Close),
@@ -251,11 +255,28 @@ impl<'a> Reader<'a> {
             "kind of file",
             &[("tmpfs", FileKind::Tmpfs), ("memfd", FileKind::Memfd)],
         )?;
-        let value = only_option(words, Key::with_value("size", "SIZE"))?;
-        self.places.push((Line::File, "size", value));
+        const SIZE: Key = Key::with_value("size", "SIZE");
+        const KEYS: [Key; 3] = [SIZE, Key::flag("sparse"), Key::flag("read-only")];
+        let mut size_bytes = None;
+        let (mut sparse, mut read_only) = (false, false);
+        let mut options = Options::new(&KEYS);
+        while let Some((key, value)) = options.next(words)? {
+            self.places.push((Line::File, key, value));
+            match key {
+                "size" => size_bytes = Some(units::bytes(value)?),
+                "sparse" => sparse = true,
+                _ => read_only = true,
+            }
+        }
+        let Some(size_bytes) = size_bytes else {
+            // There is no word left, and this says which one is missing.
+            return Err(words.need(&SIZE.form()).expect_err("the end of the line"));
+        };
         Ok(FileSpec {
             kind,
-            size_bytes: units::bytes(value)?,
+            size_bytes,
+            sparse,
+            read_only,
         })
     }
 
@@ -329,7 +350,13 @@ impl<'a> Reader<'a> {
         Ok(match name.text {
             "sendfile" => Op::Sendfile(range(argument)?),
             "splice-in" => Op::SpliceIn(range(argument)?),
-            "mmap-write" => Op::MmapWrite(range(argument)?),
+            "mmap-write" => {
+                let second = Options::new(&[Key::flag("second")]).next(words)?;
+                match second {
+                    None => Op::MmapWrite(range(argument)?),
+                    Some(_) => Op::SecondWrite(range(argument)?),
+                }
+            }
             "pwrite" => Op::Pwrite(range(argument)?),
             "fork-write" => Op::ForkWrite(range(argument)?),
             "truncate" => Op::Truncate {
