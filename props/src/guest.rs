@@ -35,6 +35,48 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
+        "file tmpfs size=8192\nlink data delay=20ms\nwrite 100+50\nsend 4000+200\nwritev 0+101\n\
+         mmap-write 0+8192",
+        ("what is copied does not change", |it| {
+            let sent = (100..150).chain(4000..4200).chain(0..101);
+            it.received.len() == 351
+                && (sent.zip(&it.received)).all(|(at, byte)| *byte == pattern(at, 0))
+                && it.calls[..3].iter().all(|call| call.offset_after.is_none())
+        }),
+    ),
+    (
+        "sendfile 100\nsendfile 0+10\nsendfile 50",
+        (
+            "the file position goes on, and an offset does not move it",
+            |it| {
+                let sent = (0..100).chain(0..10).chain(100..150);
+                (sent.zip(&it.received)).all(|(at, byte)| *byte == pattern(at, 0))
+                    && it.calls[0].f_pos_after == Some(100)
+                    && it.calls[2].f_pos_after == Some(150)
+                    && it.received.len() == 160
+            },
+        ),
+    ),
+    (
+        "pipe capacity=4096\npipe-write 0+100\npipe-write 100+100\npwrite 0+200\nsplice-out 200",
+        (
+            "two writes merge into one slot, and are the pipe's own",
+            |it| {
+                it.calls[2].outcome == Outcome::Returned(100)
+                    && it.received.len() == 200
+                    && (0..)
+                        .zip(&it.received)
+                        .all(|(at, byte)| *byte == pattern(at, 0))
+            },
+        ),
+    ),
+    (
+        "file tmpfs size=8192\npipe capacity=4096\npipe-write 0+4096\npipe-write 0+100",
+        ("a write to a full pipe does not wait", |it| {
+            it.calls[2].outcome == Outcome::Failed(libc::EAGAIN)
+        }),
+    ),
+    (
         "file tmpfs size=20000\nsocket tcp4 nonblock\nsendfile 0+20000",
         ("all of it fits the send buffer", |it| {
             it.calls[0].outcome == Outcome::Returned(20_000)

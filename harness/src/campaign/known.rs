@@ -51,7 +51,10 @@ impl Bug {
             // The call hangs; if it may not block, its data does.
             Bug::KtlsStall => stalls_a_record(scenario) && any(&[Property::Liveness]),
             Bug::PageADatagram => sends_pages(scenario) && any(&datagrams),
-            Bug::ForgottenEnd => sends_past_the_end(scenario) && any(&datagrams),
+            Bug::ForgottenEnd => {
+                sends_past_the_end(scenario)
+                    && (any(&datagrams) || violations.iter().any(too_long_a_datagram))
+            }
         }
     }
 }
@@ -118,10 +121,17 @@ fn stalls_a_record(scenario: &Scenario) -> bool {
 fn sends_pages(scenario: &Scenario) -> bool {
     let pages = |op: Op| match op {
         Op::Sendfile(range) => range.offset % PAGE_BYTES + range.len > PAGE_BYTES,
+        // It begins wherever the one before it ended.
+        Op::SendfileOn { len } => len > 1,
         Op::SpliceOut { .. } => true,
         _ => false,
     };
     scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| pages(it.op))
+}
+
+/// Whether a send did not fit, since it joined what should have left before.
+fn too_long_a_datagram(violation: &Violation) -> bool {
+    violation.property == Property::Counts && violation.message.contains("failed with EMSGSIZE")
 }
 
 /// Whether a call over IPv6 reads on to find the end of the file.
@@ -131,7 +141,15 @@ fn sends_past_the_end(scenario: &Scenario) -> bool {
         _ => None,
     });
     let end = cut.fold(scenario.setup.file.size_bytes, u64::min);
-    let past = |op: Op| matches!(op, Op::Sendfile(Range { offset, len }) if offset + len > end);
+    let mut position = 0;
+    let mut past = |op: Op| match op {
+        Op::Sendfile(Range { offset, len }) => offset + len > end,
+        Op::SendfileOn { len } => {
+            position += len;
+            position > end
+        }
+        _ => false,
+    };
     scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| past(it.op))
 }
 
@@ -220,6 +238,31 @@ mod tests {
                 assert_eq!(explained(release, stable, END, late), None, "{stable}");
             }
             assert_eq!(explained(release, "", END, Property::Counts), None);
+        }
+        // What follows joins it, until no more fits.
+        let scenario = text::parse("known.scn", END).unwrap();
+        let too_long = |message: &str| Violation {
+            property: Property::Counts,
+            step: Some(1),
+            stream_offset: None,
+            file_range: None,
+            torn_by: None,
+            after_return_ns: None,
+            message: message.into(),
+        };
+        for (message, bug) in [
+            (
+                "operation 2 failed with EMSGSIZE, but",
+                Some(Bug::ForgottenEnd),
+            ),
+            ("operation 2 failed with EINVAL", None),
+        ] {
+            let known = Known::of("6.12.117", "");
+            assert_eq!(
+                known.explain(&scenario, &[too_long(message)]),
+                bug,
+                "{message}"
+            );
         }
         for (from, to) in [("udp6", "udp4"), ("0+4097", "0+4096")] {
             let other = END.replace(from, to);

@@ -17,7 +17,7 @@ use nix::unistd::ftruncate;
 
 use crate::history;
 use crate::scenario::limits::FILE_BYTES;
-use crate::scenario::{FileKind, FileSpec, Op, Range, Step};
+use crate::scenario::{Copying, FileKind, FileSpec, Op, Range, Step};
 
 /// Where unlinked tmpfs files are made; the guest's init mounts a tmpfs there.
 const TMPFS: &str = "/dev/shm";
@@ -222,6 +222,40 @@ impl SentFile {
                 1,
                 libc::SPLICE_F_NONBLOCK | gift,
             )
+        };
+        nix::errno::Errno::result(bytes).map(|bytes| bytes as usize)
+    }
+
+    /// Sends a part of the mapping by copy, to a socket or (write only) to a pipe.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn copy_to(&self, to: &impl AsFd, by: Copying, range: Range) -> nix::Result<usize> {
+        let mapping = self
+            .mapping
+            .as_ref()
+            .expect("a scenario that copies from its mapping maps its file");
+        let to = to.as_fd().as_raw_fd();
+        let part = mapping.part(range);
+        // SAFETY: `part` and the two halves lie inside the mapping, which outlives the
+        // call; the kernel reads what other threads may be changing, which is the very
+        // thing that is tested.
+        let bytes = unsafe {
+            match by {
+                Copying::Write => libc::write(to, part.iov_base, part.iov_len),
+                Copying::Send => libc::send(to, part.iov_base, part.iov_len, 0),
+                Copying::Writev => {
+                    let half = range.len / 2;
+                    let halves = [
+                        mapping.part(Range { len: half, ..range }),
+                        mapping.part(Range {
+                            offset: range.offset + half,
+                            len: range.len - half,
+                        }),
+                    ];
+                    libc::writev(to, halves.as_ptr(), halves.len() as libc::c_int)
+                }
+            }
         };
         nix::errno::Errno::result(bytes).map(|bytes| bytes as usize)
     }

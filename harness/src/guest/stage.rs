@@ -19,7 +19,7 @@ use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Op, Range, Scenario, Step};
+use crate::scenario::{Copying, Op, Range, Scenario, Step};
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -74,9 +74,20 @@ impl Stage {
         let entry = self.clock.stamp_at_entry();
         *lock(&self.entered[actor.index()]) = Some((step, entry));
         let done = match op {
-            Op::Sendfile(range) if self.scenario.kills(actor) => self.sendfile_by_child(range),
+            Op::Sendfile(range) if self.scenario.kills(actor) => self.send_by_child(|| {
+                let (result, offset) = self.call_sendfile(range);
+                (result, Some(offset))
+            }),
+            Op::SendfileOn { len } if self.scenario.kills(actor) => {
+                self.send_by_child(|| (self.call_sendfile_on(len), None))
+            }
+            Op::Copy { by, range } if self.scenario.kills(actor) => {
+                self.send_by_child(|| (self.call_copy(by, range), None))
+            }
             Op::SpliceOut { .. } if self.killed.load(Ordering::SeqCst) => skipped(),
             Op::Sendfile(range) => self.sendfile(range),
+            Op::SendfileOn { len } => done(outcome(self.call_sendfile_on(len))),
+            Op::Copy { by, range } => done(outcome(self.call_copy(by, range))),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
             Op::SpliceIn(range) => self.splice_in(range),
             Op::SpliceOut {
@@ -89,6 +100,7 @@ impl Stage {
                 self.splice_out(&mut lock(from), len, more, nonblock)
             }
             Op::Tee { len } => self.tee(len),
+            Op::PipeWrite(range) => self.write_to_pipe(range),
             Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
             Op::MmapWrite(range) | Op::SecondWrite(range) => self.store(range, step),
             Op::Msync => change(self.file.sync()),
@@ -118,6 +130,8 @@ impl Stage {
         let exit = match op {
             // These may wait, for the peer or for nothing.
             Op::Sendfile(_)
+            | Op::SendfileOn { .. }
+            | Op::Copy { .. }
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
             | Op::Read { .. }
@@ -125,24 +139,29 @@ impl Stage {
             _ => self.clock.stamp_at_entry(),
         };
         *lock(&self.entered[actor.index()]) = None;
+        let moves = matches!(op, Op::SendfileOn { .. });
         Call {
             step,
             entry,
             exit,
             outcome: done.outcome,
             offset_after: done.offset_after,
-            f_pos_after: None,
+            f_pos_after: moves.then(|| self.position()).flatten(),
         }
     }
 
-    /// Notes the file position in the last call that was given an offset: it must
-    /// be where it was, at the start, after each of them.
+    /// Notes the file position in the last call that was given an offset: none of them
+    /// may have moved it.
     pub fn note_position(&self, calls: &mut [Call]) {
         let given_one = |call: &&mut Call| call.offset_after.is_some();
         if let Some(call) = calls.iter_mut().rev().find(given_one) {
-            let position = lseek(self.file.file(), 0, Whence::SeekCur);
-            call.f_pos_after = position.ok().and_then(|it| u64::try_from(it).ok());
+            call.f_pos_after = self.position();
         }
+    }
+
+    fn position(&self) -> Option<u64> {
+        let position = lseek(self.file.file(), 0, Whence::SeekCur);
+        position.ok().and_then(|it| u64::try_from(it).ok())
     }
 
     /// The steps that were entered and have not returned.
@@ -156,18 +175,18 @@ impl Stage {
             .expect("a step that writes has a generation")
     }
 
-    /// sendfile(2) in a process of its own.
-    fn sendfile_by_child(&self, range: Range) -> Done {
+    /// A send in a process of its own: what it returned, and its offset afterwards.
+    fn send_by_child(&self, call: impl FnOnce() -> (nix::Result<isize>, Option<i64>)) -> Done {
         if self.killed.load(Ordering::SeqCst) {
             return skipped();
         }
         let ended = self.child.run(|| {
-            let (result, offset) = self.call_sendfile(range);
+            let (result, offset) = call();
             let result = match result {
                 Ok(bytes) => bytes as i64,
                 Err(errno) => -(errno as i64),
             };
-            [result, offset]
+            [result, offset.unwrap_or(-1)]
         });
         match ended {
             Ok(Ended::Told([result, offset])) => Done {
@@ -280,6 +299,25 @@ impl Stage {
         (nix::errno::Errno::result(bytes), offset)
     }
 
+    /// sendfile(2) without an offset.
+    fn call_sendfile_on(&self, len: u64) -> nix::Result<isize> {
+        // SAFETY: both descriptors are open; without an offset nothing is written.
+        let bytes = unsafe {
+            libc::sendfile(
+                self.sender.as_fd().as_raw_fd(),
+                self.file.file().as_raw_fd(),
+                std::ptr::null_mut(),
+                len as usize,
+            )
+        };
+        nix::errno::Errno::result(bytes)
+    }
+
+    fn call_copy(&self, by: Copying, range: Range) -> nix::Result<isize> {
+        let bytes = self.file.copy_to(&self.sender, by, range);
+        bytes.map(|bytes| bytes as isize)
+    }
+
     fn set_pipe(&self, capacity_bytes: u32) -> Done {
         let mut guard = lock(&self.pipe);
         let result = match guard.as_ref() {
@@ -317,6 +355,26 @@ impl Stage {
             outcome: outcome(result.map(|bytes| bytes as isize)),
             offset_after: u64::try_from(offset).ok(),
         }
+    }
+
+    fn write_to_pipe(&self, range: Range) -> Done {
+        let mut guard = lock(&self.pipe);
+        let Some(pipe) = guard.as_mut() else {
+            return skipped();
+        };
+        // Everything else that fills it is told not to wait call by call.
+        if let Err(errno) = fcntl(&pipe.write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
+            return failed(errno);
+        }
+        // A write that meets the end of the mapping leaves an empty buffer in the pipe
+        // (fs/pipe.c:pipe_write), and how many there are must be known.
+        let (_guard, range) = self.mapped(range);
+        if range.len == 0 {
+            return skipped();
+        }
+        let result = self.file.copy_to(&pipe.write, Copying::Write, range);
+        pipe.bytes += result.unwrap_or(0) as u64;
+        done(outcome(result.map(|bytes| bytes as isize)))
     }
 
     fn vmsplice(&self, range: Range, gift: bool) -> Done {

@@ -131,66 +131,40 @@ pub(super) const KNOBS: [Knob; 4] = [Knob::Len, Knob::Offset, Knob::Capacity, Kn
 pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
     match (op, knob) {
         (
-            Op::Sendfile(range)
-            | Op::SpliceIn(range)
-            | Op::Vmsplice { range, .. }
-            | Op::MmapWrite(range)
-            | Op::Pwrite(range)
-            | Op::ForkWrite(range)
-            | Op::SecondWrite(range)
-            | Op::Punch(range),
-            Knob::Offset,
-        ) => Some(range.offset),
-        (
-            Op::Sendfile(range)
-            | Op::SpliceIn(range)
-            | Op::Vmsplice { range, .. }
-            | Op::MmapWrite(range)
-            | Op::Pwrite(range)
-            | Op::ForkWrite(range)
-            | Op::SecondWrite(range)
-            | Op::Punch(range),
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
             Knob::Len,
-        ) => Some(range.len),
-        (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => Some(len),
+        ) => Some(len),
         (Op::Truncate { size_bytes }, Knob::Len) => Some(size_bytes),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
+        (op, Knob::Offset) => op.range().map(|range| range.offset),
+        (op, Knob::Len) => op.range().map(|range| range.len),
         _ => None,
     }
 }
 
 /// Turns a knob; no effect where the operation has none.
 pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
-    match (op, knob) {
+    match (&mut *op, knob) {
         (
-            Op::Sendfile(range)
-            | Op::SpliceIn(range)
-            | Op::Vmsplice { range, .. }
-            | Op::MmapWrite(range)
-            | Op::Pwrite(range)
-            | Op::ForkWrite(range)
-            | Op::SecondWrite(range)
-            | Op::Punch(range),
-            Knob::Offset,
-        ) => range.offset = value,
-        (
-            Op::Sendfile(range)
-            | Op::SpliceIn(range)
-            | Op::Vmsplice { range, .. }
-            | Op::MmapWrite(range)
-            | Op::Pwrite(range)
-            | Op::ForkWrite(range)
-            | Op::SecondWrite(range)
-            | Op::Punch(range),
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
             Knob::Len,
-        ) => range.len = value,
-        (Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len }, Knob::Len) => *len = value,
+        ) => *len = value,
         (Op::Truncate { size_bytes }, Knob::Len) => *size_bytes = value,
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }
         (Op::Wait { us }, Knob::Wait) => *us = value,
+        (_, Knob::Offset) => {
+            if let Some(range) = op.range_mut() {
+                range.offset = value;
+            }
+        }
+        (_, Knob::Len) => {
+            if let Some(range) = op.range_mut() {
+                range.len = value;
+            }
+        }
         _ => {}
     }
 }

@@ -4,7 +4,7 @@
 use super::Propose;
 use super::knobs::{FIELDS, KNOBS, Knob, rank, read, rounder, turn, turn_all};
 use super::size::place;
-use crate::scenario::{Actor, Op, PAGE_BYTES, Range, Scenario, Setup};
+use crate::scenario::{Actor, Copying, Op, PAGE_BYTES, Range, Scenario, Setup};
 
 /// Above this many steps all pairs are too many.
 const PAIRS_UP_TO_STEPS: usize = 12;
@@ -183,8 +183,23 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
-                if let Op::Vmsplice { range, .. } = *op {
+                if let Op::Vmsplice { range, .. } | Op::PipeWrite(range) = *op {
                     *op = Op::SpliceIn(range);
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Copy { range, .. } = *op {
+                    *op = Op::Sendfile(range);
+                }
+            },
+            |op: &mut Op| {
+                if let Op::SendfileOn { len } = *op {
+                    *op = Op::Sendfile(Range { offset: 0, len });
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Copy { by, .. } = op {
+                    *by = Copying::Write;
                 }
             },
         ] {

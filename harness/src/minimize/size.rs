@@ -49,6 +49,9 @@ impl Size {
             Op::SecondWrite(_) => 1,
             // More to understand than a splice.
             Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
+            // So is what a plain sendfile or splice does as well.
+            Op::Copy { by, .. } => 1 + by as usize,
+            Op::SendfileOn { .. } | Op::PipeWrite(_) => 1,
             _ => 0,
         };
         let inversions = (0..steps.len())
@@ -72,8 +75,8 @@ impl Size {
 pub(super) fn place(op: Op) -> u8 {
     match op {
         Op::Pipe { .. } => 0,
-        Op::SpliceIn(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
-        Op::Sendfile(_) | Op::SpliceOut { .. } => 2,
+        Op::SpliceIn(_) | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
+        Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. } => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
         Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => 3,
         Op::Msync | Op::DropCaches => 4,

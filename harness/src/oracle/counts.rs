@@ -8,6 +8,7 @@
 use super::breaks::Breaks;
 use super::datagrams::longest_bytes;
 use super::pipe::PipeModel;
+use super::position::{self, Position};
 use super::sendings::{Closes, closes};
 use super::sizes::Sizes;
 use super::{Property, Violation, name_errno, name_step};
@@ -29,6 +30,8 @@ pub(super) fn judge(scenario: &Scenario, history: &History, sizes: &Sizes) -> Op
         second_pipe: PipeModel::default(),
         sent: 0,
         open: (0, 0),
+        position: Position::default(),
+        last_position: position::last(scenario, history),
     };
     for call in &history.calls {
         let Some(step) = scenario.steps.get(call.step) else {
@@ -39,9 +42,10 @@ pub(super) fn judge(scenario: &Scenario, history: &History, sizes: &Sizes) -> Op
             return Some(violation(None, message));
         };
         let slots = judge.used_slots();
-        let fault = judge.call(step.op, call);
+        let op = judge.position.resolve(step.op, call);
+        let fault = judge.call(op, call);
         let emptied = slots.saturating_sub(judge.used_slots());
-        judge.note_open(step.op, call, emptied);
+        judge.note_open(op, call, emptied);
         if let Some(fault) = fault {
             let name = name_step(scenario, call.step);
             return Some(violation(Some(call.step), format!("{name} {fault}")));
@@ -74,6 +78,9 @@ struct Judge<'a> {
     sent: u64,
     /// Of a datagram that waits for more: bytes at most, and parts.
     open: (u64, u64),
+    position: Position,
+    /// Where that stands in the end, if it is known.
+    last_position: Option<u64>,
 }
 
 impl Judge<'_> {
@@ -87,10 +94,25 @@ impl Judge<'_> {
                     .or_else(|| self.datagram_errno(op, call))
                     .or_else(|| self.send_errno(call, nonblock))
             }
+            Op::SendfileOn { .. } => unreachable!("its range is known here"),
+            Op::Copy { range, .. } => {
+                self.sent = self.sent.saturating_add(call.outcome.bytes());
+                let odd = match call.outcome {
+                    Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
+                    Outcome::Returned(n) => too_many(n, range.len),
+                    _ => None,
+                };
+                match call.outcome {
+                    Outcome::Failed(libc::EFAULT) if self.is_torn_off(range, call) => None,
+                    _ => odd
+                        .or_else(|| self.datagram_errno(op, call))
+                        .or_else(|| self.send_errno(call, nonblock)),
+                }
+            }
             Op::SpliceIn(range) => self
                 .file_offset(range, call)
                 .or_else(|| self.fill(range, call)),
-            Op::Vmsplice { range, .. } => match call.outcome {
+            Op::PipeWrite(range) | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
                 Outcome::Failed(libc::EFAULT) if self.is_unmapped(range, call) => None,
@@ -180,9 +202,13 @@ impl Judge<'_> {
             (_, Some(offset), _) if offset != expected => Some(format!(
                 "moved {moved} bytes and left its offset at {offset}, not {expected}"
             )),
-            (_, _, Some(f_pos)) if f_pos != 0 => Some(format!(
-                "was given an offset, yet moved the file position to {f_pos}"
+            (_, None, Some(f_pos)) if f_pos != expected => Some(format!(
+                "moved {moved} bytes and left the file position at {f_pos}, not {expected}"
             )),
+            // Looked at when all was over.
+            (_, Some(_), Some(f_pos)) if self.last_position.is_some_and(|it| it != f_pos) => Some(
+                format!("was given an offset, yet moved the file position to {f_pos}"),
+            ),
             _ => None,
         }
     }
@@ -201,8 +227,17 @@ impl Judge<'_> {
     /// Whether the mapping may have had no page where `range` begins: the file ended
     /// before it.
     fn is_unmapped(&self, range: Range, call: &Call) -> bool {
-        let size = self.sizes.in_call(call).least;
-        size.next_multiple_of(PAGE_BYTES) <= range.offset
+        self.mapped_bytes(call) <= range.offset
+    }
+
+    /// Whether it may have had none somewhere in `range`.
+    fn is_torn_off(&self, range: Range, call: &Call) -> bool {
+        self.mapped_bytes(call) < range.end()
+    }
+
+    /// How much of the mapping had pages, at least.
+    fn mapped_bytes(&self, call: &Call) -> u64 {
+        self.sizes.in_call(call).least.next_multiple_of(PAGE_BYTES)
     }
 
     /// Slots taken in both pipes.
@@ -227,6 +262,7 @@ impl Judge<'_> {
                 let left = self.sizes.in_call(call).from(range.offset);
                 (range.len.min(left.most), 1)
             }
+            Op::Copy { range, .. } => (range.len, 1),
             Op::SpliceOut { len, tee, .. } => {
                 let pipe = if tee { &self.second_pipe } else { &self.pipe };
                 (len.min(pipe.bytes()), pipe.used_slots())
@@ -254,7 +290,7 @@ impl Judge<'_> {
         }
         self.open.0 = self.open.0.saturating_add(call.outcome.bytes());
         self.open.1 += match op {
-            Op::Sendfile(_) => 1,
+            Op::Sendfile(_) | Op::Copy { .. } => 1,
             // And part of one more.
             _ => emptied_slots + 1,
         };

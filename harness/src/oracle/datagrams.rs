@@ -191,7 +191,7 @@ impl Judge<'_> {
             let mut file = run.range.offset;
             while file < end {
                 let segment_end = self.ledger.segment_end(file, end);
-                let ever = self.ledger.ever(file, chunk.at.order);
+                let ever = run.possible(self.ledger, file, chunk.at.order);
                 let during = self.ledger.during(file, run.window);
                 for at in file..segment_end {
                     let byte = self.history.received[stream];

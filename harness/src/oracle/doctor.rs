@@ -59,7 +59,10 @@ impl Plan {
             | Op::ForkWrite(range)
             | Op::SecondWrite(range) => (range.len, None),
             Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
-            Op::Vmsplice { range, .. } => (range.len, None),
+            Op::Copy { range, .. } | Op::Vmsplice { range, .. } | Op::PipeWrite(range) => {
+                (range.len, None)
+            }
+            Op::SendfileOn { len } => (len, None),
             Op::Pipe { capacity_bytes } => (capacity_bytes.into(), None),
             _ => (0, None),
         };
@@ -77,13 +80,17 @@ impl Plan {
                 false => fill(&mut file[bytes], range.offset, generation),
             }
         }
+        let position = super::position::last(&self.scenario, &self.history).unwrap_or(0);
         self.history.calls.push(Call {
             step,
             entry: stamp(entry),
             exit: stamp(exit),
             outcome: Outcome::Returned(moved),
             offset_after: offset,
-            f_pos_after: offset.map(|_| 0),
+            f_pos_after: match op {
+                Op::SendfileOn { len } => Some(position + len),
+                _ => offset.map(|_| position),
+            },
         });
         self.history.end_ns = self.history.end_ns.max((exit + 1) * TICK_NS);
         self.history.calls.last_mut().unwrap()

@@ -8,7 +8,7 @@
 //! Of zeros every one is right, so that the set can grow beyond what can be followed;
 //! nothing is said about a stream from there on.
 
-use super::ledger::Ledger;
+use super::ledger::{Generations, Ledger};
 use super::stream::{Faults, Place, Sent, StableFault, WireFault, reported};
 use crate::history::{End, History};
 use crate::scenario::{Actor, Scenario};
@@ -211,7 +211,7 @@ impl<'a> Walk<'a> {
         // Most are wrong at first sight.
         ledger.is_known(file, byte)
             && run.entry.order < received
-            && ledger.allows(&ledger.ever(file, received), file, byte)
+            && ledger.allows(&run.possible(ledger, file, received), file, byte)
             && (strictness == Strictness::Wire
                 || ledger.allows(&ledger.during(file, run.window), file, byte))
     }
@@ -247,16 +247,20 @@ impl<'a> Walk<'a> {
         };
         // Right but for the time is more likely than wrong.
         let early = places.iter().find(|place| {
-            let ever = self.ledger.ever(place.file, received);
-            self.ledger.allows(&ever, place.file, byte)
+            let possible = self.possible(place, received);
+            self.ledger.allows(&possible, place.file, byte)
         });
         match early {
             Some(&at) => WireFault::Early { at },
             None => WireFault::Byte {
                 at: first,
-                ever: self.ledger.ever(first.file, received),
+                ever: self.possible(&first, received),
             },
         }
+    }
+
+    fn possible(&self, at: &Place, received: u64) -> Generations {
+        self.runs[at.run].possible(self.ledger, at.file, received)
     }
 
     /// The first byte that no way through the stream explains but by a value from

@@ -33,6 +33,11 @@ impl Generations {
         self.0[usize::from(generation >> 6)] & (1 << (generation & 63)) != 0
     }
 
+    /// Those that are in both.
+    pub fn common(self, other: Generations) -> Generations {
+        Generations(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
         (0..=255).filter(|&generation| self.contains(generation))
     }

@@ -157,9 +157,17 @@ impl Load {
                 waits_ns = waits_ns.saturating_add(RESCUE_NS);
             }
             match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
+                Op::Sendfile(range)
+                | Op::Copy { range, .. }
+                | Op::SpliceIn(range)
+                | Op::PipeWrite(range)
+                | Op::Vmsplice { range, .. } => {
                     let left = scenario.extent_bytes().saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
+                    calls += 1;
+                }
+                Op::SendfileOn { len } => {
+                    bytes = bytes.saturating_add(len.min(setup.file.size_bytes));
                     calls += 1;
                 }
                 Op::SpliceOut { .. } | Op::Read { .. } => calls += 1,

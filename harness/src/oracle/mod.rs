@@ -18,6 +18,7 @@
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `breaks` | what may end a connection or cut a call short, and from when on |
 //! | `pipe` | how full the user pipe can be |
+//! | `position` | where the file position stands |
 //! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod breaks;
@@ -28,6 +29,7 @@ mod ledger;
 mod liveness;
 mod means;
 mod pipe;
+mod position;
 mod runs;
 mod sendings;
 mod sizes;

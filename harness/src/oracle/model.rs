@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::pipe::PipeModel;
 use crate::history::{Call, Chunk, End, History, Outcome, Stamp, pattern};
-use crate::scenario::{Actor, FileSpec, Op, Range, ReaderMode, Scenario, Step};
+use crate::scenario::{Actor, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Rng(pub u64);
@@ -57,8 +57,17 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         };
         let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
         let sender = if senders { writer } else { Actor::A };
-        let (actor, op) = match rng.below(if cuts { 19 } else { 16 }) {
+        let (actor, op) = match rng.below(if cuts { 22 } else { 19 }) {
+            17 => {
+                let len = rng.below(size + 40);
+                (Actor::A, Op::SendfileOn { len })
+            }
+            18 => (Actor::A, Op::PipeWrite(inside)),
             0..=3 => (sender, Op::Sendfile(any)),
+            16 => {
+                let (_, by) = Copying::NAMED[rng.below(3) as usize];
+                (sender, Op::Copy { by, range: inside })
+            }
             13 => (
                 Actor::A,
                 Op::Vmsplice {
@@ -73,13 +82,13 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 },
             ),
             15 => (Actor::B, Op::Signal { to: Actor::A }),
-            16 | 17 => (
+            19 | 20 => (
                 writer,
                 Op::Truncate {
                     size_bytes: rng.below(size + 200),
                 },
             ),
-            18 => (writer, Op::Punch(inside)),
+            21 => (writer, Op::Punch(inside)),
             4 => (Actor::A, Op::SpliceIn(any)),
             5 => (
                 Actor::A,
@@ -159,6 +168,8 @@ struct Piped {
     offset: u64,
     value: Option<u8>,
     from: u64,
+    /// Taken when it is sent, by any kernel.
+    copied: bool,
 }
 
 enum Work {
@@ -204,6 +215,23 @@ struct Kernel<'a> {
     chunks: Vec<Chunk>,
     received: Vec<u8>,
     arrived: Vec<InFlight>,
+    /// The file position.
+    position: u64,
+}
+
+/// Sends a range from now on.
+fn send(range: Range, from: u64, copied: bool) -> Work {
+    let bytes = range.offset..range.end();
+    Work::Send(
+        bytes
+            .map(|offset| Piped {
+                offset,
+                value: None,
+                from,
+                copied,
+            })
+            .collect(),
+    )
 }
 
 /// Runs a scenario once.
@@ -229,6 +257,7 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
         chunks: Vec::new(),
         received: Vec::new(),
         arrived: Vec::new(),
+        position: 0,
     };
     let end = kernel.schedule();
     kernel.finish(end)
@@ -333,17 +362,34 @@ impl Kernel<'_> {
                 let len = self.short(most);
                 call.outcome = Outcome::Returned(len);
                 call.offset_after = Some(range.offset + len);
-                call.f_pos_after = Some(0);
-                let bytes = range.offset..range.offset + len;
-                Work::Send(
-                    bytes
-                        .map(|offset| Piped {
-                            offset,
-                            value: None,
-                            from,
-                        })
-                        .collect(),
-                )
+                send(Range { len, ..range }, from, false)
+            }
+            Op::SendfileOn { .. } if refuses && self.scenario.setup.socket.nonblock => {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                call.f_pos_after = Some(self.position);
+                Work::Return
+            }
+            Op::SendfileOn { len } => {
+                let offset = self.position;
+                let len = self.short(len.min(size.saturating_sub(offset)));
+                self.position += len;
+                call.outcome = Outcome::Returned(len);
+                call.f_pos_after = Some(self.position);
+                send(Range { offset, len }, from, false)
+            }
+            Op::Copy { .. } if refuses && self.scenario.setup.socket.nonblock => {
+                call.outcome = Outcome::Failed(libc::EAGAIN);
+                Work::Return
+            }
+            Op::Copy { range, .. } => {
+                let mapped = self.size.next_multiple_of(4096);
+                let most = range.len.min(mapped.saturating_sub(range.offset));
+                let len = self.short(most);
+                call.outcome = match len {
+                    0 => Outcome::Failed(libc::EFAULT),
+                    len => Outcome::Returned(len),
+                };
+                send(Range { len, ..range }, from, true)
             }
             Op::Pipe { capacity_bytes } => {
                 call.outcome = if self.slots[0].fits(capacity_bytes) {
@@ -355,11 +401,20 @@ impl Kernel<'_> {
                 Work::Return
             }
             Op::SpliceIn(range) => {
-                self.fill(range, call);
+                self.fill(range, call, self.style.takes == Takes::WhenFilled);
+                Work::Return
+            }
+            Op::PipeWrite(range) => {
+                self.fill(range, call, true);
+                if call.outcome == Outcome::Returned(0) {
+                    call.outcome = Outcome::Skipped;
+                }
+                (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
             Op::Vmsplice { range, .. } => {
-                self.fill(range, call);
+                let copies = self.style.takes == Takes::WhenFilled;
+                self.fill(range, call, copies);
                 if call.outcome == Outcome::Returned(0) {
                     call.outcome = Outcome::Failed(libc::EFAULT);
                 }
@@ -455,7 +510,7 @@ impl Kernel<'_> {
         }
     }
 
-    fn fill(&mut self, range: Range, call: &mut Call) {
+    fn fill(&mut self, range: Range, call: &mut Call, copies: bool) {
         // A mapping goes on to the end of the page.
         let size = match self.scenario.steps[call.step].op {
             Op::Vmsplice { .. } => self.size.next_multiple_of(4096),
@@ -472,18 +527,17 @@ impl Kernel<'_> {
             let part = (4096 - at % 4096).min(end - at);
             self.slots[0].fill(at, part);
             for offset in at..at + part {
-                let copies = self.style.takes == Takes::WhenFilled;
                 self.pipes[0].push_back(Piped {
                     offset,
                     value: copies.then(|| self.file[offset as usize]),
                     from: call.entry.order,
+                    copied: false,
                 });
             }
             at += part;
         }
         call.outcome = Outcome::Returned(at - range.offset);
         call.offset_after = Some(at);
-        call.f_pos_after = Some(0);
     }
 
     /// Some of what a call does; at the end it returns.
@@ -500,7 +554,8 @@ impl Kernel<'_> {
             Work::Send(left) => {
                 for byte in left.drain(..left.len().min(some as usize)) {
                     let now = self.file[byte.offset as usize];
-                    let taken = (self.style.takes != Takes::WhenReceived).then_some(now);
+                    let takes = byte.copied || self.style.takes != Takes::WhenReceived;
+                    let taken = takes.then_some(now);
                     self.wire.push_back(InFlight {
                         offset: byte.offset,
                         value: byte.value.or(taken),
@@ -584,6 +639,11 @@ impl Kernel<'_> {
             });
         }
         calls.sort_by_key(|call| call.entry.order);
+        // Looked at once, for the last of them.
+        let given_one = |call: &&mut Call| call.offset_after.is_some();
+        if let Some(call) = calls.iter_mut().rev().find(given_one) {
+            call.f_pos_after = Some(self.position);
+        }
         let returned = |step: usize| {
             let call = calls.iter().find(|call| call.step == step).unwrap();
             call.exit.order

@@ -5,6 +5,7 @@ use std::ops;
 
 use super::ledger::{Ledger, Window, Write};
 use super::liveness;
+use super::position::Position;
 use super::sizes::Sizes;
 use super::stream::Sent;
 use crate::history::{Call, History, Outcome};
@@ -63,10 +64,12 @@ impl<'a> Sendings<'a> {
         let mut all: Vec<Sending> = Vec::new();
         let mut vanishes = vec![false];
         let mut next_run = 0;
+        let mut position = Position::default();
         for call in &history.calls {
             let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
                 continue;
             };
+            let op = position.resolve(op, call);
             if !op.sends() {
                 continue;
             }
@@ -161,8 +164,8 @@ impl<'a> Sendings<'a> {
         self.runs[self.runs(first, end)].iter().find_map(|run| {
             let window = Window {
                 to: match rigour {
-                    Rigour::Stable => run.window.to,
-                    Rigour::Documented => u64::MAX,
+                    Rigour::Documented if !run.copied => u64::MAX,
+                    _ => run.window.to,
                 },
                 ..run.window
             };
@@ -204,6 +207,7 @@ fn was_cut_short(sizes: &Sizes, op: Op, call: &Call) -> bool {
             let left = sizes.in_call(call).from(range.offset);
             sent < range.len.min(left.most)
         }
+        (Op::Copy { range, .. }, Outcome::Returned(sent)) => sent < range.len,
         (Op::SpliceOut { len, .. }, Outcome::Returned(sent)) => sent < len,
         _ => false,
     }

@@ -5,6 +5,7 @@
 //! alignment of the stream any more, so the walk ends there.
 
 use super::ledger::{Generations, Ledger, Window};
+use super::position::Position;
 use crate::history::{Chunk, End, History, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario};
 
@@ -29,29 +30,53 @@ pub(super) struct Sent {
     /// Whether the send returned. One that did not may have sent any part, from
     /// nothing to everything, and has promised nothing.
     pub certain: bool,
+    /// Whether the bytes were copied by the end of the window, as every kernel's manual
+    /// says: a later write is no longer a matter of what a contract asks.
+    pub copied: bool,
+}
+
+impl Sent {
+    /// What its byte of the file `offset` can show under any contract, if it was
+    /// received at `received`: what ever stood there by then; of what was copied only
+    /// what stood there meanwhile.
+    pub fn possible(&self, ledger: &Ledger, offset: u64, received: u64) -> Generations {
+        let ever = ledger.ever(offset, received);
+        match self.copied {
+            true => ever.common(ledger.during(offset, self.window)),
+            false => ever,
+        }
+    }
 }
 
 /// The stretches of the stream, in order. A return value that claims more than
 /// the user pipe held yields what the pipe held.
 pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
     let size = scenario.extent_bytes();
-    let mut pipe = Fifo::default();
+    let (mut pipe, mut second_pipe) = (Fifo::default(), Fifo::default());
     // All fills first: a fill by one thread may overlap a send by another, which
     // can then return before it.
-    let mut second_pipe = Fifo::default();
     for call in &history.calls {
-        let step = scenario.steps.get(call.step);
-        if let Some(range) = step.and_then(|step| step.op.fills()) {
-            pipe.push(range.offset, call.outcome.bytes(), call.entry.order);
+        let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
+            continue;
+        };
+        if let Some(range) = op.fills() {
+            let len = call.outcome.bytes();
+            pipe.push(Piped {
+                range: Range { len, ..range },
+                filled: call.entry.order,
+                copied: matches!(op, Op::PipeWrite(_)).then_some(call.exit.order),
+            });
         }
     }
     let mut runs = Vec::with_capacity(history.calls.len());
+    let mut position = Position::default();
     for call in &history.calls {
         let Some(step) = scenario.steps.get(call.step) else {
             continue;
         };
         let certain = !matches!(call.outcome, Outcome::Pending | Outcome::Killed);
-        let mut add = |range: Range, from: u64| {
+        let to = if certain { call.exit.order } else { u64::MAX };
+        let mut add = |range: Range, window: Window, copied: bool| {
             let range = Range {
                 len: range.len.min(LAST_OFFSET.saturating_sub(range.offset)),
                 ..range
@@ -60,34 +85,45 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                 runs.push(Sent {
                     step: call.step,
                     range,
-                    window: Window {
-                        from,
-                        to: if certain { call.exit.order } else { u64::MAX },
-                    },
+                    window,
                     entry: call.entry,
                     exit: call.exit,
                     certain,
+                    copied,
                 });
             }
         };
-        match step.op {
+        match position.resolve(step.op, call) {
             Op::Sendfile(range) => {
                 let most = range.len.min(size.saturating_sub(range.offset));
                 let len = if certain { call.outcome.bytes() } else { most };
                 let offset = range.offset;
-                add(Range { offset, len }, call.entry.order);
+                let from = call.entry.order;
+                add(Range { offset, len }, Window { from, to }, false);
+            }
+            Op::Copy { range, .. } => {
+                let len = match certain {
+                    true => call.outcome.bytes(),
+                    false => range.len,
+                };
+                let from = call.entry.order;
+                add(Range { len, ..range }, Window { from, to }, true);
             }
             Op::Tee { .. } => {
-                for (range, filled) in pipe.peek(call.outcome.bytes()) {
-                    second_pipe.push(range.offset, range.len, filled);
+                for piped in pipe.peek(call.outcome.bytes()) {
+                    second_pipe.push(piped);
                 }
             }
             Op::SpliceOut { len, tee, .. } => {
                 let mut rest = if certain { call.outcome.bytes() } else { len };
                 let pipe = if tee { &mut second_pipe } else { &mut pipe };
-                while let Some((range, filled)) = pipe.pop(rest) {
-                    rest -= range.len;
-                    add(range, filled.min(call.entry.order));
+                while let Some(piped) = pipe.pop(rest) {
+                    rest -= piped.range.len;
+                    let window = Window {
+                        from: piped.filled.min(call.entry.order),
+                        to: piped.copied.unwrap_or(to),
+                    };
+                    add(piped.range, window, piped.copied.is_some());
                 }
             }
             _ => {}
@@ -96,40 +132,51 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
     runs
 }
 
-/// The user pipe: ranges of the file, each with the order of the entry of the
-/// splice that put it there.
+/// A range of the file in a pipe.
+#[derive(Debug, Clone, Copy)]
+struct Piped {
+    range: Range,
+    /// Order of the entry of the call that put it there.
+    filled: u64,
+    /// Order of the return of that call, if it copied.
+    copied: Option<u64>,
+}
+
+/// What is in a pipe.
 #[derive(Debug, Default)]
 struct Fifo {
-    ranges: Vec<(Range, u64)>,
+    ranges: Vec<Piped>,
     head: usize,
 }
 
 impl Fifo {
-    fn push(&mut self, offset: u64, len: u64, filled: u64) {
-        let len = len.min(LAST_OFFSET.saturating_sub(offset));
-        self.ranges.push((Range { offset, len }, filled));
+    fn push(&mut self, mut piped: Piped) {
+        let most = LAST_OFFSET.saturating_sub(piped.range.offset);
+        piped.range.len = piped.range.len.min(most);
+        self.ranges.push(piped);
     }
 
     /// The first `most` bytes, which stay.
-    fn peek(&self, most: u64) -> Vec<(Range, u64)> {
+    fn peek(&self, most: u64) -> Vec<Piped> {
         let mut rest = most;
         let mut ranges = Vec::new();
-        for &(range, filled) in &self.ranges[self.head..] {
-            let len = range.len.min(rest);
-            rest -= len;
-            if len > 0 {
-                ranges.push((Range { len, ..range }, filled));
+        for mut piped in self.ranges[self.head..].iter().copied() {
+            piped.range.len = piped.range.len.min(rest);
+            rest -= piped.range.len;
+            if piped.range.len > 0 {
+                ranges.push(piped);
             }
         }
         ranges
     }
 
     /// Takes up to `most` bytes off the first range that has any.
-    fn pop(&mut self, most: u64) -> Option<(Range, u64)> {
+    fn pop(&mut self, most: u64) -> Option<Piped> {
         if most == 0 {
             return None;
         }
-        while let Some((range, filled)) = self.ranges.get_mut(self.head) {
+        while let Some(piped) = self.ranges.get_mut(self.head) {
+            let range = &mut piped.range;
             if range.len == 0 {
                 self.head += 1;
                 continue;
@@ -137,7 +184,8 @@ impl Fifo {
             let (offset, len) = (range.offset, range.len.min(most));
             range.offset += len;
             range.len -= len;
-            return Some((Range { offset, len }, *filled));
+            let range = Range { offset, len };
+            return Some(Piped { range, ..*piped });
         }
         None
     }
@@ -297,7 +345,7 @@ impl Walk<'_> {
                     file: at.file + right as u64,
                     ..at
                 };
-                if !self.segment(doubtful, segment - right, allowed) {
+                if !self.segment(run, doubtful, segment - right, allowed) {
                     return;
                 }
             }
@@ -308,12 +356,12 @@ impl Walk<'_> {
 
     /// Judges `len` bytes with the same history one by one; false: the stream
     /// is out of step, stop.
-    fn segment(&mut self, first: Place, len: usize, allowed: Generations) -> bool {
+    fn segment(&mut self, run: &Sent, first: Place, len: usize, allowed: Generations) -> bool {
         let end = first.stream + len;
         let mut at = first;
         while at.stream < end {
             let (received, chunk_end) = self.received_at(at.stream);
-            let ever = self.ledger.ever(at.file, received);
+            let ever = run.possible(self.ledger, at.file, received);
             for stream in at.stream..chunk_end.min(end) {
                 let at = Place {
                     stream,

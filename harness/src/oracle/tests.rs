@@ -253,7 +253,9 @@ fn a_byte_of_a_write_after_the_return_is_flagged() {
             let mut stream = 0;
             for run in &sent {
                 for file in run.range.offset..run.range.end() {
-                    for generation in 1..=ledger.newest() {
+                    // What was copied breaks `wire` then.
+                    let newest = if run.copied { 0 } else { ledger.newest() };
+                    for generation in 1..=newest {
                         let late = ledger.write_of(generation).is_some_and(|write| {
                             let covers = ledger.ever(file, u64::MAX).contains(generation);
                             covers && write.entry.order > run.exit.order
@@ -319,7 +321,7 @@ fn a_wrong_offset_or_file_position_is_flagged() {
     let has_offset = |_: &Scenario, call: &crate::history::Call| call.offset_after.is_some();
     let has_f_pos = |_: &Scenario, call: &crate::history::Call| call.f_pos_after.is_some();
     expect_call_flagged(has_offset, |call| *call.offset_after.as_mut().unwrap() += 1);
-    expect_call_flagged(has_f_pos, |call| call.f_pos_after = Some(1));
+    expect_call_flagged(has_f_pos, |call| *call.f_pos_after.as_mut().unwrap() += 1);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! **wire**: the received stream is the concatenation of the ranges reported
 //! sent, in order: no gap, no repeat, nothing from elsewhere. A byte counts as
 //! right here if it has *some* value that stood at its offset before it was
-//! received; when it stood there is the business of [`super::stable`].
+//! received; when it stood there is the business of [`super::stable`]. What a call
+//! copies is another matter: it has its values when that call returns, on every
+//! kernel.
 
 use super::ledger::Ledger;
 use super::runs::generation_at;
@@ -56,9 +58,12 @@ pub(super) fn violation(
             let wrong = wrong_run(history, ledger, &runs[at.run], at);
             let known: Vec<String> = ever.iter().map(|g| g.to_string()).collect();
             let cause = search.cause(at, wrong);
+            let when = match runs[at.run].copied {
+                true => "did not stand there while it was copied",
+                false => "never stood there before it was received",
+            };
             let message = format!(
-                "{} is {byte:#04x}, which never stood there before it was received \
-                 (generation {} there; known: {}); {cause}",
+                "{} is {byte:#04x}, which {when} (generation {} there; known: {}); {cause}",
                 place(at),
                 generation_at(at.file, byte),
                 known.join(", "),
@@ -114,8 +119,8 @@ fn wrong_run(history: &History, ledger: &Ledger, run: &Sent, at: Place) -> usize
         .iter()
         .zip(at.file..end)
         .take_while(|(byte, file)| {
-            let ever = ledger.ever(*file, u64::MAX);
-            !ledger.allows(&ever, *file, **byte)
+            let possible = run.possible(ledger, *file, u64::MAX);
+            !ledger.allows(&possible, *file, **byte)
         })
         .count()
         .max(1)
@@ -224,9 +229,9 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use crate::history::{End, pattern};
-    use crate::oracle::Property;
     use crate::oracle::doctor::{Plan, range};
-    use crate::scenario::Op;
+    use crate::oracle::{Contract, Property, judge};
+    use crate::scenario::{Copying, Op};
 
     /// `sendfile 0+4096`, received as the given parts of the file.
     fn received(parts: &[(u64, u64)]) -> Plan {
@@ -354,6 +359,69 @@ mod tests {
         );
         plan.history.chunks[0].at.order = 22;
         assert_eq!(plan.verdict(), ["stable-on-return"]);
+    }
+
+    #[test]
+    fn what_is_copied_has_its_values_when_the_call_returns() {
+        for by in [Copying::Write, Copying::Send, Copying::Writev] {
+            let copied = |written: u64, generation: u8| {
+                let mut plan = Plan::new(4096);
+                let range = range(0, 4096);
+                plan.call(Op::Copy { by, range }, 3, 6);
+                plan.call(Op::Pwrite(range), written, written + 1);
+                plan.history.calls.sort_by_key(|call| call.entry.order);
+                plan.receive(20, range, generation);
+                plan
+            };
+            // During the call it is either, before it the new one.
+            assert_eq!(copied(4, 0).violations(), []);
+            assert_eq!(copied(4, 1).violations(), []);
+            assert_eq!(copied(1, 1).violations(), []);
+            assert_eq!(copied(7, 0).violations(), []);
+            for plan in [copied(7, 1), copied(1, 0)] {
+                says(&plan, "which did not stand there while it was copied");
+                // By no contract.
+                let found = judge(Contract::Documented, &plan.scenario, &plan.history);
+                assert_eq!(found[0].property, Property::Wire);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_to_the_pipe_is_the_pipes_own() {
+        let piped = |written: u64, generation: u8| {
+            let mut plan = Plan::new(8192);
+            plan.call(Op::SpliceIn(range(0, 100)), 1, 2);
+            plan.call(Op::PipeWrite(range(4096, 100)), 3, 4);
+            plan.call(Op::Pwrite(range(0, 8192)), written, written + 1);
+            let out = Op::SpliceOut {
+                len: 200,
+                more: false,
+                nonblock: false,
+                tee: false,
+            };
+            plan.call(out, 7, 8);
+            plan.history.calls.sort_by_key(|call| call.entry.order);
+            plan.receive(20, range(0, 100), 1);
+            plan.receive(21, range(4096, 100), generation);
+            plan
+        };
+        // The page of the file is the file's until it is sent, and longer on stock.
+        assert_eq!(piped(5, 0).violations(), []);
+        assert_eq!(piped(9, 0).verdict(), ["stable-on-return"]);
+        for late in [5, 9] {
+            says(
+                &piped(late, 1),
+                "which did not stand there while it was copied",
+            );
+        }
+        // What is written behind a page does not change the page, here or in the file.
+        let mut plan = piped(5, 0);
+        plan.history.received[99] = pattern(4096, 0);
+        assert_eq!(says(&plan, "match nothing"), Some(99));
+        let mut plan = piped(5, 0);
+        plan.history.file_pread[100] = pattern(4096, 0);
+        assert_eq!(plan.verdict(), ["source"]);
     }
 
     #[test]

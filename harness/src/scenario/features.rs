@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 use super::limits::FILE_BYTES;
 use super::normalize::normalize;
 use super::{
-    Actor, Family, FileKind, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario, SocketSpec, Step,
+    Actor, Copying, Family, FileKind, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
+    SocketSpec, Step,
 };
 
 /// Something that a scenario has or has not.
@@ -200,12 +201,28 @@ fn splice_out(scenario: &mut Scenario, more: bool, nonblock: bool) {
     );
 }
 
+fn copies(scenario: &Scenario, call: Copying) -> bool {
+    any(
+        scenario,
+        |op| matches!(op, Op::Copy { by, .. } if by == call),
+    )
+}
+
+fn copy(scenario: &mut Scenario, by: Copying) {
+    by_a(scenario, Op::Copy { by, range: ONE });
+}
+
 const OPERATIONS: &[Feature] = features! { Operation:
     "sendfile", |s| any(s, |op| matches!(op, Op::Sendfile(_))), |s| by_a(s, Op::Sendfile(ONE));
     "past the end", |s| {
         let size = s.setup.file.size_bytes;
         any(s, |op| matches!(op, Op::Sendfile(range) if range.end() > size))
     }, |s| by_a(s, Op::Sendfile(TOO_LONG));
+    "sendfile without offset", |s| any(s, |op| matches!(op, Op::SendfileOn { .. })),
+        |s| by_a(s, Op::SendfileOn { len: 1 });
+    "write", |s| copies(s, Copying::Write), |s| copy(s, Copying::Write);
+    "send", |s| copies(s, Copying::Send), |s| copy(s, Copying::Send);
+    "writev", |s| copies(s, Copying::Writev), |s| copy(s, Copying::Writev);
     "pipe", |s| any(s, |op| matches!(op, Op::Pipe { .. })), |s| splice_out(s, false, false);
     "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn(_))), |s| by_a(s, Op::SpliceIn(ONE));
     "splice-out", |s| any(s, |op| matches!(op, Op::SpliceOut { .. })),
@@ -214,6 +231,8 @@ const OPERATIONS: &[Feature] = features! { Operation:
         |s| splice_out(s, true, false);
     "splice-out nonblock", |s| any(s, |op| matches!(op, Op::SpliceOut { nonblock: true, .. })),
         |s| splice_out(s, false, true);
+    "pipe-write", |s| any(s, |op| matches!(op, Op::PipeWrite(_))),
+        |s| by_a(s, Op::PipeWrite(ONE));
     "vmsplice", |s| any(s, |op| matches!(op, Op::Vmsplice { .. })),
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: false });
     "vmsplice gift", |s| any(s, |op| matches!(op, Op::Vmsplice { gift: true, .. })),

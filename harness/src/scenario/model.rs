@@ -247,6 +247,27 @@ impl Range {
     }
 }
 
+/// A call that copies what it sends, and so has taken the values when it returns:
+/// what the others are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Copying {
+    /// write(2).
+    Write,
+    /// send(2), without flags.
+    Send,
+    /// writev(2) of two parts.
+    Writev,
+}
+
+impl Copying {
+    /// All of them with the words that the text has for them, the simplest first.
+    pub const NAMED: [(&str, Copying); 3] = [
+        ("write", Copying::Write),
+        ("send", Copying::Send),
+        ("writev", Copying::Writev),
+    ];
+}
+
 /// One operation.
 ///
 /// Every operation that writes to the file has a *generation*: 1 for the first
@@ -257,6 +278,18 @@ impl Range {
 pub enum Op {
     /// sendfile(2) from the file to the socket with an explicit offset.
     Sendfile(Range),
+    /// sendfile(2) from the file position, which it moves.
+    SendfileOn {
+        /// Number of bytes.
+        len: u64,
+    },
+    /// Sends from the shared mapping by copy.
+    Copy {
+        /// The call that copies.
+        by: Copying,
+        /// The part of the mapping, which is that of the file.
+        range: Range,
+    },
     /// Makes the user pipe if there is none, then F_SETPIPE_SZ.
     Pipe {
         /// Requested capacity in bytes.
@@ -281,6 +314,9 @@ pub enum Op {
         /// Number of bytes asked for.
         len: u64,
     },
+    /// write(2) of a part of the shared mapping into the user pipe, O_NONBLOCK: bytes
+    /// of the pipe's own, beside pages of the file.
+    PipeWrite(Range),
     /// vmsplice(2) of the shared mapping into the user pipe, SPLICE_F_NONBLOCK.
     Vmsplice {
         /// The part of the mapping, which is that of the file.
@@ -332,9 +368,9 @@ pub enum Op {
         /// Whom.
         to: Actor,
     },
-    /// SIGKILL to the process that sends for an actor. Where a scenario has this, a
-    /// `sendfile` of that actor is one of a process of its own; skipped when there is
-    /// none, as is what that actor would send afterwards.
+    /// SIGKILL to the process that sends for an actor. Where a scenario has this, what
+    /// that actor sends without a pipe is sent by a process of its own; skipped when
+    /// there is none, as is what that actor would send afterwards.
     Kill {
         /// Whom.
         to: Actor,
@@ -379,13 +415,38 @@ impl Op {
 
     /// Whether it can put bytes on the socket.
     pub fn sends(self) -> bool {
-        matches!(self, Op::Sendfile(_) | Op::SpliceOut { .. })
+        matches!(
+            self,
+            Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. }
+        )
+    }
+
+    /// The range of the file that it names, whatever for.
+    pub fn range(mut self) -> Option<Range> {
+        self.range_mut().copied()
+    }
+
+    /// The same, to be changed.
+    pub fn range_mut(&mut self) -> Option<&mut Range> {
+        match self {
+            Op::Sendfile(range)
+            | Op::Copy { range, .. }
+            | Op::SpliceIn(range)
+            | Op::PipeWrite(range)
+            | Op::Vmsplice { range, .. }
+            | Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
+            | Op::Punch(range) => Some(range),
+            _ => None,
+        }
     }
 
     /// The range of the file that it puts into the user pipe.
     pub fn fills(self) -> Option<Range> {
         match self {
-            Op::SpliceIn(range) | Op::Vmsplice { range, .. } => Some(range),
+            Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => Some(range),
             _ => None,
         }
     }
@@ -401,7 +462,11 @@ impl Op {
 
     /// Whether it needs the mapping of the file.
     pub fn maps(self) -> bool {
-        self.stores() || matches!(self, Op::Vmsplice { .. } | Op::Msync)
+        self.stores()
+            || matches!(
+                self,
+                Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Copy { .. } | Op::Msync
+            )
     }
 
     /// Whether it closes the end of whoever performs it.

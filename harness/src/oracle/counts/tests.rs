@@ -1,5 +1,6 @@
 use super::*;
 use crate::oracle::doctor::{Plan, range};
+use crate::scenario::Copying;
 
 fn sent(returned: u64) -> Plan {
     let mut plan = Plan::new(4096);
@@ -60,6 +61,76 @@ fn too_much_and_nothing_are_flagged() {
     let mut plan = sent(3096);
     plan.call(Op::Pwrite(range(0, 100)), 8, 9).outcome = Outcome::Returned(0);
     says(&plan, "wrote nothing of 100 bytes");
+}
+
+#[test]
+fn a_copying_send_returns_at_most_what_it_was_asked_for() {
+    let copied = |outcome| {
+        let mut plan = Plan::new(4096);
+        let by = Copying::Writev;
+        let range = range(1000, 2000);
+        plan.call(Op::Copy { by, range }, 1, 2).outcome = outcome;
+        plan.receive(
+            3,
+            Range {
+                len: outcome.bytes(),
+                ..range
+            },
+            0,
+        );
+        plan
+    };
+    holds(&copied(Outcome::Returned(2000)));
+    holds(&copied(Outcome::Returned(1)));
+    says(&copied(Outcome::Returned(2001)), "returned 2001, but was");
+    says(&copied(Outcome::Returned(0)), "returned 0");
+    says(&copied(Outcome::Failed(libc::EAGAIN)), "failed with EAGAIN");
+    says(&copied(Outcome::Failed(libc::EFAULT)), "failed with EFAULT");
+    let mut plan = copied(Outcome::Returned(2000));
+    plan.history.received.pop();
+    says(&plan, "returned 2000 bytes in all, but 1999 were received");
+}
+
+#[test]
+fn sends_from_the_file_position_go_on_where_the_last_one_ended() {
+    let two = |first: u64| {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::SendfileOn { len: 3000 }, 1, 2).outcome = Outcome::Returned(first);
+        plan.history.calls[0].f_pos_after = Some(first);
+        plan.receive(3, range(0, first), 0);
+        let call = plan.call(Op::SendfileOn { len: 3000 }, 4, 5);
+        call.outcome = Outcome::Returned(1096);
+        call.f_pos_after = Some(first + 1096);
+        plan.receive(6, range(first, 1096), 0);
+        plan
+    };
+    assert_eq!(two(3000).violations(), []);
+    assert_eq!(two(1000).violations(), []);
+    let mut plan = two(3000);
+    plan.history.calls[1].f_pos_after = Some(1096);
+    says(
+        &plan,
+        "moved 1096 bytes and left the file position at 1096, not 4096",
+    );
+    let mut plan = two(3000);
+    plan.history.calls[1].outcome = Outcome::Returned(1097);
+    says(&plan, "returned 1097, but the file had only 1096 bytes");
+    let mut plan = two(1000);
+    plan.history.calls[1].outcome = Outcome::Returned(0);
+    says(&plan, "returned 0, 3096 bytes before the end of the file");
+    // The second one sent what the first had sent already.
+    let mut plan = two(1000);
+    plan.history.received.truncate(1000);
+    plan.history.chunks.pop();
+    plan.receive(6, range(0, 1096), 0);
+    assert_eq!(plan.verdict(), ["wire"]);
+    // One that is given an offset leaves it alone.
+    let mut plan = two(1000);
+    plan.call(Op::Sendfile(range(0, 10)), 7, 8);
+    plan.receive(9, range(0, 10), 0);
+    assert_eq!(plan.violations(), []);
+    plan.history.calls[2].f_pos_after = Some(10);
+    says(&plan, "yet moved the file position to 10");
 }
 
 #[test]

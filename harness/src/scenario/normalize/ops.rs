@@ -23,10 +23,10 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         reader_gone: false,
         has_killed: false,
         senders: Actor::SENDING_SIDE.map(|actor| {
-            let by = |step: &Step| match step.actor {
-                Actor::Reader => Actor::A,
-                _ if step.op.uses_pipe() => Actor::A,
-                other => other,
+            let by = |step: &Step| match (step.actor, step.op) {
+                (Actor::Reader, _) | (_, Op::SendfileOn { .. }) => Actor::A,
+                (_, op) if op.uses_pipe() => Actor::A,
+                (other, _) => other,
             };
             let sends = |step: &Step| by(step) == actor && step.op.sends();
             steps.iter().any(sends)
@@ -87,8 +87,23 @@ impl Pass<'_> {
                 self.drop(line, Rule::PlainTcp)
             }
             Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
+            Op::SendfileOn { len } => {
+                // It ends where the file ends, wherever it begins.
+                let most = Range { offset: 0, len };
+                let sent = self.send(line, most);
+                sent.map(|range| Op::SendfileOn { len: range.len })
+            }
+            Op::Copy { by, range } => {
+                let inside = self.inside(line, range, Rule::MapInside);
+                let range = self.send(line, inside);
+                range.map(|range| Op::Copy { by, range })
+            }
             Op::SpliceIn(range) => self.splice_in(line, range),
-            Op::Vmsplice { range, gift } => self.vmsplice(line, range, gift),
+            Op::Vmsplice { range, gift } => {
+                let filled = self.fill_mapped(line, range);
+                filled.map(|range| Op::Vmsplice { range, gift })
+            }
+            Op::PipeWrite(range) => self.fill_mapped(line, range).map(Op::PipeWrite),
             Op::Tee { .. } | Op::SpliceOut { tee: false, .. } if !self.has_spliced_in => {
                 self.drop(line, Rule::NothingToSplice)
             }
@@ -158,9 +173,10 @@ impl Pass<'_> {
     fn actor(&mut self, line: Line, Step { actor, op }: Step) -> Actor {
         let (right, rule) = match op {
             _ if op.uses_pipe() => (Actor::A, Rule::OnlyAPipes),
+            Op::SendfileOn { .. } => (Actor::A, Rule::OnlyAGoesOn),
             Op::Reset => (Actor::Reader, Rule::OnlyReaderResets),
             Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
-            Op::Sendfile(_) if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
+            Op::Sendfile(_) | Op::Copy { .. } if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
             _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
                 other => return other,
@@ -261,10 +277,10 @@ impl Pass<'_> {
     }
 
     /// Unlike a send, a mapping cannot reach past the end of the file.
-    fn vmsplice(&mut self, line: Line, range: Range, gift: bool) -> Option<Op> {
+    fn fill_mapped(&mut self, line: Line, range: Range) -> Option<Range> {
         let inside = self.inside(line, range, Rule::MapInside);
         let range = self.send(line, inside)?;
-        self.fill(line).then_some(Op::Vmsplice { range, gift })
+        self.fill(line).then_some(range)
     }
 
     /// Makes sure that there is a pipe to fill; false: there is no room for it.

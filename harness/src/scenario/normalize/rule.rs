@@ -82,6 +82,7 @@ pub enum Rule {
     Count,
     Budget,
     OnlyAPipes,
+    OnlyAGoesOn,
     OnlyReaderResets,
     ReaderOnlyReads,
     ReadNeedsPause,
@@ -187,6 +188,10 @@ impl fmt::Display for Rule {
                 f,
                 "only actor `a` uses the pipes: what is in them must be known"
             ),
+            Rule::OnlyAGoesOn => write!(
+                f,
+                "only actor `a` sends from the file position: where it stands must be known"
+            ),
             Rule::OnlyReaderResets => write!(f, "only the reader can `reset`"),
             Rule::CloseNeedsDrain => write!(
                 f,
@@ -210,7 +215,10 @@ impl fmt::Display for Rule {
             ),
             Rule::ReaderGone => write!(f, "the reader has closed its end already"),
             Rule::NeedsPipe => write!(f, "no pipe yet: a `pipe` operation must come first"),
-            Rule::NothingToSplice => write!(f, "the pipe is empty: a `splice-in` must come first"),
+            Rule::NothingToSplice => write!(
+                f,
+                "the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first"
+            ),
             Rule::NothingTeed => write!(f, "the second pipe is empty: a `tee` must come first"),
             Rule::MapInside => write!(f, "the mapping ends where the file ends"),
             Rule::PipeCapacity => write!(

@@ -48,6 +48,12 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::Sendfile),
         wild32().prop_map(|capacity_bytes| Op::Pipe { capacity_bytes }),
         range().prop_map(Op::SpliceIn),
+        range().prop_map(Op::PipeWrite),
+        wild().prop_map(|len| Op::SendfileOn { len }),
+        (range(), 0..Copying::NAMED.len()).prop_map(|(range, by)| {
+            let (_, by) = Copying::NAMED[by];
+            Op::Copy { by, range }
+        }),
         (wild(), any::<[bool; 3]>()).prop_map(|(len, [more, nonblock, tee])| Op::SpliceOut {
             len,
             more,
@@ -225,7 +231,17 @@ fn what_was_normalized_can_run() {
                     prop_assert!(actor == Actor::A || tcp);
                     sent += range.end().min(last_extent).saturating_sub(range.offset);
                 }
-                Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
+                Op::SendfileOn { len } => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!(len > 0);
+                    sent += len.min(size_bytes);
+                }
+                Op::Copy { range, .. } => {
+                    prop_assert!(actor != Actor::Reader && (actor == Actor::A || tcp));
+                    prop_assert!(range.len > 0 && range.end() <= extent);
+                    sent += range.len;
+                }
+                Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(range.len > 0 && pipe);
                     let inside = range.end() <= extent;

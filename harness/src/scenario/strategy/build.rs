@@ -2,11 +2,11 @@
 
 use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
-use crate::scenario::limits::MAX_OPS;
+use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Setup,
-    SocketSpec, Step,
+    Actor, Copying, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
+    Setup, SocketSpec, Step,
 };
 
 /// The scenario that `genes` describe, normalized.
@@ -46,12 +46,17 @@ pub fn build(genes: &Genes) -> Scenario {
         sends: Vec::with_capacity(genes.ops.len()),
         steps: Vec::with_capacity(genes.ops.len() + 4),
         has_pipe: false,
+        position: 0,
     };
     let rounds = match genes.again {
         true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
         false => 1,
     };
-    let sends = |op| matches!(builder.kind(op), Some(Kind::Sendfile | Kind::Splice));
+    let sends = |op| {
+        let kind = builder.kind(op);
+        let sending = [Kind::Sendfile, Kind::Splice, Kind::Copy, Kind::SendfileOn];
+        kind.is_some_and(|kind| sending.contains(&kind))
+    };
     if !genes.ops.iter().any(sends) {
         // Nothing would be in flight; this way the writes have something to meet.
         let range = builder.send(&genes.ops[0]);
@@ -143,6 +148,8 @@ struct Builder<'a> {
     sends: Vec<Range>,
     steps: Vec<Step>,
     has_pipe: bool,
+    /// Where the file position is, if all that goes by it was sent.
+    position: u64,
 }
 
 impl Builder<'_> {
@@ -150,12 +157,27 @@ impl Builder<'_> {
         match self.kind(genes) {
             Some(Kind::Sendfile) => {
                 let range = self.send(genes);
-                let actor = match (self.swarm.senders, genes.back) {
-                    (true, 2) => Actor::B,
-                    (true, 3) => Actor::C,
-                    _ => Actor::A,
-                };
-                self.push(actor, Op::Sendfile(range));
+                self.push(self.sender(genes), Op::Sendfile(range));
+            }
+            Some(Kind::Copy) => {
+                let range = self.send(genes);
+                let (_, by) = Copying::NAMED[genes.aim as usize % Copying::NAMED.len()];
+                self.push(self.sender(genes), Op::Copy { by, range });
+            }
+            Some(Kind::SendfileOn) => {
+                let len = self.send_on(genes);
+                self.push(Actor::A, Op::SendfileOn { len });
+            }
+            Some(Kind::PipeWrite) => {
+                if !self.has_pipe {
+                    self.pipe(genes);
+                }
+                let range = self.send(genes);
+                self.push(Actor::A, Op::PipeWrite(range));
+                // Else it waits in the pipe for what comes next.
+                if genes.aim.is_multiple_of(2) {
+                    self.splice_out(genes, MAX_COUNT_BYTES, false);
+                }
             }
             Some(Kind::Splice) => {
                 let range = self.splice_in(genes);
@@ -251,11 +273,15 @@ impl Builder<'_> {
             Kind::Read | Kind::OwnRead => (self.paused, None),
             Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
-            Kind::Leave | Kind::Close | Kind::Kill => (self.swarm.trouble, None),
+            Kind::Leave | Kind::Close => (self.swarm.trouble, None),
+            Kind::Kill => (self.swarm.trouble, Some(Kind::MmapWrite)),
             Kind::ForkWrite => (self.swarm.trouble, Some(Kind::MmapWrite)),
             Kind::SecondWrite => (self.source.pages, Some(Kind::MmapWrite)),
             Kind::Msync | Kind::DropCaches => (self.source.pages, None),
             Kind::Truncate | Kind::Punch => (self.source.cuts, Some(Kind::MmapWrite)),
+            Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
+            Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
+            Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),
         };
         if on { Some(kind) } else { instead }
     }
@@ -269,6 +295,15 @@ impl Builder<'_> {
             (false, _) | (true, 0 | 1) => Actor::A,
             (true, 2) => Actor::B,
             (true, _) => Actor::C,
+        }
+    }
+
+    /// Who sends what needs no pipe.
+    fn sender(&self, genes: &OpGenes) -> Actor {
+        match (self.swarm.senders, genes.back) {
+            (true, 2) => Actor::B,
+            (true, 3) => Actor::C,
+            _ => Actor::A,
         }
     }
 
@@ -333,6 +368,23 @@ impl Builder<'_> {
                 offset,
                 len: len.max(left + 1),
             },
+        }
+    }
+
+    /// How many bytes to send from the file position, if all before were sent.
+    fn send_on(&mut self, genes: &OpGenes) -> u64 {
+        let len = pick(tables::LENGTHS, genes.len);
+        let left = self.size_bytes.saturating_sub(self.position);
+        if left > 0 {
+            self.sends.push(Range {
+                offset: self.position,
+                len: len.min(left),
+            });
+        }
+        self.position += len.min(left);
+        match self.swarm.past_the_end {
+            true => len.max(left + 1),
+            false => len,
         }
     }
 

@@ -87,10 +87,14 @@ pub struct Swarm {
     pub memfd: bool,
     /// Sends by the other threads.
     pub senders: bool,
-    /// vmsplice and tee, with splices only.
+    /// vmsplice, tee and writes to the pipe, with splices only.
     pub pipes: bool,
     /// Signals, corks, and ends that come early.
     pub trouble: bool,
+    /// Sends by copy.
+    pub copies: bool,
+    /// Sends from the file position.
+    pub onward: bool,
 }
 
 /// One operation, or a few that belong together.
@@ -137,11 +141,17 @@ pub enum Kind {
     SecondWrite,
     Msync,
     DropCaches,
+    /// A send by copy.
+    Copy,
+    /// sendfile from the file position.
+    SendfileOn,
+    /// Bytes of the pipe's own, and mostly all of it to the socket.
+    PipeWrite,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
-    (Kind::Sendfile, 30),
-    (Kind::MmapWrite, 26),
+    (Kind::Sendfile, 34),
+    (Kind::MmapWrite, 29),
     (Kind::Pwrite, 12),
     (Kind::Splice, 12),
     (Kind::SpliceIn, 4),
@@ -154,13 +164,16 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Cork, 4),
     (Kind::Shutdown, 2),
     (Kind::Leave, 4),
-    (Kind::Close, 1),
-    (Kind::OwnRead, 2),
-    (Kind::Kill, 1),
-    (Kind::ForkWrite, 1),
-    (Kind::Truncate, 4),
-    (Kind::Punch, 3),
-    (Kind::SecondWrite, 4),
+    (Kind::Close, 2),
+    (Kind::OwnRead, 3),
+    (Kind::Kill, 3),
+    (Kind::ForkWrite, 3),
+    (Kind::Copy, 9),
+    (Kind::SendfileOn, 5),
+    (Kind::PipeWrite, 6),
+    (Kind::Truncate, 5),
+    (Kind::Punch, 4),
+    (Kind::SecondWrite, 5),
     (Kind::Msync, 2),
     (Kind::DropCaches, 2),
 ];
@@ -308,9 +321,11 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         weighted(0.12),
         weighted(0.3),
         weighted(0.15),
+        weighted(0.25),
+        weighted(0.2),
     )
         .prop_map(
-            |(pwrite, splice, wait, actors, past_the_end, memfd, senders, pipes, trouble)| Swarm {
+            |(
                 pwrite,
                 splice,
                 wait,
@@ -320,6 +335,20 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 senders,
                 pipes,
                 trouble,
+                copies,
+                onward,
+            )| Swarm {
+                pwrite,
+                splice,
+                wait,
+                actors,
+                past_the_end,
+                memfd,
+                senders,
+                pipes,
+                trouble,
+                copies,
+                onward,
             },
         )
 }
@@ -344,11 +373,13 @@ fn op() -> impl Strategy<Value = OpGenes> {
         from(KINDS),
         from(AIMS),
         0..4_u32,
-        OFFSETS,
+        // Before the offset: a send that is as long as the page can begin at its start,
+        // and still meet the write.
         from(tables::LENGTHS),
+        OFFSETS,
         0..4_u32,
     )
-        .prop_map(|(kind, aim, back, offset, len, actor)| OpGenes {
+        .prop_map(|(kind, aim, back, len, offset, actor)| OpGenes {
             kind,
             aim,
             back,

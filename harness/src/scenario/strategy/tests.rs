@@ -6,7 +6,7 @@ use proptest::test_runner::TestError;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Family, Netem, Op, Range, ReaderMode, Setup};
+use crate::scenario::{Actor, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
 
 const CASES: u64 = 4000;
 
@@ -58,14 +58,13 @@ fn a_seed_keeps_its_meaning() {
         link data delay=14ms
         link ack delay=50ms
         socket tcp4 sndbuf=8192
-        file memfd size=4096
+        file memfd size=32768
         reader paused
 
-        sendfile 0+4096
-        read 65536
-        mmap-write 0+4096
-        mmap-write 0+4096
-        mmap-write 0+4096
+        sendfile 0+12289
+        mmap-write 12288+1
+        mmap-write 0+12289
+        mmap-write 0+12289
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -88,9 +87,11 @@ fn scenarios_are_small() {
         .flat_map(|case| {
             let size = case.setup.file.size_bytes;
             case.steps.into_iter().map(move |step| match step.op {
-                Op::Sendfile(range) | Op::SpliceIn(range) | Op::Vmsplice { range, .. } => {
-                    range.end().min(size).saturating_sub(range.offset)
-                }
+                Op::Sendfile(range)
+                | Op::Copy { range, .. }
+                | Op::SpliceIn(range)
+                | Op::PipeWrite(range)
+                | Op::Vmsplice { range, .. } => range.end().min(size).saturating_sub(range.offset),
                 _ => 0,
             })
         })
@@ -108,6 +109,9 @@ fn every_feature_is_generated() {
     type Feature = (&'static str, f64, fn(&Scenario) -> bool);
     fn some(case: &Scenario, what: fn(&Op) -> bool) -> bool {
         case.steps.iter().any(|step| what(&step.op))
+    }
+    fn is_copy(op: &Op, copying: Copying) -> bool {
+        matches!(op, Op::Copy { by, .. } if *by == copying)
     }
     fn either(setup: &Setup, what: fn(&Netem) -> bool) -> bool {
         what(&setup.data) || what(&setup.ack)
@@ -170,6 +174,17 @@ fn every_feature_is_generated() {
         ("tee", 0.8, |c| some(c, |op| matches!(op, Op::Tee { .. }))),
         ("splice-out tee", 0.2, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { tee: true, .. }))
+        }),
+        ("write", 0.5, |c| some(c, |op| is_copy(op, Copying::Write))),
+        ("send", 0.5, |c| some(c, |op| is_copy(op, Copying::Send))),
+        ("writev", 0.5, |c| {
+            some(c, |op| is_copy(op, Copying::Writev))
+        }),
+        ("sendfile without offset", 1.5, |c| {
+            some(c, |op| matches!(op, Op::SendfileOn { .. }))
+        }),
+        ("pipe-write", 1.0, |c| {
+            some(c, |op| matches!(op, Op::PipeWrite(_)))
         }),
         ("signal", 1.3, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))

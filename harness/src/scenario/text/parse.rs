@@ -9,17 +9,21 @@ use crate::scenario::normalize::{
     Line, Note, PROPERTIES, Rule, explain, is_kernel_name, tidy_header,
 };
 use crate::scenario::{
-    Actor, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
-    Scenario, SocketSpec, Step,
+    Actor, Copying, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range,
+    ReaderMode, Scenario, SocketSpec, Step,
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 22] = [
+const OPS: [&str; 26] = [
     "sendfile",
+    "write",
+    "send",
+    "writev",
     "pipe",
     "splice-in",
     "splice-out",
     "tee",
+    "pipe-write",
     "vmsplice",
     "mmap-write",
     "pwrite",
@@ -342,14 +346,23 @@ impl<'a> Reader<'a> {
         let argument = words.need(match name.text {
             "splice-out" | "tee" | "read" => LENGTH,
             "truncate" => "a size in bytes such as 4096",
+            "sendfile" => "a range OFFSET+LENGTH such as 0+4096, or a length",
             "wait" => "a time such as 20ms",
             "signal" | "kill" => "an actor such as `a`",
             _ => RANGE,
         })?;
         self.places.push((line, "", argument));
+        if let Some(&(_, by)) = Copying::NAMED.iter().find(|(call, _)| *call == name.text) {
+            let range = range(argument)?;
+            return Ok(Op::Copy { by, range });
+        }
         Ok(match name.text {
-            "sendfile" => Op::Sendfile(range(argument)?),
+            "sendfile" if argument.split('+').is_some() => Op::Sendfile(range(argument)?),
+            "sendfile" => Op::SendfileOn {
+                len: units::bytes(argument)?,
+            },
             "splice-in" => Op::SpliceIn(range(argument)?),
+            "pipe-write" => Op::PipeWrite(range(argument)?),
             "mmap-write" => {
                 let second = Options::new(&[Key::flag("second")]).next(words)?;
                 match second {

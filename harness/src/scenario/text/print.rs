@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode, Scenario,
-    Setup, SocketSpec, Step,
+    Actor, Copying, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
+    Scenario, Setup, SocketSpec, Step,
 };
 
 impl fmt::Display for Scenario {
@@ -189,10 +189,19 @@ impl fmt::Display for Range {
     }
 }
 
+impl fmt::Display for Copying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Copying::NAMED.iter().find(|(_, by)| by == self);
+        f.pad(named.map_or("", |(name, _)| name))
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::Sendfile(range) => write!(f, "sendfile {range}"),
+            Op::SendfileOn { len } => write!(f, "sendfile {len}"),
+            Op::Copy { by, range } => write!(f, "{by} {range}"),
             Op::Pipe { capacity_bytes } => write!(f, "pipe capacity={capacity_bytes}"),
             Op::SpliceIn(range) => write!(f, "splice-in {range}"),
             Op::SpliceOut {
@@ -213,6 +222,7 @@ impl fmt::Display for Op {
             Op::Vmsplice { range, gift } => {
                 write!(f, "vmsplice {range}{}", if *gift { " gift" } else { "" })
             }
+            Op::PipeWrite(range) => write!(f, "pipe-write {range}"),
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
             Op::ForkWrite(range) => write!(f, "fork-write {range}"),

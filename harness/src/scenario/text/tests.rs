@@ -76,10 +76,15 @@ expect 7.3-patched holds copied
 expect detach holds detached
 
 sendfile 0+4096
+write 0+4096
+b: send 1+1
+writev 0+100
+sendfile 5000
 pipe capacity=65536
 splice-in 4095+2
 splice-out 4096 more nonblock
 vmsplice 0+4096 gift
+pipe-write 0+100
 tee 100
 splice-out 100 tee
 mmap-write 0+4096
@@ -129,8 +134,8 @@ reset
             &Expected::Holds(Some(Means::Detached)),
         ]
     );
-    assert_eq!(all.steps[10].actor, Actor::Reader);
-    assert_eq!(all.steps[8].actor, Actor::B);
+    assert_eq!(all.steps[15].actor, Actor::Reader);
+    assert_eq!(all.steps[13].actor, Actor::B);
 }
 
 #[test]

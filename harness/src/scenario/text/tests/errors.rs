@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `pipe`, `splice-in`, `splice-out`, `tee`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -36,7 +36,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "sendfile",
-        "1:9: found the end of the line, expected a range OFFSET+LENGTH such as 0+4096",
+        "1:9: found the end of the line, expected a range OFFSET+LENGTH such as 0+4096, or a length",
     ),
     (
         "read  # all",
@@ -111,12 +111,30 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     ("file tmpfs size=-1", "1:17: found the negative size `-1`"),
     (
-        "sendfile -4096",
-        "1:10: found the negative offset `-4096`, expected OFFSET+LENGTH",
+        "pwrite -4096",
+        "1:8: found the negative offset `-4096`, expected OFFSET+LENGTH",
     ),
     (
-        "sendfile 4096",
-        "1:10: found `4096`, expected OFFSET+LENGTH such as 0+4096: the length is missing",
+        "pwrite 4096",
+        "1:8: found `4096`, expected OFFSET+LENGTH such as 0+4096: the length is missing",
+    ),
+    (
+        "b: sendfile 4096",
+        "1:1: found `b:`: only actor `a` sends from the file position: where it stands must be known",
+    ),
+    ("sendfile 0", "1:10: found `0`: an operation of length 0"),
+    ("sendfile 5M", "1:10: found `5M`: at most 4194304 bytes"),
+    (
+        "pipe-write 0+1",
+        "1:12: found `0+1`: no pipe yet: a `pipe` operation must come first",
+    ),
+    (
+        "pipe capacity=4096\npipe-write 4096+1",
+        "2:12: found `4096+1`: the mapping ends where the file ends",
+    ),
+    (
+        "b: pipe-write 0+1",
+        "1:1: found `b:`: only actor `a` uses the pipes",
     ),
     (
         "sendfile 4096+",
@@ -349,6 +367,18 @@ const ERRORS: &[(&str, &str)] = &[
         "2:1: found `b:`: only tcp4 and tcp6 have this",
     ),
     (
+        "socket unix\nc: send 0+1",
+        "2:1: found `c:`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "write 4096",
+        "1:7: found `4096`, expected OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "writev 4095+2",
+        "1:8: found `4095+2`: the mapping ends where the file ends",
+    ),
+    (
         "socket udp4\nshutdown",
         "2:1: found `shutdown`: only tcp4 and tcp6 have this",
     ),
@@ -476,7 +506,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "pipe capacity=4096\ntee 1",
-        "2:5: found `1`: the pipe is empty: a `splice-in` must come first",
+        "2:5: found `1`: the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first",
     ),
     (
         "pipe capacity=4096\nsplice-in 0+1\nsplice-out 1 tee",
@@ -504,7 +534,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "pipe capacity=4096\nsplice-out 1",
-        "2:12: found `1`: the pipe is empty: a `splice-in` must come first",
+        "2:12: found `1`: the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first",
     ),
     (
         "pipe capacity=1",
