@@ -42,6 +42,8 @@ mod wire;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod draw;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;

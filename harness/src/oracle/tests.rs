@@ -1,8 +1,9 @@
 //! Histories of the model, as they are and doctored at random.
 
 use super::doctor::{Plan, range};
+use super::draw::{Rng, random_scenario};
 use super::ledger::Ledger;
-use super::model::{Ran, Rng, Style, Takes, random_scenario, run};
+use super::model::{Ran, Style, Takes, run};
 use super::*;
 use crate::history::Outcome;
 use crate::scenario::Op;
