@@ -26,6 +26,7 @@ pub mod cost;
 pub mod counters;
 pub mod families;
 pub mod guest;
+pub mod holds;
 pub mod programs;
 pub mod properties;
 pub mod relay;

@@ -32,7 +32,7 @@ pub fn a_pipe_buffer_may_be_larger_than_a_page() -> Result {
     let mut link = Link::create().map_err(setup)?;
     let mut delayed = Setup::default();
     (delayed.data.delay_us, delayed.ack.delay_us) = (20_000, 20_000);
-    link.configure(&delayed).map_err(setup)?;
+    link.configure(&delayed, |_| false).map_err(setup)?;
     let address = SocketAddr::new(Link::receiver_address(Family::Tcp4), 0);
     let far = link.receiver().with(|| TcpListener::bind(address));
     let (to, mut sink) = far.and_then(|far| connect(&far)).map_err(setup)?;

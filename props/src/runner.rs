@@ -38,6 +38,8 @@ pub enum On {
     Watchful,
     /// Of these, those that wait.
     WatchfulWaiting,
+    /// Those that watch themselves, where that includes sleeping in atomic context.
+    WatchfulSleeping,
 }
 
 /// A test that runs in a guest.
@@ -65,13 +67,17 @@ pub fn main(tests: &'static [Test]) -> ! {
         }
     };
     // Listing must be quick and must not build anything.
-    let mut trials: Vec<Trial> = kernels
-        .iter()
-        .flat_map(|kernel| {
-            let here = tests.iter().filter(|test| test.on.includes(kernel));
-            here.map(|test| trial(*test, kernel.clone()))
-        })
-        .collect();
+    let mut trials = Vec::new();
+    for kernel in &kernels {
+        for test in tests.iter().filter(|test| test.on.includes(kernel)) {
+            let lack = test.on.lack(kernel);
+            if let (Some(lack), false) = (lack, arguments.list) {
+                let name = test.name;
+                eprintln!("SKIPPED (\"ignored\" below): {name} on {kernel}: {lack}");
+            }
+            trials.push(trial(*test, kernel.clone()).with_ignored_flag(lack.is_some()));
+        }
+    }
     trials.extend(watchful(tests, &kernels, arguments.list));
     libtest_mimic::run(&arguments, trials).exit()
 }
@@ -79,7 +85,12 @@ pub fn main(tests: &'static [Test]) -> ! {
 /// The tests that need a kernel which watches itself, where none was named: on the
 /// usual one if it is built, else left out, and said so.
 fn watchful(tests: &[Test], kernels: &[KernelName], listing: bool) -> Vec<Trial> {
-    let needs = |test: &&Test| matches!(test.on, On::Watchful | On::WatchfulWaiting);
+    let needs = |test: &&Test| {
+        matches!(
+            test.on,
+            On::Watchful | On::WatchfulWaiting | On::WatchfulSleeping
+        )
+    };
     let count = tests.iter().filter(needs).count();
     let named = kernels.iter().any(|kernel| On::Watchful.includes(kernel));
     let Ok(kernel) = WATCHFUL.parse::<KernelName>() else {
@@ -142,8 +153,18 @@ impl On {
             On::Patched => waits || detaches,
             On::Waiting => waits,
             On::Detaching => detaches,
-            On::Watchful => kernel.is_debug() && (waits || detaches),
+            On::Watchful | On::WatchfulSleeping => kernel.is_debug() && (waits || detaches),
             On::WatchfulWaiting => kernel.is_debug() && waits,
+        }
+    }
+
+    /// What a kernel lacks for a test that is for its like.
+    fn lack(self, kernel: &KernelName) -> Option<&'static str> {
+        match (self, kernel) {
+            (On::WatchfulSleeping, KernelName::Release { version, .. }) if version == "6.1" => {
+                Some("its User Mode Linux has no CONFIG_DEBUG_ATOMIC_SLEEP (ARCH_NO_PREEMPT)")
+            }
+            _ => None,
         }
     }
 }
@@ -229,6 +250,9 @@ mod tests {
 
     #[test]
     fn a_kernel_gets_the_tests_that_concern_it() {
+        let old: KernelName = "6.1-patched-debug".parse().unwrap();
+        assert!(On::WatchfulSleeping.lack(&old).is_some());
+        assert_eq!(On::Watchful.lack(&old), None);
         for (name, on) in [
             ("6.12-stock", &[On::Stock][..]),
             ("6.12-patched", &[On::Patched, On::Waiting]),
@@ -236,11 +260,22 @@ mod tests {
             ("6.12-stock-debug", &[On::Stock]),
             (
                 "6.12-patched-debug",
-                &[On::Patched, On::Waiting, On::Watchful, On::WatchfulWaiting],
+                &[
+                    On::Patched,
+                    On::Waiting,
+                    On::Watchful,
+                    On::WatchfulWaiting,
+                    On::WatchfulSleeping,
+                ],
             ),
             (
                 "6.12-detach-debug",
-                &[On::Patched, On::Detaching, On::Watchful],
+                &[
+                    On::Patched,
+                    On::Detaching,
+                    On::Watchful,
+                    On::WatchfulSleeping,
+                ],
             ),
             ("tree:/x", &[]),
         ] {
@@ -252,10 +287,12 @@ mod tests {
                 On::Detaching,
                 On::Watchful,
                 On::WatchfulWaiting,
+                On::WatchfulSleeping,
             ] {
                 assert_eq!(all.includes(&kernel), on.contains(&all), "{name} {all:?}");
             }
             assert!(On::Every.includes(&kernel));
+            assert_eq!(On::WatchfulSleeping.lack(&kernel), None, "{name}");
         }
     }
 }

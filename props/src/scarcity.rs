@@ -109,7 +109,7 @@ impl Bench {
         let mut setup = Setup::default();
         setup.data.delay_us = DELAY_US;
         setup.ack.delay_us = DELAY_US;
-        link.configure(&setup)?;
+        link.configure(&setup, |_| false)?;
         let address = Link::receiver_address(Family::Tcp4);
         let listener = link
             .receiver()

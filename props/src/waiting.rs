@@ -231,7 +231,7 @@ impl Pair {
         let mut link = Link::create()?;
         let mut setup = Setup::default();
         (setup.data.delay_us, setup.ack.delay_us) = (20_000, 20_000);
-        link.configure(&setup)?;
+        link.configure(&setup, |_| false)?;
         let address = SocketAddr::new(Link::receiver_address(Family::Tcp4), 0);
         let listener = link.receiver().with(|| TcpListener::bind(address))?;
         if let Some(bytes) = rcvbuf_bytes {

@@ -11,9 +11,9 @@ use inflight::oracle;
 use crate::properties::Result;
 use crate::runner::expect_complaint;
 
-/// KASAN
+/// KASAN. (6.1 does not say yet that it was of a slab.)
 pub fn a_use_after_free_is_reported() -> Result {
-    provoke("READ_AFTER_FREE", "KASAN", "KASAN: slab-use-after-free")
+    provoke("READ_AFTER_FREE", "KASAN", "use-after-free in ")
 }
 
 /// CONFIG_DEBUG_ATOMIC_SLEEP

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, cost, counters, families, guest, programs, properties, relay, scarcity, source,
-    waiting, watch,
+    behaviour, cost, counters, families, guest, holds, programs, properties, relay, scarcity,
+    source, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -58,6 +58,21 @@ const TESTS: &[Test] = &[
         name: "a_wait_takes_its_time",
         on: On::Every,
         run: behaviour::a_wait_takes_its_time,
+    },
+    Test {
+        name: "a_hold_lets_so_many_pass",
+        on: On::Every,
+        run: holds::a_hold_lets_so_many_pass,
+    },
+    Test {
+        name: "a_release_counts_what_is_yet_to_come",
+        on: On::Every,
+        run: holds::a_release_counts_what_is_yet_to_come,
+    },
+    Test {
+        name: "what_is_held_arrives_in_the_end",
+        on: On::Every,
+        run: holds::what_is_held_arrives_in_the_end,
     },
     Test {
         name: "each_family_takes_its_way",
@@ -261,7 +276,7 @@ const TESTS: &[Test] = &[
     },
     Test {
         name: "sleeping_in_atomic_context_is_reported",
-        on: On::Watchful,
+        on: On::WatchfulSleeping,
         run: watch::sleeping_in_atomic_context_is_reported,
     },
     Test {

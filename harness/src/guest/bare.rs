@@ -25,7 +25,7 @@ impl Bare {
     /// Makes the link and one file for all rounds.
     pub fn set_up(scenario: &Scenario) -> io::Result<Bare> {
         let mut link = Link::create()?;
-        link.configure(&scenario.setup)?;
+        link.configure(&scenario.setup, |_| false)?;
         let address = Link::receiver_address(Family::Tcp4);
         let listener = link.receiver().with(|| TcpListener::bind((address, 0)))?;
         let page = Range {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
@@ -24,6 +24,14 @@ pub fn await_tick() -> io::Result<()> {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Sleeps until the kernel has run for so long.
+pub fn await_uptime(least: Duration) -> io::Result<()> {
+    let now_ns = clock_gettime(ClockId::CLOCK_MONOTONIC)?.num_nanoseconds();
+    let now = Duration::from_nanos(now_ns.unsigned_abs());
+    std::thread::sleep(least.saturating_sub(now));
+    Ok(())
 }
 
 /// Gives out stamps for one scenario. Time begins when the clock is first read.

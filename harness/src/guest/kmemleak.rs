@@ -12,6 +12,9 @@ const FILE: &str = "/sys/kernel/debug/kmemleak";
 /// costs nothing.
 const OLD_ENOUGH: Duration = Duration::from_secs(6);
 
+/// So many scans in a row must find nobody who points to it, from 7.3 on.
+const SCANS_FILE: &str = "/sys/module/kmemleak/parameters/min_unref_scans";
+
 /// Looks for leaks; returns what the kernel reports: empty where it finds none or
 /// is no kernel that looks.
 pub(super) fn scan() -> io::Result<String> {
@@ -19,8 +22,10 @@ pub(super) fn scan() -> io::Result<String> {
         return Ok(String::new());
     }
     thread::sleep(OLD_ENOUGH);
-    // What has changed since the last scan is only reported by the next.
-    for _ in 0..2 {
+    let scans = fs::read_to_string(SCANS_FILE).unwrap_or_default();
+    let scans: u32 = scans.trim().parse().unwrap_or(1);
+    // What has changed since the last scan is only looked at by the next.
+    for _ in 0..=scans.max(1) {
         fs::write(FILE, "scan")?;
     }
     fs::read_to_string(FILE)

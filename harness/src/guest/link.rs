@@ -1,12 +1,15 @@
-//! The link: two network namespaces joined by veth, with netem on both ends.
+//! The link: two network namespaces joined by veth, with netem on both ends, and what
+//! holds packets where a scenario asks for that.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::clock;
 use super::netns::NetNs;
-use super::rtnl::{self, Interface, Rtnl};
-use crate::scenario::{Family, Netem, Setup};
+use super::rtnl::{self, COUNTED_NS, Gate, Interface, Rtnl};
+use crate::scenario::{Family, Netem, Setup, Way};
 
 const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -15,8 +18,14 @@ const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 #[derive(Debug)]
 pub struct Link {
     receiver: NetNs,
-    data: Queue,
-    ack: Queue,
+    queues: Arc<Queues>,
+}
+
+/// The queues of both directions, for whoever holds packets.
+#[derive(Debug)]
+pub struct Queues {
+    data: Mutex<Queue>,
+    ack: Mutex<Queue>,
 }
 
 impl Link {
@@ -42,18 +51,25 @@ impl Link {
         for family in [Family::Udp4, Family::Udp6] {
             await_ready(&receiver, family)?;
         }
-        Ok(Link {
-            receiver,
-            data,
-            ack,
-        })
+        clock::await_uptime(Duration::from_nanos(COUNTED_NS))?;
+        let (data, ack) = (Mutex::new(data), Mutex::new(ack));
+        let queues = Arc::new(Queues { data, ack });
+        Ok(Link { receiver, queues })
     }
 
-    /// Makes both queues what the setup says. Queues without random numbers and
-    /// without state are kept when nothing changed.
-    pub fn configure(&mut self, setup: &Setup) -> io::Result<()> {
-        self.data.configure(&setup.data)?;
-        self.ack.configure(&setup.ack)
+    /// Makes both queues what the setup says, and fit to hold packets where that is
+    /// asked for. Queues without random numbers and without state are kept when nothing
+    /// changed.
+    pub fn configure(&mut self, setup: &Setup, holds: impl Fn(Way) -> bool) -> io::Result<()> {
+        for (way, netem) in [(Way::Data, &setup.data), (Way::Ack, &setup.ack)] {
+            self.queues.of(way).configure(netem, holds(way))?;
+        }
+        Ok(())
+    }
+
+    /// Both queues.
+    pub fn queues(&self) -> Arc<Queues> {
+        Arc::clone(&self.queues)
     }
 
     /// The receiver's namespace.
@@ -126,6 +142,45 @@ impl Side {
     }
 }
 
+impl Queues {
+    /// Holds the packets of a direction from now on, but for the first `after`. False:
+    /// they are held already.
+    pub fn hold(&self, way: Way, after: u32) -> io::Result<bool> {
+        let gate = match after {
+            0 => Gate::Closed,
+            packets => Gate::Passing(packets),
+        };
+        self.of(way).turn(gate, Holding::No)
+    }
+
+    /// Lets so many packets go from now on, or all. False: nothing is held.
+    pub fn release(&self, way: Way, packets: Option<u32>) -> io::Result<bool> {
+        let gate = packets.map_or(Gate::Open, Gate::Passing);
+        self.of(way).turn(gate, Holding::Yes)
+    }
+
+    /// Lets everything go that is held, and holds nothing more in this scenario.
+    pub fn end_holds(&self) -> io::Result<()> {
+        for (_, way) in Way::NAMED {
+            self.release(way, None)?;
+            let mut queue = self.of(way);
+            queue.holding = queue.holding.map(|_| Holding::Over);
+        }
+        Ok(())
+    }
+
+    fn of(&self, way: Way) -> MutexGuard<'_, Queue> {
+        let queue = match way {
+            Way::Data => &self.data,
+            Way::Ack => &self.ack,
+        };
+        queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In virtual time: until all that can run has run.
+const MOMENT: Duration = Duration::from_micros(1);
+
 /// One end of the link and the queue on it.
 #[derive(Debug)]
 struct Queue {
@@ -133,6 +188,17 @@ struct Queue {
     interface: Interface,
     handle: u16,
     current: Option<Netem>,
+    /// `None`: it cannot hold packets.
+    holding: Option<Holding>,
+}
+
+/// Whether a queue that can hold packets does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    No,
+    Yes,
+    /// Not any more.
+    Over,
 }
 
 impl Queue {
@@ -148,11 +214,13 @@ impl Queue {
             interface,
             handle: 1,
             current: None,
+            holding: None,
         })
     }
 
-    fn configure(&mut self, netem: &Netem) -> io::Result<()> {
-        if self.current == Some(*netem) && !netem.is_random() {
+    fn configure(&mut self, netem: &Netem, holds: bool) -> io::Result<()> {
+        let same = self.current == Some(*netem) && self.holding.is_none() && !holds;
+        if same && !netem.is_random() {
             return Ok(());
         }
         // Unknown until the kernel has said yes.
@@ -160,8 +228,28 @@ impl Queue {
         // A handle of its own makes the kernel graft a new queue, rather than
         // change the old one with its packets and its random state.
         self.handle = if self.handle == 1 { 2 } else { 1 };
+        self.holding = None;
         self.rtnl.set_netem(self.interface, self.handle, netem)?;
+        if holds {
+            self.rtnl.add_gate(self.interface, self.handle)?;
+            self.holding = Some(Holding::No);
+        }
         self.current = Some(*netem);
         Ok(())
+    }
+
+    /// Turns the gate, if packets are held or not as `holding` says; else false.
+    fn turn(&mut self, gate: Gate, holding: Holding) -> io::Result<bool> {
+        if self.holding != Some(holding) {
+            return Ok(false);
+        }
+        self.rtnl.turn_gate(self.interface, self.handle, gate)?;
+        self.holding = Some(match gate {
+            Gate::Open => Holding::No,
+            Gate::Closed | Gate::Passing(_) => Holding::Yes,
+        });
+        // What may go goes now; and what comes later is later by the clock as well.
+        std::thread::sleep(MOMENT);
+        Ok(true)
     }
 }

@@ -1,6 +1,8 @@
 //! The few rtnetlink(7) requests that a link needs, behind one small type: the
 //! netlink crate is young, and nothing else of the suite sees it.
 
+mod hold;
+
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
@@ -10,6 +12,8 @@ use netlink_bindings::rt_link::{self, Ifinfomsg};
 use netlink_bindings::tc::{self, OptionsMsg, TcNetemQopt, TcNetemRate, TcNetemReorder, Tcmsg};
 use netlink_bindings::{rt_addr, rt_neigh};
 use netlink_socket2::NetlinkSocket;
+
+pub use hold::{COUNTED_NS, Gate};
 
 use crate::scenario::Netem;
 

@@ -21,13 +21,13 @@ use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
 use super::entropy::Entropy;
 use super::file::SentFile;
-use super::link::Link;
+use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
 use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
 use crate::history::{Call, Counters, End, History, Outcome};
-use crate::oracle::{RESCUE_NS, bound_ns};
+use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
 use crate::scenario::{
     Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup, Step,
 };
@@ -118,7 +118,7 @@ impl Guest {
             self.listener(scenario).map_err(context("listener"))?;
         }
         let before = counted(scenario).map_err(context("counters"))?;
-        self.begin_anew(&scenario.setup)?;
+        self.begin_anew(scenario)?;
         let (stage, mut history) = match is_simple(scenario) {
             true => self.run_alone(scenario, file)?,
             false => self.run_together(scenario, file)?,
@@ -140,11 +140,13 @@ impl Guest {
 
     /// From here on the random numbers are those that the scenario had before. What is
     /// kept between scenarios has been made by now, as it is not made again.
-    fn begin_anew(&mut self, setup: &Setup) -> Result<(), RunError> {
+    fn begin_anew(&mut self, scenario: &Scenario) -> Result<(), RunError> {
         self.entropy
-            .begin(setup)
+            .begin(&scenario.setup)
             .map_err(context("random numbers"))?;
-        self.link.configure(setup).map_err(context("link"))?;
+        self.link
+            .configure(&scenario.setup, |way| scenario.holds(way))
+            .map_err(context("link"))?;
         Ok(())
     }
 
@@ -168,7 +170,9 @@ impl Guest {
             deadline_ns: bound_ns(scenario),
         });
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
-        let stage = stage(scenario, clock, file, sender, self.crew.threads, None);
+        let queues = self.link.queues();
+        let threads = self.crew.threads;
+        let stage = stage(scenario, clock, file, sender, threads, queues, None);
         let steps = 0..scenario.steps.len();
         let calls = steps.map(|step| stage.perform(step)).collect();
         // It fails when the connection is gone, and then there is nothing to end.
@@ -202,7 +206,9 @@ impl Guest {
             }
         };
         let told = Some(Arc::clone(&orders));
-        let stage = stage(scenario, clock, file, sender, self.crew.threads, told);
+        let queues = self.link.queues();
+        let threads = self.crew.threads;
+        let stage = stage(scenario, clock, file, sender, threads, queues, told);
         let mut run = Run {
             crew: &self.crew,
             stage,
@@ -274,6 +280,7 @@ fn stage(
     file: SentFile,
     sender: Sender,
     threads: Threads,
+    queues: Arc<Queues>,
     orders: Option<Arc<Mailbox<Read>>>,
 ) -> Arc<Stage> {
     // Time begins now, or has begun when the other end accepted.
@@ -286,6 +293,7 @@ fn stage(
         pipe: Mutex::new(None),
         second_pipe: Mutex::new(None),
         threads,
+        queues,
         entered: Default::default(),
         child: Default::default(),
         killed: Default::default(),
@@ -322,7 +330,8 @@ fn is_simple(scenario: &Scenario) -> bool {
         && steady(&setup.data)
         && steady(&setup.ack)
         && scenario.steps.iter().all(|step| {
-            let other = matches!(step.op, Op::Signal { .. } | Op::Shutdown | Op::Close);
+            let other = matches!(step.op, Op::Signal { .. } | Op::Shutdown | Op::Close)
+                || step.op.way().is_some();
             step.actor == Actor::A && !other
         })
 }
@@ -422,6 +431,7 @@ impl Run<'_> {
         for (index, step) in stage.scenario.steps.iter().enumerate() {
             match (step.actor, step.op) {
                 (Actor::Reader, op) => orders.put(order(index, op)),
+                (Actor::Link, _) => self.calls.push(stage.perform(index)),
                 (actor, _) => {
                     self.outstanding[actor.index()] += 1;
                     self.crew.perform(actor, &stage, index);
@@ -432,6 +442,12 @@ impl Run<'_> {
                 .is_some_and(|done| done != Some(index))
             {}
         }
+        // Who is yet to release what is held may, unless that is what it waits for. Later
+        // nobody holds anything, who waits behind a send of its own would otherwise.
+        let held = Duration::from_nanos(HELD_NS);
+        while self.awaits_hold() && self.next_event(held).is_some() {}
+        // It fails only where the kernel cannot hold, and that was said when it was to.
+        let _ = stage.queues.end_holds();
         // Who is its own reader has the first word.
         while self.awaits_own_read() && self.next_event(2 * RESCUE).is_some() {}
         orders.put(Read::Rest);
@@ -451,11 +467,19 @@ impl Run<'_> {
 
     /// Whether a sending actor has yet to read.
     fn awaits_own_read(&self) -> bool {
-        let mut steps = self.stage.scenario.steps.iter().enumerate();
         let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;
-        self.received.is_none()
-            && steps
-                .any(|(index, step)| own(step) && !self.calls.iter().any(|call| call.step == index))
+        self.received.is_none() && self.awaits(own)
+    }
+
+    /// Whether an actor has yet to hold packets or to let them go.
+    fn awaits_hold(&self) -> bool {
+        self.awaits(|step| step.op.way().is_some())
+    }
+
+    /// Whether such a step has yet to be performed.
+    fn awaits(&self, what: impl Fn(&Step) -> bool) -> bool {
+        let mut steps = self.stage.scenario.steps.iter().enumerate();
+        steps.any(|(index, step)| what(step) && !self.calls.iter().any(|call| call.step == index))
     }
 
     fn event(&self, patience: Duration) -> Option<Event> {

@@ -15,11 +15,12 @@ use super::clock::Clock;
 use super::connection::Sender;
 use super::crew::{SIGNAL, Threads};
 use super::file::{SentFile, SizeGuard};
+use super::link::Queues;
 use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Copying, Op, Range, Scenario, Step};
+use crate::scenario::{Actor, Copying, Op, Range, Scenario, Step};
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -48,6 +49,8 @@ pub struct Stage {
     pub child: Child,
     /// Whether it was.
     pub killed: AtomicBool,
+    /// What holds packets.
+    pub queues: Arc<Queues>,
     /// What the reader is told to do; `None`: it needs no telling.
     pub orders: Option<Arc<Mailbox<Read>>>,
 }
@@ -72,7 +75,11 @@ impl Stage {
     pub fn perform(&self, step: usize) -> Call {
         let Step { actor, op } = self.scenario.steps[step];
         let entry = self.clock.stamp_at_entry();
-        *lock(&self.entered[actor.index()]) = Some((step, entry));
+        // What the link does never blocks.
+        let entered = (actor != Actor::Link).then(|| &self.entered[actor.index()]);
+        if let Some(entered) = entered {
+            *lock(entered) = Some((step, entry));
+        }
         let done = match op {
             Op::Sendfile(range) if self.scenario.kills(actor) => self.send_by_child(|| {
                 let (result, offset) = self.call_sendfile(range);
@@ -125,6 +132,8 @@ impl Stage {
             Op::Kill { .. } => self.kill(),
             Op::Close => status(self.sender.close()),
             Op::Read { len } => self.read(step, len),
+            Op::Hold { way, after_packets } => turned(self.queues.hold(way, after_packets)),
+            Op::Release { way, packets } => turned(self.queues.release(way, packets)),
             Op::Reset => unreachable!("the reader does that"),
         };
         let exit = match op {
@@ -135,10 +144,14 @@ impl Stage {
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
             | Op::Read { .. }
+            | Op::Hold { .. }
+            | Op::Release { .. }
             | Op::ForkWrite(_) => self.clock.stamp(),
             _ => self.clock.stamp_at_entry(),
         };
-        *lock(&self.entered[actor.index()]) = None;
+        if let Some(entered) = entered {
+            *lock(entered) = None;
+        }
         let moves = matches!(op, Op::SendfileOn { .. });
         Call {
             step,
@@ -476,6 +489,14 @@ fn change(result: nix::Result<()>) -> Done {
     match result {
         Ok(()) => returned(0),
         Err(errno) => failed(errno),
+    }
+}
+
+/// What holds packets was turned, or was so already.
+fn turned(result: io::Result<bool>) -> Done {
+    match result {
+        Ok(false) => skipped(),
+        result => status(result.map(|_| ())),
     }
 }
 

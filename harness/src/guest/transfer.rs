@@ -74,7 +74,7 @@ impl Transfer {
                 .map_err(|error| io::Error::other(format!("{STABLE} = {mode}: {error}")))?;
         }
         let mut link = Link::create()?;
-        link.configure(setup)?;
+        link.configure(setup, |_| false)?;
         let file = file(self.call_bytes)?;
         let address = SocketAddr::new(Link::receiver_address(Family::Tcp4), 0);
         let listener = link.receiver().with(|| TcpListener::bind(address))?;

@@ -122,10 +122,18 @@ pub(super) enum Knob {
     Capacity,
     /// How long.
     Wait,
+    /// How many packets.
+    Packets,
 }
 
 /// The numbers in steps, in the order in which they are turned down.
-pub(super) const KNOBS: [Knob; 4] = [Knob::Len, Knob::Offset, Knob::Capacity, Knob::Wait];
+pub(super) const KNOBS: [Knob; 5] = [
+    Knob::Len,
+    Knob::Offset,
+    Knob::Capacity,
+    Knob::Wait,
+    Knob::Packets,
+];
 
 /// The value of a knob, if the operation has it.
 pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
@@ -137,6 +145,8 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
         (Op::Truncate { size_bytes }, Knob::Len) => Some(size_bytes),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
+        (Op::Hold { after_packets, .. }, Knob::Packets) => Some(after_packets.into()),
+        (Op::Release { packets, .. }, Knob::Packets) => packets.map(u64::from),
         (op, Knob::Offset) => op.range().map(|range| range.offset),
         (op, Knob::Len) => op.range().map(|range| range.len),
         _ => None,
@@ -155,6 +165,17 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }
         (Op::Wait { us }, Knob::Wait) => *us = value,
+        (
+            Op::Hold {
+                after_packets: packets,
+                ..
+            }
+            | Op::Release {
+                packets: Some(packets),
+                ..
+            },
+            Knob::Packets,
+        ) => *packets = u32::try_from(value).unwrap_or(u32::MAX),
         (_, Knob::Offset) => {
             if let Some(range) = op.range_mut() {
                 range.offset = value;
@@ -184,6 +205,7 @@ pub(super) fn rounder(knob: Knob, value: u64) -> Vec<u64> {
     match knob {
         Knob::Wait => durations(value),
         Knob::Capacity => powers_of_two(value),
+        Knob::Packets => [vec![0], round(value)].concat(),
         Knob::Len | Knob::Offset => Vec::new(),
     }
 }
@@ -191,7 +213,7 @@ pub(super) fn rounder(knob: Knob, value: u64) -> Vec<u64> {
 /// How far an actor is from the one that acts where nothing else is said.
 pub(super) fn rank(actor: Actor) -> u64 {
     match actor {
-        Actor::A | Actor::Reader => 0,
+        Actor::A | Actor::Reader | Actor::Link => 0,
         Actor::B => 1,
         Actor::C => 2,
     }

@@ -144,6 +144,16 @@ fn merge_actors(search: &mut impl Propose) {
             }
         }
     });
+    // What the link does by itself nobody needs to do.
+    for at in 0..search.best().steps.len() {
+        search.change(|s| {
+            if let Some(step) = s.steps.get_mut(at)
+                && step.op.way().is_some()
+            {
+                step.actor = Actor::Link;
+            }
+        });
+    }
     for actor in [Actor::A, Actor::B] {
         for at in 0..search.best().steps.len() {
             let there = search.best().steps.get(at).map(|step| rank(step.actor));
@@ -180,6 +190,11 @@ fn clear_flags(search: &mut impl Propose) {
             |op: &mut Op| {
                 if let Op::SecondWrite(range) = *op {
                     *op = Op::MmapWrite(range);
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Release { packets, .. } = op {
+                    *packets = None;
                 }
             },
             |op: &mut Op| {
@@ -249,7 +264,7 @@ fn shrink_knob(search: &mut impl Propose, at: usize, knob: Knob) {
     let Some(present) = value(search) else { return };
     let boundaries = match knob {
         Knob::Len | Knob::Offset => vec![0, 1, PAGE_BYTES],
-        Knob::Capacity | Knob::Wait => rounder(knob, present),
+        Knob::Capacity | Knob::Wait | Knob::Packets => rounder(knob, present),
     };
     for candidate in boundaries {
         if candidate < present && search.change(|s| turn(&mut s.steps[at].op, knob, candidate)) {

@@ -1,7 +1,7 @@
 //! How large a scenario is.
 
 use super::knobs::{FIELDS, Knob, rank, read};
-use crate::scenario::{Op, Scenario};
+use crate::scenario::{Actor, Op, Scenario, Step};
 
 /// How large a scenario is, for a reader: what stands further up weighs more
 /// than all that stands below it.
@@ -19,10 +19,10 @@ pub struct Size {
     pub bytes: u128,
     /// Their offsets.
     pub offsets: u128,
-    /// Pipe capacities and waits, and the fields of the setup.
+    /// Pipe capacities, waits and packets, and the fields of the setup.
     pub numbers: u128,
     /// Pairs of operations that do not stand in the usual order: pipe, fill,
-    /// send, write, what disturbs, wait, read.
+    /// send, write, what disturbs, wait, read; a hold first, a release late.
     pub inversions: usize,
 }
 
@@ -52,6 +52,7 @@ impl Size {
             // So is what a plain sendfile or splice does as well.
             Op::Copy { by, .. } => 1 + by as usize,
             Op::SendfileOn { .. } | Op::PipeWrite(_) => 1,
+            Op::Release { packets, .. } => usize::from(packets.is_some()),
             _ => 0,
         };
         let inversions = (0..steps.len())
@@ -61,27 +62,36 @@ impl Size {
         Size {
             steps: steps.len(),
             fields: changed.len(),
-            actors: steps.iter().map(|step| rank(step.actor)).sum(),
+            actors: steps.iter().map(rank_of).sum(),
             flags: steps.iter().map(|step| flags(step.op)).sum(),
             bytes: sum(Knob::Len),
             offsets: sum(Knob::Offset),
-            numbers: sum(Knob::Capacity) + sum(Knob::Wait) + changed.iter().sum::<u128>(),
+            numbers: sum(Knob::Capacity)
+                + sum(Knob::Wait)
+                + sum(Knob::Packets)
+                + changed.iter().sum::<u128>(),
             inversions,
         }
     }
 }
 
+/// How far who performs a step is from who does so where nothing else is said.
+fn rank_of(step: &Step) -> u64 {
+    let by_hand = step.op.way().is_some() && step.actor != Actor::Link;
+    rank(step.actor) + u64::from(by_hand)
+}
+
 /// Where an operation stands in the usual order.
 pub(super) fn place(op: Op) -> u8 {
     match op {
-        Op::Pipe { .. } => 0,
+        Op::Pipe { .. } | Op::Hold { .. } => 0,
         Op::SpliceIn(_) | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
         Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. } => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
         Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => 3,
         Op::Msync | Op::DropCaches => 4,
         Op::Signal { .. } | Op::Kill { .. } | Op::Cork { .. } | Op::Shutdown => 4,
-        Op::Wait { .. } => 5,
+        Op::Wait { .. } | Op::Release { .. } => 5,
         Op::Read { .. } | Op::Reset | Op::Close => 6,
     }
 }

@@ -167,6 +167,8 @@ impl Judge<'_> {
             | Op::Close
             | Op::Signal { .. }
             | Op::Kill { .. }
+            | Op::Hold { .. }
+            | Op::Release { .. }
             | Op::Cork { .. }
             | Op::Msync
             | Op::DropCaches

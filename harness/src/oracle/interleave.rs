@@ -38,7 +38,7 @@ pub(super) fn overlaps(scenario: &Scenario, runs: &[Sent]) -> bool {
 
 fn lane(scenario: &Scenario, run: &Sent) -> usize {
     match scenario.steps.get(run.step).map(|step| step.actor) {
-        Some(Actor::Reader) | None => 0,
+        Some(Actor::Reader | Actor::Link) | None => 0,
         Some(actor) => actor.index(),
     }
 }

@@ -4,8 +4,8 @@
 
 use super::{Property, Violation, name_step};
 use crate::history::{Call, End, History, Outcome};
-use crate::scenario::limits::DEFAULT_PIPE_BYTES;
-use crate::scenario::{Netem, Op, ReaderMode, Scenario};
+use crate::scenario::limits::{DEFAULT_PIPE_BYTES, MAX_WAIT_US};
+use crate::scenario::{Actor, Netem, Op, ReaderMode, Scenario};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -47,6 +47,10 @@ const DEFAULT_LIMIT_PACKETS: u64 = 1000;
 /// without being told.
 pub const RESCUE_NS: u64 = 5 * SECOND;
 
+/// Who is to release what is held can wait for just that. After so long without
+/// anything happening, longer than a `wait`, all is released.
+pub const HELD_NS: u64 = SECOND + MAX_WAIT_US * 1_000;
+
 /// Nothing that waits for the network outlives SIGKILL; a tick of the clock, with room.
 const KILL_NS: u64 = 20 * MS;
 
@@ -80,7 +84,9 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     // overhead counts against it, tcp_try_rmem_schedule), and the retransmission
     // timer has backed off by as much again as the reader kept away.
     let cramped = setup.reader == ReaderMode::Paused || setup.socket.rcvbuf_bytes.is_some();
-    let calm_ns = calm_ns.saturating_mul(if cramped { 3 } else { 1 });
+    // It has done so, too, while packets were held.
+    let backs_off = cramped || scenario.holds_any();
+    let calm_ns = calm_ns.saturating_mul(if backs_off { 3 } else { 1 });
     if !lossy(scenario) {
         return calm_ns;
     }
@@ -126,7 +132,10 @@ pub(super) fn overflows(scenario: &Scenario) -> bool {
                 0 => DEFAULT_LIMIT_PACKETS,
                 packets => u64::from(packets),
             };
-            load.packets.saturating_mul(2) > limit
+            // What is held is sent again and again: twice in the first second, then ever
+            // more rarely.
+            let again = if scenario.holds_any() { 16 } else { 0 };
+            load.packets.saturating_mul(2).saturating_add(again) > limit
         })
 }
 
@@ -134,6 +143,11 @@ fn one_way_ns(link: &Netem) -> u64 {
     link.delay_us
         .saturating_add(link.jitter_us)
         .saturating_mul(1_000)
+}
+
+/// For how long a scenario waits of its own accord.
+pub(super) fn waits_ns(scenario: &Scenario) -> u64 {
+    Load::of(scenario).waits_ns
 }
 
 /// What a scenario asks of the link at most.
@@ -153,6 +167,9 @@ impl Load {
         let mut bytes: u64 = 0;
         let mut calls: u64 = 0;
         for step in &scenario.steps {
+            if step.op.way().is_some() && step.actor != Actor::Link {
+                waits_ns = waits_ns.saturating_add(HELD_NS);
+            }
             if scenario.reads_itself() {
                 waits_ns = waits_ns.saturating_add(RESCUE_NS);
             }
@@ -176,7 +193,7 @@ impl Load {
                 Op::Tee { len } => {
                     bytes = bytes.saturating_add(len.min(DEFAULT_PIPE_BYTES.into()));
                 }
-                Op::Cork { .. } => calls += 1,
+                Op::Cork { .. } | Op::Hold { .. } | Op::Release { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
                 Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}
                 Op::Msync | Op::DropCaches => {}
@@ -317,7 +334,7 @@ fn secs(ns: u64) -> String {
 mod tests {
     use super::*;
     use crate::oracle::doctor::{Plan, range, stamp};
-    use crate::scenario::{Actor, Scenario};
+    use crate::scenario::{Actor, Scenario, Step, Way};
 
     fn race() -> Plan {
         let mut plan = Plan::new(4096);
@@ -447,6 +464,28 @@ mod tests {
             s.setup.ack.delay_us = 100_000;
         };
         assert!(bound_s(tiny) >= (1 << 16) / 1152 / 10);
+    }
+
+    #[test]
+    fn a_hold_leaves_room_for_timers_that_backed_off() {
+        let hold = |way| Op::Hold {
+            way,
+            after_packets: 0,
+        };
+        for way in [Way::Data, Way::Ack] {
+            let held = |s: &mut Scenario| {
+                s.steps[0].op = Op::Wait { us: 10_000_000 };
+                let (actor, op) = (Actor::Link, hold(way));
+                s.steps.insert(0, Step { actor, op });
+            };
+            assert!((30..100).contains(&bound_s(held)));
+            // Who holds by hand may release by hand, and be late.
+            let by_hand = |s: &mut Scenario| {
+                held(s);
+                s.steps[0].actor = Actor::B;
+            };
+            assert!(bound_s(by_hand) >= bound_s(held) + 11);
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
-pub use liveness::{RESCUE_NS, arrival_ns, bound_ns};
+pub use liveness::{HELD_NS, RESCUE_NS, arrival_ns, bound_ns};
 pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
 

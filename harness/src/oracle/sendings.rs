@@ -9,7 +9,7 @@ use super::position::Position;
 use super::sizes::Sizes;
 use super::stream::Sent;
 use crate::history::{Call, History, Outcome};
-use crate::scenario::{Op, Scenario};
+use crate::scenario::{Op, Scenario, Way};
 
 /// What a history is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +219,9 @@ fn loses(scenario: &Scenario, history: &History) -> bool {
     const PACKET_OVERHEAD_BYTES: u64 = 3072;
     /// What a fragment carries, at least.
     const FRAGMENT_BYTES: u64 = 1400;
+    /// How long the first fragments of a datagram wait for the others, at least
+    /// (include/net/ip.h: IP_FRAG_TIME is 30 s).
+    const FRAGMENTS_KEPT_NS: u64 = 29_000_000_000;
     /// net.core.rmem_max, and rmem_default.
     const MOST_RCVBUF_BYTES: u64 = 212_992;
     let sends = scenario.steps.iter().filter(|step| step.op.sends()).count() as u64;
@@ -239,5 +242,7 @@ fn loses(scenario: &Scenario, history: &History) -> bool {
         Some(bytes) => 2 * u64::from(bytes).min(MOST_RCVBUF_BYTES),
         None => MOST_RCVBUF_BYTES,
     };
-    scenario.setup.data.loss_ppm > 0 || liveness::overflows(scenario) || used > room
+    let held = scenario.holds(Way::Data) && liveness::waits_ns(scenario) >= FRAGMENTS_KEPT_NS;
+    let lost = scenario.setup.data.loss_ppm > 0 || liveness::overflows(scenario);
+    lost || held || used > room
 }

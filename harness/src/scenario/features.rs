@@ -11,7 +11,7 @@ use super::limits::FILE_BYTES;
 use super::normalize::normalize;
 use super::{
     Actor, Copying, Family, FileKind, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
-    SocketSpec, Step,
+    SocketSpec, Step, Way,
 };
 
 /// Something that a scenario has or has not.
@@ -212,6 +212,22 @@ fn copy(scenario: &mut Scenario, by: Copying) {
     by_a(scenario, Op::Copy { by, range: ONE });
 }
 
+fn hold(scenario: &mut Scenario, way: Way, after_packets: u32) {
+    push(scenario, Actor::Link, Op::Hold { way, after_packets });
+}
+
+fn release(scenario: &mut Scenario, way: Way, packets: Option<u32>) {
+    hold(scenario, way, 0);
+    push(scenario, Actor::Link, Op::Release { way, packets });
+}
+
+/// The setup may forbid it of one direction.
+fn both_ways(scenario: &mut Scenario, put: fn(&mut Scenario, Way)) {
+    for (_, way) in Way::NAMED {
+        put(scenario, way);
+    }
+}
+
 const OPERATIONS: &[Feature] = features! { Operation:
     "sendfile", |s| any(s, |op| matches!(op, Op::Sendfile(_))), |s| by_a(s, Op::Sendfile(ONE));
     "past the end", |s| {
@@ -270,6 +286,16 @@ const OPERATIONS: &[Feature] = features! { Operation:
         |s| by_a(s, Op::Cork { on: true });
     "uncork", |s| any(s, |op| matches!(op, Op::Cork { on: false })),
         |s| by_a(s, Op::Cork { on: false });
+    "hold data", |s| s.holds(Way::Data), |s| hold(s, Way::Data, 0);
+    "hold ack", |s| s.holds(Way::Ack), |s| hold(s, Way::Ack, 0);
+    "hold after", |s| any(s, |op| matches!(op, Op::Hold { after_packets: 1.., .. })),
+        |s| both_ways(s, |s, way| hold(s, way, 1));
+    "release", |s| any(s, |op| matches!(op, Op::Release { packets: None, .. })), |s| {
+        both_ways(s, |s, way| release(s, way, None));
+    };
+    "release packets", |s| any(s, |op| matches!(op, Op::Release { packets: Some(_), .. })), |s| {
+        both_ways(s, |s, way| release(s, way, Some(1)));
+    };
     "shutdown", |s| any(s, |op| op == Op::Shutdown), |s| by_a(s, Op::Shutdown);
     "reset", |s| any(s, |op| op == Op::Reset), |s| by_reader(s, Op::Reset);
     "close", |s| by(s, Actor::Reader, Op::Close), |s| by_reader(s, Op::Close);

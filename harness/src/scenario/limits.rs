@@ -66,5 +66,8 @@ pub const MAX_SHUFFLE_PPM: u32 = 500_000;
 /// Rate of one direction, in bits per second; 0, unlimited, is legal too.
 pub const RATE_BPS: RangeInclusive<u64> = 1_000_000..=100_000_000_000;
 
+/// Most packets that a hold lets pass or a release lets go.
+pub const MAX_PASSING_PACKETS: u32 = 1000;
+
 /// Longest queue, in packets.
 pub const MAX_LIMIT_PACKETS: u32 = 100_000;

@@ -213,6 +213,8 @@ pub enum Actor {
     C,
     /// The receiver; reads and leaves.
     Reader,
+    /// The link itself: no thread, so nothing that blocks holds it up.
+    Link,
 }
 
 impl Actor {
@@ -222,13 +224,27 @@ impl Actor {
     /// Its place in [`Actor::SENDING_SIDE`].
     ///
     /// # Panics
-    /// For the reader, which has none.
+    /// For the reader and the link, which have none.
     pub fn index(self) -> usize {
         Actor::SENDING_SIDE
             .iter()
             .position(|&actor| actor == self)
-            .expect("the reader acts on the other side")
+            .expect("neither the reader nor the link acts on the sender's side")
     }
+}
+
+/// One direction of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// From the sender to the receiver.
+    Data,
+    /// Back.
+    Ack,
+}
+
+impl Way {
+    /// Both, with the words that the text has for them.
+    pub const NAMED: [(&str, Way); 2] = [("data", Way::Data), ("ack", Way::Ack)];
 }
 
 /// A range of bytes of the file, written `OFFSET+LEN`.
@@ -380,6 +396,23 @@ pub enum Op {
         /// Set or taken away.
         on: bool,
     },
+    /// From now on the packets of one direction wait at the end of the link; skipped
+    /// while they do already.
+    Hold {
+        /// Which direction.
+        way: Way,
+        /// So many packets pass first.
+        after_packets: u32,
+    },
+    /// Lets held packets go, in the order in which they came; skipped while nothing is
+    /// held.
+    Release {
+        /// Which direction.
+        way: Way,
+        /// So many packets from now on, those that wait first; `None`: all, and the
+        /// hold is over.
+        packets: Option<u32>,
+    },
 }
 
 impl Op {
@@ -469,6 +502,23 @@ impl Op {
             )
     }
 
+    /// Who performs it where nothing else is said.
+    pub fn usual_actor(self) -> Actor {
+        match self {
+            Op::Read { .. } | Op::Reset | Op::Close => Actor::Reader,
+            Op::Hold { .. } | Op::Release { .. } => Actor::Link,
+            _ => Actor::A,
+        }
+    }
+
+    /// The direction of the link that it acts on.
+    pub fn way(self) -> Option<Way> {
+        match self {
+            Op::Hold { way, .. } | Op::Release { way, .. } => Some(way),
+            _ => None,
+        }
+    }
+
     /// Whether it closes the end of whoever performs it.
     pub fn leaves(self) -> bool {
         matches!(self, Op::Reset | Op::Close)
@@ -495,6 +545,17 @@ impl Scenario {
     pub fn reads_itself(&self) -> bool {
         let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;
         self.steps.iter().any(own)
+    }
+
+    /// Whether an operation holds packets of that direction.
+    pub fn holds(&self, way: Way) -> bool {
+        let mut ops = self.steps.iter().map(|step| step.op);
+        ops.any(|op| matches!(op, Op::Hold { way: it, .. } if it == way))
+    }
+
+    /// Whether an operation holds packets of any direction.
+    pub fn holds_any(&self) -> bool {
+        Way::NAMED.iter().any(|&(_, way)| self.holds(way))
     }
 
     /// Whether an operation kills who sends for `actor`.

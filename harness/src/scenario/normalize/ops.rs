@@ -2,7 +2,7 @@
 
 use super::rule::{Line, Notes, Rule};
 use crate::scenario::limits::*;
-use crate::scenario::{Actor, Op, Range, ReaderMode, Setup, Step};
+use crate::scenario::{Actor, Op, Range, ReaderMode, Setup, Step, Way};
 
 /// Makes `steps` runnable under `setup`, which is normalized already.
 pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
@@ -22,11 +22,15 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         has_teed: false,
         reader_gone: false,
         has_killed: false,
+        holds: steps.iter().any(
+            |step| matches!(step.op, Op::Hold { way, .. } if cannot_hold(way, setup).is_none()),
+        ),
+        held: [false; 2],
         senders: Actor::SENDING_SIDE.map(|actor| {
             let by = |step: &Step| match (step.actor, step.op) {
-                (Actor::Reader, _) | (_, Op::SendfileOn { .. }) => Actor::A,
-                (_, op) if op.uses_pipe() => Actor::A,
-                (other, _) => other,
+                (_, Op::SendfileOn { .. }) => Actor::A,
+                (actor @ (Actor::B | Actor::C), op) if !op.uses_pipe() => actor,
+                _ => Actor::A,
             };
             let sends = |step: &Step| by(step) == actor && step.op.sends();
             steps.iter().any(sends)
@@ -50,6 +54,21 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
     kept
 }
 
+/// Why nothing of a direction can be held.
+fn cannot_hold(way: Way, setup: &Setup) -> Option<Rule> {
+    let family = setup.socket.family;
+    let netem = match way {
+        Way::Data => &setup.data,
+        Way::Ack => &setup.ack,
+    };
+    match way {
+        _ if !family.passes_link() => Some(Rule::LinkNotPassed),
+        Way::Ack if !family.is_acknowledged() => Some(Rule::NothingComesBack),
+        _ if netem.duplicate_ppm > 0 || netem.reorder_ppm > 0 => Some(Rule::HoldShuffled),
+        _ => None,
+    }
+}
+
 /// One pass over the operations, in list order.
 struct Pass<'a> {
     setup: &'a Setup,
@@ -66,6 +85,10 @@ struct Pass<'a> {
     has_teed: bool,
     reader_gone: bool,
     has_killed: bool,
+    /// Whether any of the operations holds packets.
+    holds: bool,
+    /// Which directions are held so far.
+    held: [bool; 2],
     /// Which of the actors send.
     senders: [bool; 3],
 }
@@ -132,9 +155,12 @@ impl Pass<'_> {
             Op::Punch(range) => self.write(line, range).map(Op::Punch),
             Op::Truncate { size_bytes } => Some(self.truncate(line, size_bytes)),
             Op::Close if actor != Actor::Reader => match self.setup.reader {
+                ReaderMode::Drain if self.holds => self.drop(line, Rule::CloseNeedsNoHold),
                 ReaderMode::Drain => Some(step.op),
                 ReaderMode::Paused => self.drop(line, Rule::CloseNeedsDrain),
             },
+            Op::Hold { way, after_packets } => self.hold(line, way, after_packets),
+            Op::Release { way, packets } => self.release(line, way, packets),
             _ if is_readers && self.setup.reader != ReaderMode::Paused => {
                 self.drop(line, Rule::ReadNeedsPause)
             }
@@ -143,10 +169,9 @@ impl Pass<'_> {
                 self.reader_gone = true;
                 Some(step.op)
             }
-            Op::Signal { to } if to == actor || to == Actor::Reader => {
-                self.drop(line, Rule::SignalOther)
-            }
-            Op::Kill { to } if to == actor || to == Actor::Reader => {
+            Op::Signal { to } | Op::Kill { to }
+                if to == actor || !Actor::SENDING_SIDE.contains(&to) =>
+            {
                 self.drop(line, Rule::SignalOther)
             }
             Op::Kill { .. } if self.has_killed => self.drop(line, Rule::KillOnce),
@@ -175,6 +200,11 @@ impl Pass<'_> {
             _ if op.uses_pipe() => (Actor::A, Rule::OnlyAPipes),
             Op::SendfileOn { .. } => (Actor::A, Rule::OnlyAGoesOn),
             Op::Reset => (Actor::Reader, Rule::OnlyReaderResets),
+            _ if op.way().is_some() => match actor {
+                Actor::Reader => (Actor::Link, Rule::ReaderOnlyReads),
+                other => return other,
+            },
+            _ if actor == Actor::Link => (op.usual_actor(), Rule::OnlyLinkHolds),
             Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
             Op::Sendfile(_) | Op::Copy { .. } if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
             _ => match actor {
@@ -186,6 +216,36 @@ impl Pass<'_> {
             self.notes.push(line, "actor", rule);
         }
         right
+    }
+
+    fn hold(&mut self, line: Line, way: Way, after_packets: u32) -> Option<Op> {
+        if let Some(rule) = cannot_hold(way, self.setup) {
+            return self.drop(line, rule);
+        }
+        if std::mem::replace(&mut self.held[way as usize], true) {
+            return self.drop(line, Rule::HeldAlready);
+        }
+        let after_packets = self.packets(line, "after", after_packets);
+        Some(Op::Hold { way, after_packets })
+    }
+
+    fn release(&mut self, line: Line, way: Way, packets: Option<u32>) -> Option<Op> {
+        if !self.held[way as usize] {
+            return self.drop(line, Rule::NotHeld);
+        }
+        if packets == Some(0) {
+            return self.drop(line, Rule::Nothing);
+        }
+        self.held[way as usize] = packets.is_some();
+        let packets = packets.map(|packets| self.packets(line, "packets", packets));
+        Some(Op::Release { way, packets })
+    }
+
+    fn packets(&mut self, line: Line, key: &'static str, packets: u32) -> u32 {
+        if packets > MAX_PASSING_PACKETS {
+            self.notes.push(line, key, Rule::Passing);
+        }
+        packets.min(MAX_PASSING_PACKETS)
     }
 
     fn others_send(&self, to: Actor) -> bool {

@@ -100,6 +100,12 @@ pub enum Rule {
     KillOnce,
     KillOnlySender,
     PlainTcp,
+    OnlyLinkHolds,
+    HoldShuffled,
+    HeldAlready,
+    NotHeld,
+    Passing,
+    CloseNeedsNoHold,
 }
 
 impl fmt::Display for Rule {
@@ -234,6 +240,26 @@ impl fmt::Display for Rule {
                 f,
                 "only tcp4 and tcp6 have this: how a connection of another family ends early, \
                  or is shared, is not known"
+            ),
+            Rule::OnlyLinkHolds => write!(f, "the link can only `hold` and `release`"),
+            Rule::HoldShuffled => write!(
+                f,
+                "a direction that duplicates or reorders cannot be held: netem lets reordered \
+                 packets past what holds the others, and kernels refuse to hold behind duplicates"
+            ),
+            Rule::HeldAlready => write!(
+                f,
+                "this direction is held already: a `release` of all must come first"
+            ),
+            Rule::NotHeld => write!(
+                f,
+                "nothing is held: a `hold` of this direction must come first"
+            ),
+            Rule::Passing => write!(f, "at most {MAX_PASSING_PACKETS} packets"),
+            Rule::CloseNeedsNoHold => write!(
+                f,
+                "a sender closes where nothing is held: of a closed socket TCP gives up data \
+                 that stays unacknowledged"
             ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }

@@ -42,6 +42,10 @@ fn wild_netem() -> impl Strategy<Value = Netem> {
     )
 }
 
+fn wild_way() -> impl Strategy<Value = Way> {
+    prop::sample::select(vec![Way::Data, Way::Ack])
+}
+
 fn wild_op() -> impl Strategy<Value = Op> {
     let range = || (wild(), wild()).prop_map(|(offset, len)| Range { offset, len });
     prop_oneof![
@@ -74,6 +78,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
             Op::Kill { to: Actor::Reader },
             Op::Signal { to: Actor::C },
             Op::Signal { to: Actor::Reader },
+            Op::Signal { to: Actor::Link },
             Op::Cork { on: true },
             Op::Cork { on: false },
         ]),
@@ -85,6 +90,9 @@ fn wild_op() -> impl Strategy<Value = Op> {
         wild().prop_map(|size_bytes| Op::Truncate { size_bytes }),
         wild().prop_map(|len| Op::Read { len }),
         wild().prop_map(|us| Op::Wait { us }),
+        (wild_way(), wild32()).prop_map(|(way, after_packets)| Op::Hold { way, after_packets }),
+        (wild_way(), proptest::option::of(wild32()))
+            .prop_map(|(way, packets)| Op::Release { way, packets }),
     ]
 }
 
@@ -126,7 +134,7 @@ prop_compose! {
 }
 
 fn wild_scenario() -> impl Strategy<Value = Scenario> {
-    let actors = vec![Actor::A, Actor::B, Actor::C, Actor::Reader];
+    let actors = vec![Actor::A, Actor::B, Actor::C, Actor::Reader, Actor::Link];
     let step = (prop::sample::select(actors), wild_op()).prop_map(|(actor, op)| Step { actor, op });
     let expect =
         ("[a-c .#\n]{0,2}", prop::option::of("wire|splat|x")).prop_map(|(kernel, violated)| {
@@ -219,12 +227,29 @@ fn what_was_normalized_can_run() {
         prop_assert!((1..=64).contains(&steps.len()));
         let (mut pipe, mut filled, mut teed, mut left, mut sent) = (false, false, false, false, 0);
         let (mut kills, mut extent) = (0, size_bytes);
+        let (mut held, mut closes) = ([false; 2], false);
         let tcp = matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6);
         for us in [setup.socket.user_timeout_us, setup.socket.send_timeout_us] {
             prop_assert!(us <= 60_000_000 && us.is_multiple_of(1_000) && (tcp || us == 0));
         }
         for Step { actor, op } in steps.iter().copied() {
+            let links = matches!(op, Op::Hold { .. } | Op::Release { .. });
+            prop_assert!(actor != Actor::Link || links);
+            prop_assert!(actor != Actor::Reader || !links);
             match op {
+                Op::Hold { way, after_packets } => {
+                    let netem = [setup.data, setup.ack][way as usize];
+                    prop_assert!(netem.duplicate_ppm == 0 && netem.reorder_ppm == 0);
+                    prop_assert!(setup.socket.family.passes_link());
+                    prop_assert!(way == Way::Data || setup.socket.family.is_acknowledged());
+                    prop_assert!(!held[way as usize] && after_packets <= 1000);
+                    held[way as usize] = true;
+                }
+                Op::Release { way, packets } => {
+                    prop_assert!(held[way as usize]);
+                    prop_assert!(packets.is_none_or(|it| (1..=1000).contains(&it)));
+                    held[way as usize] = packets.is_some();
+                }
                 Op::Sendfile(range) => {
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0);
@@ -261,10 +286,11 @@ fn what_was_normalized_can_run() {
                     let drains = setup.reader == ReaderMode::Drain;
                     prop_assert!(reads || op != Op::Close || drains);
                     left |= reads && op.leaves();
+                    closes |= !reads && op == Op::Close;
                 }
                 Op::Signal { to } => {
                     prop_assert!(to != actor);
-                    prop_assert!(to != Actor::Reader && actor != Actor::Reader);
+                    prop_assert!(Actor::SENDING_SIDE.contains(&to) && actor != Actor::Reader);
                 }
                 Op::Kill { to } => {
                     prop_assert!(tcp && to != actor);
@@ -307,6 +333,8 @@ fn what_was_normalized_can_run() {
             }
         }
         prop_assert!(sent <= 4 << 20 && kills <= 1);
+        let holds = steps.iter().any(|step| matches!(step.op, Op::Hold { .. }));
+        prop_assert!(!(holds && closes));
     });
 }
 
@@ -454,6 +482,42 @@ fn a_signal_goes_to_another() {
             step(Actor::Reader, Op::Signal { to: Actor::A }),
         ],
         "signal b\n",
+    );
+}
+
+/// What the reader or the link cannot send, `a` sends.
+#[test]
+fn who_kills_knows_who_sends() {
+    for actor in [Actor::Reader, Actor::Link] {
+        check(
+            &[
+                step(actor, Op::Sendfile(range(0, 1))),
+                step(Actor::C, Op::Kill { to: Actor::B }),
+                step(Actor::C, Op::Kill { to: Actor::A }),
+            ],
+            "sendfile 0+1\nc: kill a\n",
+        );
+    }
+}
+
+#[test]
+fn what_is_held_is_held_once_and_released_afterwards() {
+    let hold = |way, after_packets| Op::Hold { way, after_packets };
+    let release = |way, packets| Op::Release { way, packets };
+    check(
+        &[
+            step(Actor::Link, release(Way::Ack, None)),
+            step(Actor::Reader, hold(Way::Ack, 5000)),
+            step(Actor::Link, hold(Way::Ack, 0)),
+            step(Actor::B, release(Way::Ack, Some(0))),
+            step(Actor::B, release(Way::Ack, Some(2))),
+            step(Actor::Link, hold(Way::Ack, 0)),
+            step(Actor::Link, release(Way::Ack, None)),
+            step(Actor::Link, hold(Way::Ack, 0)),
+            step(Actor::Link, Op::Wait { us: 1 }),
+            step(Actor::A, Op::Close),
+        ],
+        "hold ack after=1000\nb: release ack packets=2\nrelease ack\nhold ack\nwait 1us\n",
     );
 }
 

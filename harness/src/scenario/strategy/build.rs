@@ -6,7 +6,7 @@ use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
     Actor, Copying, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
-    Setup, SocketSpec, Step,
+    Setup, SocketSpec, Step, Way,
 };
 
 /// The scenario that `genes` describe, normalized.
@@ -47,6 +47,7 @@ pub fn build(genes: &Genes) -> Scenario {
         steps: Vec::with_capacity(genes.ops.len() + 4),
         has_pipe: false,
         position: 0,
+        held: None,
     };
     let rounds = match genes.again {
         true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
@@ -150,6 +151,8 @@ struct Builder<'a> {
     has_pipe: bool,
     /// Where the file position is, if all that goes by it was sent.
     position: u64,
+    /// The direction that was held last.
+    held: Option<Way>,
 }
 
 impl Builder<'_> {
@@ -250,6 +253,17 @@ impl Builder<'_> {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::Punch(range));
             }
+            Some(Kind::Hold) => {
+                let (way, packets) = self.passing(genes);
+                let after_packets = packets.unwrap_or(0);
+                self.push(self.at_link(genes), Op::Hold { way, after_packets });
+                self.held = Some(way);
+            }
+            Some(Kind::Release) => {
+                let (way, packets) = self.passing(genes);
+                let way = self.held.unwrap_or(way);
+                self.push(self.at_link(genes), Op::Release { way, packets });
+            }
             Some(Kind::Wait) => {
                 let us = pick(
                     tables::WAITS_US,
@@ -282,6 +296,8 @@ impl Builder<'_> {
             Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
             Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
             Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),
+            Kind::Hold => (self.swarm.hold, Some(Kind::Sendfile)),
+            Kind::Release => (self.swarm.hold, Some(Kind::MmapWrite)),
         };
         if on { Some(kind) } else { instead }
     }
@@ -310,6 +326,23 @@ impl Builder<'_> {
     /// `b`, or the one who sends.
     fn actor_beside(&self, genes: &OpGenes) -> Actor {
         if genes.actor == 0 { Actor::A } else { Actor::B }
+    }
+
+    /// A direction, and half of the time a number of packets.
+    fn passing(&self, genes: &OpGenes) -> (Way, Option<u32>) {
+        let way = if genes.back < 2 { Way::Ack } else { Way::Data };
+        let draw = genes.len % tables::total(tables::PASSING_PACKETS);
+        let packets = pick(tables::PASSING_PACKETS, draw);
+        (way, (genes.back % 2 == 1).then_some(packets))
+    }
+
+    /// The link itself, most often.
+    fn at_link(&self, genes: &OpGenes) -> Actor {
+        match (self.swarm.actors, genes.actor) {
+            (true, 2) => Actor::B,
+            (true, 3) => Actor::A,
+            _ => Actor::Link,
+        }
     }
 
     fn pipe(&mut self, genes: &OpGenes) {

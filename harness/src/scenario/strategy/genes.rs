@@ -95,6 +95,8 @@ pub struct Swarm {
     pub copies: bool,
     /// Sends from the file position.
     pub onward: bool,
+    /// Packets held on the link.
+    pub hold: bool,
 }
 
 /// One operation, or a few that belong together.
@@ -147,6 +149,8 @@ pub enum Kind {
     SendfileOn,
     /// Bytes of the pipe's own, and mostly all of it to the socket.
     PipeWrite,
+    Hold,
+    Release,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -161,7 +165,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Read, 8),
     (Kind::Tee, 4),
     (Kind::Signal, 4),
-    (Kind::Cork, 4),
+    (Kind::Cork, 6),
     (Kind::Shutdown, 2),
     (Kind::Leave, 4),
     (Kind::Close, 2),
@@ -176,6 +180,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::SecondWrite, 5),
     (Kind::Msync, 2),
     (Kind::DropCaches, 2),
+    (Kind::Hold, 8),
+    (Kind::Release, 14),
 ];
 
 /// How a write lies to the send it aims at.
@@ -323,6 +329,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         weighted(0.15),
         weighted(0.25),
         weighted(0.2),
+        weighted(0.3),
     )
         .prop_map(
             |(
@@ -337,6 +344,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 trouble,
                 copies,
                 onward,
+                hold,
             )| Swarm {
                 pwrite,
                 splice,
@@ -349,6 +357,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 trouble,
                 copies,
                 onward,
+                hold,
             },
         )
 }

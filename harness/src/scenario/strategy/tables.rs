@@ -156,6 +156,9 @@ pub const RATES_BPS: &[Weighted<u64>] = &[
     (1_000_000_000, 2),
 ];
 
+/// How many packets a hold lets pass, or a release lets go.
+pub const PASSING_PACKETS: &[Weighted<u32>] = &[(1, 4), (2, 3), (3, 2), (10, 1)];
+
 /// Queue lengths, in packets: shorter than the initial window of ten, most.
 pub const LIMITS_PACKETS: &[Weighted<u32>] = &[(10, 2), (3, 2), (2, 1), (50, 2)];
 

@@ -58,13 +58,13 @@ fn a_seed_keeps_its_meaning() {
         link data delay=14ms
         link ack delay=50ms
         socket tcp4 sndbuf=8192
-        file memfd size=32768
+        file memfd size=1
         reader paused
 
-        sendfile 0+12289
-        mmap-write 12288+1
-        mmap-write 0+12289
-        mmap-write 0+12289
+        sendfile 0+1
+        mmap-write 0+1
+        mmap-write 0+1
+        sendfile 0+1
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -165,10 +165,10 @@ fn every_feature_is_generated() {
         ("nonblock splice", 2.0, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { nonblock: true, .. }))
         }),
-        ("vmsplice", 2.0, |c| {
+        ("vmsplice", 1.5, |c| {
             some(c, |op| matches!(op, Op::Vmsplice { .. }))
         }),
-        ("gift", 1.0, |c| {
+        ("gift", 0.8, |c| {
             some(c, |op| matches!(op, Op::Vmsplice { gift: true, .. }))
         }),
         ("tee", 0.8, |c| some(c, |op| matches!(op, Op::Tee { .. }))),
@@ -186,10 +186,10 @@ fn every_feature_is_generated() {
         ("pipe-write", 1.0, |c| {
             some(c, |op| matches!(op, Op::PipeWrite(_)))
         }),
-        ("signal", 1.3, |c| {
+        ("signal", 1.0, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))
         }),
-        ("cork in between", 1.0, |c| {
+        ("cork in between", 0.7, |c| {
             some(c, |op| matches!(op, Op::Cork { .. }))
         }),
         ("shutdown", 0.2, |c| {
@@ -214,6 +214,10 @@ fn every_feature_is_generated() {
             some(c, |op| matches!(op, Op::Truncate { .. }))
         }),
         ("punch", 1.0, |c| some(c, |op| matches!(op, Op::Punch(_)))),
+        ("hold", 4.0, Scenario::holds_any),
+        ("release", 0.8, |c| {
+            some(c, |op| matches!(op, Op::Release { .. }))
+        }),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
         ("other senders", 3.0, |c| {

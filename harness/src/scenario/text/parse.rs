@@ -3,18 +3,17 @@
 use super::lex::{Place, Trouble, Word, Words};
 use super::nearest::unknown;
 use super::options::{Key, Options, choose, only_option};
-use super::print::default_actor;
 use super::units;
 use crate::scenario::normalize::{
     Line, Note, PROPERTIES, Rule, explain, is_kernel_name, tidy_header,
 };
 use crate::scenario::{
     Actor, Copying, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, Op, Range,
-    ReaderMode, Scenario, SocketSpec, Step,
+    ReaderMode, Scenario, SocketSpec, Step, Way,
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 26] = [
+const OPS: [&str; 28] = [
     "sendfile",
     "write",
     "send",
@@ -41,6 +40,8 @@ const OPS: [&str; 26] = [
     "kill",
     "cork",
     "uncork",
+    "hold",
+    "release",
 ];
 /// Operations that are one word.
 const BARE: [(&str, Op); 7] = [
@@ -52,11 +53,12 @@ const BARE: [(&str, Op); 7] = [
     ("cork", Op::Cork { on: true }),
     ("uncork", Op::Cork { on: false }),
 ];
-const ACTORS: [(&str, Actor); 4] = [
+const ACTORS: [(&str, Actor); 5] = [
     ("a", Actor::A),
     ("b", Actor::B),
     ("c", Actor::C),
     ("reader", Actor::Reader),
+    ("link", Actor::Link),
 ];
 
 /// Reads a text that is plain already.
@@ -124,7 +126,7 @@ impl<'a> Reader<'a> {
         let op = self.op(line, name, actor.is_none(), &mut words)?;
         words.finish()?;
         self.scenario.steps.push(Step {
-            actor: actor.unwrap_or(default_actor(op)),
+            actor: actor.unwrap_or(op.usual_actor()),
             op,
         });
         Ok(())
@@ -349,6 +351,7 @@ impl<'a> Reader<'a> {
             "sendfile" => "a range OFFSET+LENGTH such as 0+4096, or a length",
             "wait" => "a time such as 20ms",
             "signal" | "kill" => "an actor such as `a`",
+            "hold" | "release" => "`data` or `ack`",
             _ => RANGE,
         })?;
         self.places.push((line, "", argument));
@@ -389,6 +392,14 @@ impl<'a> Reader<'a> {
             "kill" => Op::Kill {
                 to: read_actor(argument)?,
             },
+            "hold" => Op::Hold {
+                way: choose(argument, "direction", &Way::NAMED)?,
+                after_packets: self.packets(line, "after", words)?.unwrap_or(0),
+            },
+            "release" => Op::Release {
+                way: choose(argument, "direction", &Way::NAMED)?,
+                packets: self.packets(line, "packets", words)?,
+            },
             "read" => Op::Read {
                 len: units::bytes(argument)?,
             },
@@ -397,6 +408,21 @@ impl<'a> Reader<'a> {
             },
             _ => splice_out(argument, words)?,
         })
+    }
+
+    /// `KEY=NUMBER`, or nothing.
+    fn packets(
+        &mut self,
+        line: Line,
+        key: &'static str,
+        words: &mut Words<'a>,
+    ) -> Result<Option<u32>, Trouble> {
+        let keys = [Key::with_value(key, "PACKETS")];
+        let Some((_, value)) = Options::new(&keys).next(words)? else {
+            return Ok(None);
+        };
+        self.places.push((line, key, value));
+        units::narrow(value, units::number(value)?).map(Some)
     }
 
     /// The scenario, if it runs as it is written.

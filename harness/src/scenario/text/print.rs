@@ -5,7 +5,7 @@ use std::fmt;
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
     Actor, Copying, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
-    Scenario, Setup, SocketSpec, Step,
+    Scenario, Setup, SocketSpec, Step, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -157,18 +157,10 @@ impl fmt::Display for Means {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.actor != default_actor(self.op) {
+        if self.actor != self.op.usual_actor() {
             write!(f, "{}: ", self.actor)?;
         }
         write!(f, "{}", self.op)
-    }
-}
-
-/// Who performs `op` where the text names nobody.
-pub(super) fn default_actor(op: Op) -> Actor {
-    match op {
-        Op::Read { .. } | Op::Reset | Op::Close => Actor::Reader,
-        _ => Actor::A,
     }
 }
 
@@ -179,6 +171,16 @@ impl fmt::Display for Actor {
             Actor::B => "b",
             Actor::C => "c",
             Actor::Reader => "reader",
+            Actor::Link => "link",
+        })
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Way::Data => "data",
+            Way::Ack => "ack",
         })
     }
 }
@@ -240,6 +242,20 @@ impl fmt::Display for Op {
             Op::Kill { to } => write!(f, "kill {to}"),
             Op::Cork { on: true } => write!(f, "cork"),
             Op::Cork { on: false } => write!(f, "uncork"),
+            Op::Hold { way, after_packets } => {
+                write!(f, "hold {way}")?;
+                match after_packets {
+                    0 => Ok(()),
+                    packets => write!(f, " after={packets}"),
+                }
+            }
+            Op::Release { way, packets } => {
+                write!(f, "release {way}")?;
+                match packets {
+                    None => Ok(()),
+                    Some(packets) => write!(f, " packets={packets}"),
+                }
+            }
         }
     }
 }

@@ -339,6 +339,17 @@ fn parse_print_round_trip() {
 }
 
 #[test]
+fn the_link_is_who_holds_where_nobody_is_named() {
+    let text = "hold data\nb: release data packets=2\nrelease data\nc: hold ack after=1\n";
+    let all = read(text);
+    assert_eq!(all.to_string(), text);
+    let actors: Vec<Actor> = all.steps.iter().map(|step| step.actor).collect();
+    assert_eq!(actors, [Actor::Link, Actor::B, Actor::Link, Actor::C]);
+    let again = "link: hold data after=0\nlink: release data\n";
+    assert_eq!(read(again).to_string(), "hold data\nrelease data\n");
+}
+
+#[test]
 fn garbage_never_panics() {
     proptest!(config(512), |(bytes in prop::collection::vec(any::<u8>(), 0..200))| {
         accepts_only_what_runs(&bytes);
@@ -348,6 +359,7 @@ fn garbage_never_panics() {
         "link data ack delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
          file memfd size= reader paused expect stock holds violates wire sendfile 0+4096 pipe \
          tee vmsplice gift signal truncate punch second msync sparse read-only shutdown reset close cork uncork user-timeout= waited \
+         hold release after= packets= link: \
          capacity= splice-in splice-out mmap-write b: pwrite 1+1 read wait # - + = . % 0 é"
             .split(' ')
             .collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -24,7 +24,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("d: pwrite 0+1", "1:1: unknown actor `d`, did you mean `a`?"),
     (
         "writer: pwrite 0+1",
-        "1:1: unknown actor `writer`, expected one of `a`, `b`, `c`, `reader`",
+        "1:1: unknown actor `writer`, expected one of `a`, `b`, `c`, `reader`, `link`",
     ),
     (
         "b:",
@@ -33,6 +33,54 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "sendfile 0+1 now",
         "1:14: found `now`, expected the end of the line",
+    ),
+    (
+        "hold",
+        "1:5: found the end of the line, expected `data` or `ack`",
+    ),
+    (
+        "hold dta",
+        "1:6: unknown direction `dta`, did you mean `data`? (expected one of `data`, `ack`)",
+    ),
+    (
+        "hold ack aftr=1",
+        "1:10: unknown key `aftr`, did you mean `after`? (expected one of `after`)",
+    ),
+    (
+        "hold ack\nrelease ack packets=0",
+        "2:9: found `ack`: an operation of length 0 does nothing",
+    ),
+    (
+        "hold ack after=1001",
+        "1:16: found `1001`: at most 1000 packets",
+    ),
+    (
+        "release ack",
+        "1:9: found `ack`: nothing is held: a `hold` of this direction must come first",
+    ),
+    (
+        "hold ack\nrelease ack packets=1\nhold ack",
+        "3:6: found `ack`: this direction is held already: a `release` of all must come first",
+    ),
+    (
+        "link data delay=1ms reorder=1%\nhold data",
+        "2:6: found `data`: a direction that duplicates or reorders cannot be held: ",
+    ),
+    (
+        "socket udp4\nhold ack",
+        "2:6: found `ack`: a receiver of datagrams sends nothing back, so this line would do nothing",
+    ),
+    (
+        "hold ack\na: close",
+        "2:4: found `close`: a sender closes where nothing is held: ",
+    ),
+    (
+        "link: pwrite 0+1",
+        "1:1: found `link:`: the link can only `hold` and `release`",
+    ),
+    (
+        "reader: hold ack",
+        "1:1: found `reader:`: the reader can only `read`, ",
     ),
     (
         "sendfile",
