@@ -33,7 +33,7 @@ impl Bare {
             len: PAGE_BYTES,
         };
         let mut file = SentFile::create(&scenario.setup.file)?;
-        file.map()?;
+        file.map(scenario.setup.file.size_bytes)?;
         Ok(Bare {
             _link: link,
             address: listener.local_addr()?,

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
@@ -58,14 +57,10 @@ impl Child {
         }
     }
 
-    /// Sends SIGKILL to the child. False: there is none. Who waits for the child finds
-    /// `killed` set when it is gone: it can be first to run again.
-    pub fn kill(&self, killed: &AtomicBool) -> nix::Result<bool> {
+    /// Sends SIGKILL to the child. False: there is none.
+    pub fn kill(&self) -> nix::Result<bool> {
         match *self.lock() {
-            Some(pid) => {
-                killed.store(true, Ordering::SeqCst);
-                kill(pid, Signal::SIGKILL).map(|()| true)
-            }
+            Some(pid) => kill(pid, Signal::SIGKILL).map(|()| true),
             None => Ok(false),
         }
     }
@@ -140,9 +135,7 @@ mod tests {
     fn a_child_tells_two_numbers() {
         let child = Child::default();
         assert_eq!(child.run(|| [7, -1]).unwrap(), Ended::Told([7, -1]));
-        let killed = AtomicBool::new(false);
-        assert_eq!(child.kill(&killed), Ok(false), "it is gone");
-        assert!(!killed.into_inner());
+        assert_eq!(child.kill(), Ok(false), "it is gone");
     }
 
     #[test]
@@ -157,11 +150,9 @@ mod tests {
                 }
             })
         });
-        let killed = AtomicBool::new(false);
-        while !child.kill(&killed).unwrap() {
+        while !child.kill().unwrap() {
             std::thread::yield_now();
         }
-        assert!(killed.into_inner());
         assert_eq!(parent.join().unwrap().unwrap(), Ended::Killed);
     }
 }

@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
+use nix::unistd::ftruncate;
 
 use crate::history;
 use crate::scenario::limits::FILE_BYTES;
@@ -26,7 +28,30 @@ const MEMFD_NAME: &CStr = c"inflight";
 pub struct SentFile {
     file: File,
     size_bytes: u64,
+    /// What is sent from, if that is another descriptor.
+    read_only: Option<File>,
+    sparse: bool,
     mapping: Option<Mapping>,
+    second: Option<Mapping>,
+    /// Held by who makes the file shorter, against those who store through the mapping.
+    size: RwLock<()>,
+}
+
+/// While it lives the file does not become shorter.
+#[derive(Debug)]
+pub struct SizeGuard<'a> {
+    _guard: RwLockReadGuard<'a, ()>,
+    size_bytes: u64,
+}
+
+impl SizeGuard<'_> {
+    /// What of a range lies inside the file.
+    pub fn inside(&self, range: Range) -> Range {
+        Range {
+            len: range.len.min(self.size_bytes.saturating_sub(range.offset)),
+            ..range
+        }
+    }
 }
 
 impl SentFile {
@@ -41,25 +66,48 @@ impl SentFile {
                 .open(Path::new(TMPFS))?,
             FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
         };
-        file.write_all_at(pristine(0, spec.size_bytes), 0)?;
+        match spec.sparse {
+            true => file.set_len(spec.size_bytes)?,
+            false => file.write_all_at(pristine(0, spec.size_bytes), 0)?,
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let read_only = spec.read_only.then(|| File::open(path)).transpose()?;
         Ok(SentFile {
             file,
             size_bytes: spec.size_bytes,
+            read_only,
+            sparse: spec.sparse,
             mapping: None,
+            second: None,
+            size: RwLock::new(()),
         })
     }
 
-    /// Maps it, shared and writable, if it is not mapped yet.
-    pub fn map(&mut self) -> io::Result<()> {
-        if self.mapping.is_none() {
-            self.mapping = Some(Mapping::of(&self.file, self.size_bytes)?);
-        }
-        Ok(())
+    /// Maps so much of it, shared and writable, if that is not mapped yet. The file may
+    /// be shorter.
+    pub fn map(&mut self, len: u64) -> io::Result<()> {
+        map(&mut self.mapping, &self.file, len)
+    }
+
+    /// Maps so much of it a second time.
+    pub fn map_again(&mut self, len: u64) -> io::Result<()> {
+        map(&mut self.second, &self.file, len)
     }
 
     /// Puts generation 0 back over what `steps` wrote, the way they wrote it.
-    /// Returns whether the file then is as new; `content` is what was read back.
+    /// Returns whether the file then is as new; `content` is what was read back. What
+    /// gave pages away, or filled a hole, is not undone.
     pub fn restore(&self, content: &[u8], steps: &[Step]) -> bool {
+        let spoils = |op: Op| match self.sparse {
+            true => op.writes().is_some() || op.maps(),
+            false => op.zeroes(),
+        };
+        if steps.iter().any(|step| spoils(step.op)) {
+            return false;
+        }
+        if self.sparse {
+            return content.len() as u64 == self.size_bytes && content.iter().all(|it| *it == 0);
+        }
         let mut content = content.to_vec();
         for step in steps {
             let Some(Range { offset, len }) = step.op.writes() else {
@@ -71,7 +119,7 @@ impl SentFile {
             };
             bytes.copy_from_slice(pristine(offset, len));
             let restored = match step.op {
-                Op::MmapWrite(range) | Op::ForkWrite(range) => {
+                Op::MmapWrite(range) | Op::ForkWrite(range) | Op::SecondWrite(range) => {
                     self.store(range, 0);
                     true
                 }
@@ -84,9 +132,9 @@ impl SentFile {
         content == pristine(0, self.size_bytes)
     }
 
-    /// The descriptor.
+    /// The descriptor that is sent from.
     pub fn file(&self) -> &File {
-        &self.file
+        self.read_only.as_ref().unwrap_or(&self.file)
     }
 
     /// Stores `generation` of the pattern through the mapping.
@@ -102,11 +150,56 @@ impl SentFile {
         mapping.store(range, generation);
     }
 
+    /// The same through the second mapping.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn store_beside(&self, range: Range, generation: u8) {
+        let mapping = self.second.as_ref();
+        let mapping = mapping.expect("a scenario that stores beside maps its file twice");
+        mapping.store(range, generation);
+    }
+
+    /// msync(2) of the mapping.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn sync(&self) -> nix::Result<()> {
+        let mapping = self.mapping.as_ref();
+        let mapping = mapping.expect("a scenario that syncs maps its file");
+        // SAFETY: the mapping is whole, and its bytes stay as they are.
+        unsafe { msync(mapping.start, mapping.len.get(), MsFlags::MS_SYNC) }
+    }
+
     /// pwrite(2) of `generation` of the pattern.
     pub fn pwrite(&self, range: Range, generation: u8) -> nix::Result<usize> {
         let mut bytes = pristine(range.offset, range.len).to_vec();
         advance(&mut bytes, generation);
         nix::sys::uio::pwrite(self.file.as_fd(), &bytes, range.offset as libc::off_t)
+    }
+
+    /// Keeps the file from becoming shorter.
+    pub fn hold_size(&self) -> SizeGuard<'_> {
+        let guard = self.size.read().unwrap_or_else(PoisonError::into_inner);
+        let size = nix::sys::stat::fstat(&self.file).map(|it| it.st_size);
+        SizeGuard {
+            _guard: guard,
+            // A file without a size has nothing to store to.
+            size_bytes: size.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0)),
+        }
+    }
+
+    /// ftruncate(2).
+    pub fn truncate(&self, size_bytes: u64) -> nix::Result<()> {
+        let _guard = self.size.write().unwrap_or_else(PoisonError::into_inner);
+        ftruncate(&self.file, size_bytes as libc::off_t)
+    }
+
+    /// fallocate(2): the pages of the range are given back.
+    pub fn punch(&self, range: Range) -> nix::Result<()> {
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (offset, len) = (range.offset as libc::off_t, range.len as libc::off_t);
+        fallocate(&self.file, flags, offset, len)
     }
 
     /// vmsplice(2) of the mapping into a pipe, without waiting for room.
@@ -168,19 +261,31 @@ impl SentFile {
     }
 
     /// The content by pread(2), to the end of the file.
-    pub fn read_back(&self) -> io::Result<Vec<u8>> {
+    pub fn read_back(&self, most_bytes: u64) -> io::Result<Vec<u8>> {
         // One byte more than it should hold, so that a file that grew is seen.
         // A regular file reads short only at its end.
-        let mut bytes = vec![0; self.size_bytes as usize + 1];
+        let mut bytes = vec![0; most_bytes as usize + 1];
         let len = self.file.read_at(&mut bytes, 0)?;
         bytes.truncate(len);
         Ok(bytes)
     }
 
-    /// The content through the mapping; empty without one.
-    pub fn mapped_bytes(&self) -> Vec<u8> {
-        self.mapping.as_ref().map(Mapping::copy).unwrap_or_default()
+    /// The content through the mapping, as far as the file goes; empty without one. One
+    /// that an earlier scenario has left may be too short for it.
+    pub fn mapped_bytes(&self, size_bytes: usize) -> Vec<u8> {
+        let mapping = self.mapping.as_ref();
+        let whole = mapping.filter(|it| it.len.get() >= size_bytes);
+        whole.map(|it| it.copy(size_bytes)).unwrap_or_default()
     }
+}
+
+/// Makes a mapping of so many bytes, if `mapping` is none.
+fn map(mapping: &mut Option<Mapping>, file: &File, len: u64) -> io::Result<()> {
+    let fits = |mapping: &Mapping| mapping.len.get() as u64 == len;
+    if !mapping.as_ref().is_some_and(fits) {
+        *mapping = Some(Mapping::of(file, len)?);
+    }
+    Ok(())
 }
 
 /// A shared, writable mapping. The kernel and other threads change the bytes
@@ -242,9 +347,11 @@ impl Mapping {
         }
     }
 
-    fn copy(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.len.get()];
-        // SAFETY: both are `len` bytes long.
+    /// The first bytes.
+    fn copy(&self, len: usize) -> Vec<u8> {
+        assert!(len <= self.len.get(), "a copy past the mapping");
+        let mut bytes = vec![0; len];
+        // SAFETY: both are that long, at least.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 self.start.as_ptr().cast::<u8>(),
@@ -299,9 +406,10 @@ mod tests {
         let spec = FileSpec {
             kind: FileKind::Memfd,
             size_bytes: 8192,
+            ..FileSpec::default()
         };
         let mut file = SentFile::create(&spec).unwrap();
-        file.map().unwrap();
+        file.map(8192).unwrap();
         file.store(
             Range {
                 offset: 4000,
@@ -310,8 +418,8 @@ mod tests {
             1,
         );
         file.pwrite(Range { offset: 0, len: 1 }, 2).unwrap();
-        let bytes = file.read_back().unwrap();
-        assert_eq!(bytes, file.mapped_bytes());
+        let bytes = file.read_back(8192).unwrap();
+        assert_eq!(bytes, file.mapped_bytes(8192));
         assert_eq!(bytes.len(), 8192);
         for (at, &byte) in (0..).zip(&bytes) {
             let generation = match at {
@@ -328,9 +436,10 @@ mod tests {
         let spec = FileSpec {
             kind: FileKind::Memfd,
             size_bytes: 8192,
+            ..FileSpec::default()
         };
         let mut file = SentFile::create(&spec).unwrap();
-        file.map().unwrap();
+        file.map(8192).unwrap();
         let range = Range {
             offset: 4000,
             len: 200,
@@ -342,14 +451,14 @@ mod tests {
         });
         file.store(range, 1);
         file.pwrite(write, 2).unwrap();
-        assert!(file.restore(&file.read_back().unwrap(), &steps));
-        assert_eq!(file.read_back().unwrap(), pristine(0, 8192));
+        assert!(file.restore(&file.read_back(8192).unwrap(), &steps));
+        assert_eq!(file.read_back(8192).unwrap(), pristine(0, 8192));
 
         let beside = Range {
             offset: 8000,
             len: 1,
         };
         file.pwrite(beside, 3).unwrap();
-        assert!(!file.restore(&file.read_back().unwrap(), &steps));
+        assert!(!file.restore(&file.read_back(8192).unwrap(), &steps));
     }
 }

@@ -106,7 +106,13 @@ impl Guest {
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
         let mut file = self.file(&scenario.setup.file).map_err(context("file"))?;
         if scenario.steps.iter().any(|step| step.op.maps()) {
-            file.map().map_err(context("map the file"))?;
+            file.map(scenario.extent_bytes())
+                .map_err(context("map the file"))?;
+        }
+        let beside = |step: &Step| matches!(step.op, Op::SecondWrite(_));
+        if scenario.steps.iter().any(beside) {
+            file.map_again(scenario.extent_bytes())
+                .map_err(context("map the file again"))?;
         }
         if is_plain_tcp(scenario) && !is_simple(scenario) {
             self.listener(scenario).map_err(context("listener"))?;
@@ -375,12 +381,15 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
     calls.sort_by_key(|call| call.entry.order);
     stage.note_position(&mut calls);
     let file = &stage.file;
+    let file_pread = file
+        .read_back(stage.scenario.extent_bytes())
+        .map_err(context("read the file back"))?;
     let mut history = History {
         calls,
         chunks: received.chunks,
         received: received.bytes,
-        file_pread: file.read_back().map_err(context("read the file back"))?,
-        file_mmap: file.mapped_bytes(),
+        file_mmap: file.mapped_bytes(file_pread.len()),
+        file_pread,
         end: received.end,
         end_ns: received.end_ns,
         counters: None,

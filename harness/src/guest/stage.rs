@@ -14,13 +14,16 @@ use super::child::{Child, Ended};
 use super::clock::Clock;
 use super::connection::Sender;
 use super::crew::{SIGNAL, Threads};
-use super::file::SentFile;
+use super::file::{SentFile, SizeGuard};
 use super::link::Queues;
 use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
 use crate::scenario::{Actor, Copying, Op, Range, Scenario, Step};
+
+/// What is written there is what the kernel gives back: 1 is the page cache.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// Everything on the sender's side of one scenario.
 #[derive(Debug)]
@@ -106,15 +109,16 @@ impl Stage {
             Op::Tee { len } => self.tee(len),
             Op::PipeWrite(range) => self.write_to_pipe(range),
             Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
-            Op::MmapWrite(range) => {
-                self.file.store(range, self.generation(step));
-                returned(range.len)
-            }
+            Op::MmapWrite(range) | Op::SecondWrite(range) => self.store(range, step),
+            Op::Msync => change(self.file.sync()),
+            Op::DropCaches => status(std::fs::write(DROP_CACHES, "1")),
             Op::Pwrite(range) => match self.file.pwrite(range, self.generation(step)) {
                 Ok(bytes) => returned(bytes as u64),
                 Err(errno) => failed(errno),
             },
-            Op::ForkWrite(range) => self.store_by_child(range, self.generation(step)),
+            Op::ForkWrite(range) => self.store_by_child(range, step),
+            Op::Truncate { size_bytes } => change(self.file.truncate(size_bytes)),
+            Op::Punch(range) => change(self.file.punch(range)),
             Op::Wait { us } => {
                 std::thread::sleep(Duration::from_micros(us));
                 returned(0)
@@ -210,7 +214,39 @@ impl Stage {
         }
     }
 
-    fn store_by_child(&self, range: Range, generation: u8) -> Done {
+    /// What of a range can be stored to: all of it, unless the file gets shorter; until
+    /// the guard is dropped, that has to wait. Behind the end of the file a mapping
+    /// is a trap (SIGBUS).
+    fn mapped(&self, range: Range) -> (Option<SizeGuard<'_>>, Range) {
+        match self.scenario.resizes() {
+            false => (None, range),
+            true => {
+                let guard = self.file.hold_size();
+                let inside = guard.inside(range);
+                (Some(guard), inside)
+            }
+        }
+    }
+
+    fn store(&self, range: Range, step: usize) -> Done {
+        let (_guard, range) = self.mapped(range);
+        if range.len == 0 {
+            return skipped();
+        }
+        let generation = self.generation(step);
+        match self.scenario.steps[step].op {
+            Op::SecondWrite(_) => self.file.store_beside(range, generation),
+            _ => self.file.store(range, generation),
+        }
+        returned(range.len)
+    }
+
+    fn store_by_child(&self, range: Range, step: usize) -> Done {
+        let generation = self.generation(step);
+        let (_guard, range) = self.mapped(range);
+        if range.len == 0 {
+            return skipped();
+        }
         let ended = Child::default().run(|| {
             self.file.store(range, generation);
             [0, 0]
@@ -223,8 +259,11 @@ impl Stage {
     }
 
     fn kill(&self) -> Done {
-        match self.child.kill(&self.killed) {
-            Ok(true) => returned(0),
+        match self.child.kill() {
+            Ok(true) => {
+                self.killed.store(true, Ordering::SeqCst);
+                returned(0)
+            }
             Ok(false) => skipped(),
             Err(errno) => failed(errno),
         }
@@ -340,6 +379,12 @@ impl Stage {
         if let Err(errno) = fcntl(&pipe.write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
             return failed(errno);
         }
+        // A write that meets the end of the mapping leaves an empty buffer in the pipe
+        // (fs/pipe.c:pipe_write), and how many there are must be known.
+        let (_guard, range) = self.mapped(range);
+        if range.len == 0 {
+            return skipped();
+        }
         let result = self.file.copy_to(&pipe.write, Copying::Write, range);
         pipe.bytes += result.unwrap_or(0) as u64;
         done(outcome(result.map(|bytes| bytes as isize)))
@@ -437,6 +482,13 @@ fn status(result: io::Result<()>) -> Done {
     match result {
         Ok(()) => returned(0),
         Err(error) => done(Outcome::Failed(error.raw_os_error().unwrap_or(0))),
+    }
+}
+
+fn change(result: nix::Result<()>) -> Done {
+    match result {
+        Ok(()) => returned(0),
+        Err(errno) => failed(errno),
     }
 }
 

@@ -105,6 +105,8 @@ pub(super) const FIELDS: &[Field] = &[
     number!(socket.user_timeout_us, durations),
     number!(socket.send_timeout_us, durations),
     choice!(file.kind, FileKind::Tmpfs, FileKind::Memfd),
+    switch!(file.sparse),
+    switch!(file.read_only),
     number!(file.size_bytes, powers_of_two),
     choice!(reader, ReaderMode::Drain, ReaderMode::Paused),
 ];
@@ -140,6 +142,7 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
             Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
             Knob::Len,
         ) => Some(len),
+        (Op::Truncate { size_bytes }, Knob::Len) => Some(size_bytes),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
         (Op::Hold { after_packets, .. }, Knob::Packets) => Some(after_packets.into()),
@@ -157,6 +160,7 @@ pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
             Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
             Knob::Len,
         ) => *len = value,
+        (Op::Truncate { size_bytes }, Knob::Len) => *size_bytes = value,
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }

@@ -188,6 +188,11 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
+                if let Op::SecondWrite(range) = *op {
+                    *op = Op::MmapWrite(range);
+                }
+            },
+            |op: &mut Op| {
                 if let Op::Release { packets, .. } = op {
                     *packets = None;
                 }

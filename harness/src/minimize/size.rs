@@ -46,6 +46,7 @@ impl Size {
                 tee,
                 ..
             } => usize::from(more) + usize::from(nonblock) + usize::from(tee),
+            Op::SecondWrite(_) => 1,
             // More to understand than a splice.
             Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
             // So is what a plain sendfile or splice does as well.
@@ -87,6 +88,8 @@ pub(super) fn place(op: Op) -> u8 {
         Op::SpliceIn(_) | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
         Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. } => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
+        Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => 3,
+        Op::Msync | Op::DropCaches => 4,
         Op::Signal { .. } | Op::Kill { .. } | Op::Cork { .. } | Op::Shutdown => 4,
         Op::Wait { .. } | Op::Release { .. } => 5,
         Op::Read { .. } | Op::Reset | Op::Close => 6,

@@ -10,19 +10,21 @@ use super::datagrams::longest_bytes;
 use super::pipe::PipeModel;
 use super::position::{self, Position};
 use super::sendings::{Closes, closes};
+use super::sizes::Sizes;
 use super::{Property, Violation, name_errno, name_step};
 use crate::history::{Call, End, History, Outcome};
-use crate::scenario::{Op, Range, Scenario};
+use crate::scenario::{Op, PAGE_BYTES, Range, Scenario};
 
 /// So many parts, each of which can lie on two pages, always fit the 17 pieces that a
 /// packet can refer to (CONFIG_MAX_SKB_FRAGS).
 const MOST_PARTS: u64 = 8;
 
 /// Judges every call, then the total.
-pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation> {
+pub(super) fn judge(scenario: &Scenario, history: &History, sizes: &Sizes) -> Option<Violation> {
     let mut judge = Judge {
         scenario,
         history,
+        sizes,
         breaks: Breaks::new(scenario, history),
         pipe: PipeModel::default(),
         second_pipe: PipeModel::default(),
@@ -67,6 +69,7 @@ fn violation(step: Option<usize>, message: String) -> Violation {
 struct Judge<'a> {
     scenario: &'a Scenario,
     history: &'a History,
+    sizes: &'a Sizes,
     breaks: Breaks<'a>,
     pipe: PipeModel,
     /// The one that `tee` fills.
@@ -99,8 +102,12 @@ impl Judge<'_> {
                     Outcome::Returned(n) => too_many(n, range.len),
                     _ => None,
                 };
-                odd.or_else(|| self.datagram_errno(op, call))
-                    .or_else(|| self.send_errno(call, nonblock))
+                match call.outcome {
+                    Outcome::Failed(libc::EFAULT) if self.is_torn_off(range, call) => None,
+                    _ => odd
+                        .or_else(|| self.datagram_errno(op, call))
+                        .or_else(|| self.send_errno(call, nonblock)),
+                }
             }
             Op::SpliceIn(range) => self
                 .file_offset(range, call)
@@ -108,6 +115,7 @@ impl Judge<'_> {
             Op::PipeWrite(range) | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
+                Outcome::Failed(libc::EFAULT) if self.is_unmapped(range, call) => None,
                 _ => self.fill(range, call),
             },
             Op::Tee { len } => self.copy(len, call),
@@ -123,7 +131,12 @@ impl Judge<'_> {
                     .or_else(|| self.send_errno(call, nonblock || now))
             }
             Op::Pipe { capacity_bytes } => self.resize(capacity_bytes, call),
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => match call.outcome {
+            Op::Pwrite(range)
+            | Op::MmapWrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range) => match call.outcome {
+                Outcome::Returned(n) if op.stores() => self.stored(range, n, call),
+                Outcome::Skipped if op.stores() => self.stored(range, 0, call),
                 Outcome::Returned(0) if range.len > 0 => {
                     Some(format!("wrote nothing of {} bytes", range.len))
                 }
@@ -156,26 +169,31 @@ impl Judge<'_> {
             | Op::Kill { .. }
             | Op::Hold { .. }
             | Op::Release { .. }
-            | Op::Cork { .. } => self.failed(call, &[]),
+            | Op::Cork { .. }
+            | Op::Msync
+            | Op::DropCaches
+            | Op::Truncate { .. }
+            | Op::Punch(_) => self.failed(call, &[]),
         }
     }
 
     /// The rules that sendfile and splice-in share.
     fn file_offset(&self, range: Range, call: &Call) -> Option<String> {
-        let size = self.scenario.setup.file.size_bytes;
-        let left = size.saturating_sub(range.offset);
+        let left = self.sizes.in_call(call).from(range.offset);
         if let Outcome::Returned(n) = call.outcome {
             if let Some(fault) = too_many(n, range.len) {
                 return Some(fault);
             }
-            if n > left {
+            if n > left.most {
                 return Some(format!(
-                    "returned {n}, but the file had only {left} bytes from there on"
+                    "returned {n}, but the file had only {} bytes from there on",
+                    left.most
                 ));
             }
-            if n == 0 && range.len > 0 && left > 0 {
+            if n == 0 && range.len > 0 && left.least > 0 {
                 return Some(format!(
-                    "returned 0, {left} bytes before the end of the file"
+                    "returned 0, {} bytes before the end of the file",
+                    left.least
                 ));
             }
         }
@@ -197,6 +215,33 @@ impl Judge<'_> {
         }
     }
 
+    /// Stores go as far as the file does, and no further.
+    fn stored(&self, range: Range, bytes: u64, call: &Call) -> Option<String> {
+        let left = self.sizes.in_call(call).from(range.offset);
+        let (least, most) = (range.len.min(left.least), range.len.min(left.most));
+        match bytes {
+            _ if bytes < least => Some(format!("stored {bytes} bytes, and {least} were there")),
+            _ if bytes > most => Some(format!("stored {bytes} bytes, and only {most} were there")),
+            _ => None,
+        }
+    }
+
+    /// Whether the mapping may have had no page where `range` begins: the file ended
+    /// before it.
+    fn is_unmapped(&self, range: Range, call: &Call) -> bool {
+        self.mapped_bytes(call) <= range.offset
+    }
+
+    /// Whether it may have had none somewhere in `range`.
+    fn is_torn_off(&self, range: Range, call: &Call) -> bool {
+        self.mapped_bytes(call) < range.end()
+    }
+
+    /// How much of the mapping had pages, at least.
+    fn mapped_bytes(&self, call: &Call) -> u64 {
+        self.sizes.in_call(call).least.next_multiple_of(PAGE_BYTES)
+    }
+
     /// Slots taken in both pipes.
     fn used_slots(&self) -> u64 {
         self.pipe.used_slots() + self.second_pipe.used_slots()
@@ -216,8 +261,8 @@ impl Judge<'_> {
         }
         let (asked, parts) = match op {
             Op::Sendfile(range) => {
-                let size = self.scenario.setup.file.size_bytes;
-                (range.len.min(size.saturating_sub(range.offset)), 1)
+                let left = self.sizes.in_call(call).from(range.offset);
+                (range.len.min(left.most), 1)
             }
             Op::Copy { range, .. } => (range.len, 1),
             Op::SpliceOut { len, tee, .. } => {
@@ -251,7 +296,7 @@ impl Judge<'_> {
             // And part of one more.
             _ => emptied_slots + 1,
         };
-        if closes(self.scenario, op, call) == Closes::Yes {
+        if closes(self.scenario, self.sizes, op, call) == Closes::Yes {
             self.open = (0, 0);
         }
     }

@@ -12,8 +12,8 @@
 //! during the send; any order and any repetition where the link shuffles.
 
 use super::ledger::{Generations, Ledger};
-use super::runs::generation_at;
 use super::sendings::{Rigour, Sendings};
+use super::sizes::Sizes;
 use super::stream::{Place, Sent, StableFault};
 use super::{Property, Violation, name_step, stable};
 use crate::history::{End, History};
@@ -27,6 +27,7 @@ pub(super) fn judge(
     scenario: &Scenario,
     history: &History,
     ledger: &Ledger,
+    sizes: &Sizes,
     runs: &[Sent],
 ) -> Found {
     // What a call that never returned has sent is anybody's guess, and it has broken
@@ -39,7 +40,7 @@ pub(super) fn judge(
         history,
         ledger,
         runs,
-        sendings: Sendings::new(scenario, history, ledger, runs),
+        sendings: Sendings::new(scenario, history, ledger, sizes, runs),
     };
     let data = &scenario.setup.data;
     let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0 || data.duplicate_ppm > 0;
@@ -193,10 +194,10 @@ impl Judge<'_> {
                 let ever = run.possible(self.ledger, file, chunk.at.order);
                 let during = self.ledger.during(file, run.window);
                 for at in file..segment_end {
-                    let generation = generation_at(at, self.history.received[stream]);
+                    let byte = self.history.received[stream];
                     let wrong = match rigour {
-                        _ if !ever.contains(generation) => Some(ever),
-                        Rigour::Stable if !during.contains(generation) => Some(during),
+                        _ if !self.ledger.allows(&ever, at, byte) => Some(ever),
+                        Rigour::Stable if !self.ledger.allows(&during, at, byte) => Some(during),
                         _ => None,
                     };
                     if let Some(allowed) = wrong {
@@ -220,15 +221,19 @@ impl Judge<'_> {
         let Err(Some((at, allowed))) = self.fits(received, sent, Rigour::Stable) else {
             return None;
         };
-        let generation = generation_at(at.file, self.history.received[at.stream]);
+        let shown = |file: u64, byte: u8| {
+            let ever = self.ledger.ever(file, u64::MAX);
+            self.ledger.shown(&ever, file, byte)
+        };
+        let generation = shown(at.file, self.history.received[at.stream]);
         let rest = self.runs[at.run].range.end() - at.file;
         let len = (0..rest)
             .take_while(|&more| {
                 let file = at.file + more;
                 let byte = self.history.received[at.stream + more as usize];
                 let window = self.runs[at.run].window;
-                generation_at(file, byte) == generation
-                    && !self.ledger.during(file, window).contains(generation)
+                let during = self.ledger.during(file, window);
+                shown(file, byte) == generation && !self.ledger.allows(&during, file, byte)
             })
             .count();
         let fault = StableFault {

@@ -54,7 +54,10 @@ impl Plan {
         self.scenario.steps.push(Step { actor, op });
         let (moved, offset) = match op {
             Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => (range.len, None),
+            Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range) => (range.len, None),
             Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
             Op::Copy { range, .. } | Op::Vmsplice { range, .. } | Op::PipeWrite(range) => {
                 (range.len, None)
@@ -64,12 +67,18 @@ impl Plan {
             _ => (0, None),
         };
         if let (Some(range), Some(generation)) = (op.writes(), self.scenario.generation(step)) {
-            let bytes = range.offset as usize..range.end() as usize;
-            fill(
-                &mut self.history.file_pread[bytes],
-                range.offset,
-                generation,
-            );
+            let file = &mut self.history.file_pread;
+            let end = match op {
+                Op::Truncate { size_bytes } => size_bytes,
+                Op::Pwrite(range) => range.end().max(file.len() as u64),
+                _ => file.len() as u64,
+            };
+            file.resize(end as usize, 0);
+            let bytes = range.offset.min(end) as usize..range.end().min(end) as usize;
+            match op.zeroes() {
+                true => file[bytes].fill(0),
+                false => fill(&mut file[bytes], range.offset, generation),
+            }
         }
         let position = super::position::last(&self.scenario, &self.history).unwrap_or(0);
         self.history.calls.push(Call {

@@ -3,7 +3,12 @@
 //! Two calls compare by their stamps: one is *before* the other if it returned
 //! before the other entered; else they overlap, and either may have come first,
 //! byte by byte.
+//!
+//! A generation is one write, and what it wrote is the pattern of its number or, where
+//! it zeroed, zeros. The file is zeros beyond its end, so that its length is nothing
+//! that a byte's value depends on; [`super::sizes`] knows it.
 
+use super::runs::{generation_at, matching, zeros};
 use crate::history::{History, Outcome, Stamp};
 use crate::scenario::{Range, Scenario};
 
@@ -35,6 +40,15 @@ impl Generations {
 
     pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
         (0..=255).filter(|&generation| self.contains(generation))
+    }
+
+    /// Whether it has a member of `other`.
+    #[inline]
+    fn meets(&self, other: &Generations) -> bool {
+        self.0
+            .iter()
+            .zip(other.0)
+            .any(|(one, other)| one & other != 0)
     }
 
     /// The only member, if there is exactly one.
@@ -93,6 +107,10 @@ pub(super) struct Ledger {
     writes: Vec<Write>,
     /// Where any of them begins or ends; ascending, without repeats.
     cuts: Vec<u64>,
+    /// The generations that zeroed.
+    blank: Generations,
+    /// From here on generation 0 is zeros, too.
+    filled_bytes: u64,
 }
 
 impl Ledger {
@@ -109,8 +127,12 @@ impl Ledger {
             }
         }
         let mut writes = Vec::new();
+        let mut blank = Generations::default();
         for call in &history.calls {
-            let Some(range) = scenario.steps.get(call.step).and_then(|s| s.op.writes()) else {
+            let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
+                continue;
+            };
+            let Some(range) = op.writes() else {
                 continue;
             };
             // More than 255 writes have no generation of their own, so normal
@@ -119,12 +141,17 @@ impl Ledger {
                 continue;
             };
             let (len, exit_order) = match call.outcome {
+                // All or nothing; they return no count.
+                Outcome::Returned(_) if op.zeroes() => (range.len, call.exit.order),
                 Outcome::Returned(len) => (len.min(range.len), call.exit.order),
                 Outcome::Pending | Outcome::Killed => (range.len, u64::MAX),
                 Outcome::Failed(_) | Outcome::Skipped => continue,
             };
             if len == 0 {
                 continue;
+            }
+            if op.zeroes() {
+                blank.insert(generation);
             }
             writes.push(Write {
                 step: call.step,
@@ -136,9 +163,78 @@ impl Ledger {
             });
         }
         let mut cuts: Vec<u64> = writes.iter().flat_map(|w| [w.start, w.end]).collect();
+        let file = &scenario.setup.file;
+        let filled_bytes = if file.sparse { 0 } else { file.size_bytes };
+        cuts.push(filled_bytes);
         cuts.sort_unstable();
         cuts.dedup();
-        Ledger { writes, cuts }
+        Ledger {
+            writes,
+            cuts,
+            blank,
+            filled_bytes,
+        }
+    }
+
+    /// Whether that generation is zeros at `offset`.
+    #[inline]
+    fn is_blank(&self, generation: u8, offset: u64) -> bool {
+        match generation {
+            0 => offset >= self.filled_bytes,
+            _ => self.blank.contains(generation),
+        }
+    }
+
+    /// Whether one of the generations `of` is zeros at `offset`.
+    #[inline]
+    fn any_blank(&self, of: &Generations, offset: u64) -> bool {
+        of.meets(&self.blank) || offset >= self.filled_bytes && of.contains(0)
+    }
+
+    /// Whether `byte` is what one of the generations `of` has at `offset`.
+    #[inline]
+    pub fn allows(&self, of: &Generations, offset: u64, byte: u8) -> bool {
+        let generation = generation_at(offset, byte);
+        of.contains(generation) && !self.is_blank(generation, offset)
+            || byte == 0 && self.any_blank(of, offset)
+    }
+
+    /// Whether `byte` is what some generation has there, by its number alone: quick, and
+    /// too lenient.
+    #[inline]
+    pub fn is_known(&self, offset: u64, byte: u8) -> bool {
+        byte == 0 || generation_at(offset, byte) <= self.newest()
+    }
+
+    /// What `generation` has at `offset`.
+    #[cfg(test)]
+    pub fn value(&self, generation: u8, offset: u64) -> u8 {
+        match self.is_blank(generation, offset) {
+            true => 0,
+            false => crate::history::pattern(offset, generation),
+        }
+    }
+
+    /// How many of the first bytes are what `generation` has from `offset` on, within a
+    /// [segment](Ledger::segment_end).
+    #[inline]
+    pub fn matching(&self, bytes: &[u8], offset: u64, generation: u8) -> usize {
+        match self.is_blank(generation, offset) {
+            true => zeros(bytes),
+            false => matching(bytes, offset, generation),
+        }
+    }
+
+    /// The generation that `byte` shows at `offset`: one of `known` if it can be, else
+    /// that of which it is the pattern.
+    pub fn shown(&self, known: &Generations, offset: u64, byte: u8) -> u8 {
+        let generation = generation_at(offset, byte);
+        let pattern = known.contains(generation) && !self.is_blank(generation, offset);
+        let zero = |generation: &u8| self.is_blank(*generation, offset);
+        match byte {
+            0 if !pattern => known.iter().filter(zero).last().unwrap_or(generation),
+            _ => generation,
+        }
     }
 
     /// The write of a generation, if it happened.
@@ -267,6 +363,47 @@ mod tests {
         plan.call(Op::Pwrite(doctor::range(0, 10)), 4, 5);
         let ledger = ledger(&plan);
         assert_eq!(ledger.during(0, Window { from: 7, to: 8 }), set(&[2, 3]));
+    }
+
+    #[test]
+    fn zeros_are_a_value_like_any_other_and_name_who_made_them() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::Truncate { size_bytes: 1000 }, 1, 2);
+        plan.call(Op::Truncate { size_bytes: 8192 }, 3, 4);
+        plan.call(Op::Pwrite(doctor::range(2000, 10)), 5, 6);
+        plan.call(Op::Punch(doctor::range(0, 10)), 7, 8);
+        let ledger = ledger(&plan);
+        for (offset, before, after) in [(5, 0, 4), (999, 0, 0), (1000, 1, 1), (2005, 1, 3)] {
+            let of = |order| {
+                ledger.during(
+                    offset,
+                    Window {
+                        from: order,
+                        to: order,
+                    },
+                )
+            };
+            let (then, now) = (of(5), of(9));
+            assert_eq!((then.single(), now.single()), (Some(before), Some(after)));
+            for (set, generation) in [(then, before), (now, after)] {
+                let byte = ledger.value(generation, offset);
+                assert!(ledger.allows(&set, offset, byte));
+                assert!(!ledger.allows(&set, offset, byte.wrapping_add(100)));
+                assert_eq!(ledger.shown(&set, offset, byte), generation);
+                assert_eq!(ledger.matching(&[byte], offset, generation), 1);
+                let other = [byte.wrapping_add(1)];
+                assert_eq!(ledger.matching(&other, offset, generation), 0);
+            }
+        }
+        // The number of a generation of zeros has no pattern.
+        let blank = set(&[1]);
+        let pattern = crate::history::pattern(2000, 1);
+        assert_ne!(pattern, 0);
+        assert!(!ledger.allows(&blank, 2000, pattern));
+        // Nobody has ever filled what lay beyond the end.
+        assert_eq!(ledger.during(5000, Window { from: 0, to: 1 }), set(&[0]));
+        assert_eq!(ledger.value(0, 5000), 0);
+        assert_eq!(ledger.segment_end(3000, 8192), 4096);
     }
 
     #[test]

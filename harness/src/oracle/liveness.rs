@@ -179,7 +179,7 @@ impl Load {
                 | Op::SpliceIn(range)
                 | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => {
-                    let left = setup.file.size_bytes.saturating_sub(range.offset);
+                    let left = scenario.extent_bytes().saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
                     calls += 1;
                 }
@@ -195,6 +195,8 @@ impl Load {
                 }
                 Op::Cork { .. } | Op::Hold { .. } | Op::Release { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
+                Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}
+                Op::Msync | Op::DropCaches => {}
                 Op::Shutdown | Op::Reset | Op::Close => {}
                 Op::Signal { .. } | Op::Kill { .. } => {}
             }

@@ -11,6 +11,7 @@
 //! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
 //! | `datagrams` | what arrived are datagrams that were sent |
 //! | `ledger` | which value a byte of the file may have had, and when |
+//! | `sizes` | how long the file may have been, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
 //! | `interleave` | the same where several threads sent at once |
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
@@ -31,6 +32,7 @@ mod pipe;
 mod position;
 mod runs;
 mod sendings;
+mod sizes;
 mod source;
 mod splat;
 mod stable;
@@ -39,6 +41,8 @@ mod wire;
 
 #[cfg(test)]
 mod doctor;
+#[cfg(test)]
+mod draw;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -139,16 +143,17 @@ impl fmt::Display for Property {
 /// here: the kernel's log is not part of a history, see [`splats`].
 pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<Violation> {
     let ledger = ledger::Ledger::new(scenario, history);
+    let sizes = sizes::Sizes::new(scenario, history);
     let sent = stream::sent(scenario, history);
     let (wire, stable) = match scenario.setup.socket.family.has_datagrams() {
-        true => datagrams::judge(scenario, history, &ledger, &sent),
+        true => datagrams::judge(scenario, history, &ledger, &sizes, &sent),
         false => in_stream(scenario, history, &ledger, &sent),
     };
     let stable = stable.filter(|_| contract == Contract::Stable);
     [
         wire,
-        source::judge(scenario, history, &ledger),
-        counts::judge(scenario, history),
+        source::judge(scenario, history, &ledger, &sizes),
+        counts::judge(scenario, history, &sizes),
         liveness::judge(scenario, history),
         stable,
     ]

@@ -4,117 +4,10 @@
 
 use std::collections::VecDeque;
 
+use super::draw::Rng;
 use super::pipe::PipeModel;
 use crate::history::{Call, Chunk, End, History, Outcome, Stamp, pattern};
-use crate::scenario::{Actor, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
-
-/// SplitMix64: small, and the same everywhere.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-/// A scenario that can run, on a small file so that ranges meet often.
-pub fn random_scenario(rng: &mut Rng) -> Scenario {
-    let size = 1 + rng.below(600);
-    let mut scenario = Scenario::default();
-    scenario.setup.file = FileSpec {
-        size_bytes: size,
-        ..FileSpec::default()
-    };
-    scenario.setup.socket.nonblock = rng.chance(20);
-    if rng.chance(30) {
-        scenario.setup.reader = ReaderMode::Paused;
-    }
-    let senders = rng.chance(30);
-    for _ in 0..1 + rng.below(14) {
-        let offset = rng.below(size + 20);
-        let any = Range {
-            offset,
-            len: rng.below(size + 40),
-        };
-        let inside = Range {
-            offset: offset.min(size - 1),
-            len: 1 + rng.below(size - offset.min(size - 1)),
-        };
-        let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
-        let sender = if senders { writer } else { Actor::A };
-        let (actor, op) = match rng.below(19) {
-            17 => {
-                let len = rng.below(size + 40);
-                (Actor::A, Op::SendfileOn { len })
-            }
-            18 => (Actor::A, Op::PipeWrite(inside)),
-            0..=3 => (sender, Op::Sendfile(any)),
-            16 => {
-                let (_, by) = Copying::NAMED[rng.below(3) as usize];
-                (sender, Op::Copy { by, range: inside })
-            }
-            13 => (
-                Actor::A,
-                Op::Vmsplice {
-                    range: inside,
-                    gift: rng.chance(50),
-                },
-            ),
-            14 => (
-                Actor::A,
-                Op::Tee {
-                    len: rng.below(size + 100),
-                },
-            ),
-            15 => (Actor::B, Op::Signal { to: Actor::A }),
-            4 => (Actor::A, Op::SpliceIn(any)),
-            5 => (
-                Actor::A,
-                Op::SpliceOut {
-                    len: rng.below(size + 100),
-                    more: rng.chance(50),
-                    nonblock: rng.chance(50),
-                    tee: rng.chance(30),
-                },
-            ),
-            6 => (
-                Actor::A,
-                Op::Pipe {
-                    capacity_bytes: 1 + rng.below(10_000) as u32,
-                },
-            ),
-            7 | 8 => (writer, Op::Pwrite(inside)),
-            9 | 10 => (writer, Op::MmapWrite(inside)),
-            11 => (
-                Actor::Reader,
-                Op::Read {
-                    len: rng.below(300),
-                },
-            ),
-            _ => (
-                writer,
-                Op::Wait {
-                    us: rng.below(5_000),
-                },
-            ),
-        };
-        scenario.steps.push(Step { actor, op });
-    }
-    scenario
-}
+use crate::scenario::{Actor, Op, Range, ReaderMode, Scenario};
 
 /// When a kernel takes the value of a byte that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,8 +57,19 @@ struct Piped {
 
 enum Work {
     Send(VecDeque<Piped>),
-    Write { left: VecDeque<u64>, generation: u8 },
-    Read { left: u64 },
+    Write {
+        left: VecDeque<u64>,
+        generation: u8,
+        grows: bool,
+    },
+    Read {
+        left: u64,
+    },
+    /// At once, when nobody writes: a lock of the file has writes and cuts take turns.
+    Cut {
+        zeros: Range,
+        size: u64,
+    },
     Return,
 }
 
@@ -179,7 +83,9 @@ struct Kernel<'a> {
     style: Style,
     rng: Rng,
     now: Stamp,
+    /// To the largest size that it can have; zeros beyond its end.
     file: Vec<u8>,
+    size: u64,
     /// For each byte of the file: since when it has had which value.
     past: Vec<Vec<(u64, u8)>>,
     /// The user pipe and the one that `tee` fills.
@@ -213,9 +119,10 @@ fn send(range: Range, from: u64, copied: bool) -> Work {
 
 /// Runs a scenario once.
 pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
-    let file: Vec<u8> = (0..scenario.setup.file.size_bytes)
-        .map(|at| pattern(at, 0))
-        .collect();
+    let size = scenario.setup.file.size_bytes;
+    let filled = if scenario.setup.file.sparse { 0 } else { size };
+    let mut file: Vec<u8> = (0..filled).map(|at| pattern(at, 0)).collect();
+    file.resize(scenario.extent_bytes() as usize, 0);
     let mut kernel = Kernel {
         scenario,
         style,
@@ -223,6 +130,7 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
         now: Stamp::default(),
         past: file.iter().map(|value| vec![(0, *value)]).collect(),
         file,
+        size,
         pipes: Default::default(),
         slots: Default::default(),
         wire: VecDeque::new(),
@@ -290,9 +198,15 @@ impl Kernel<'_> {
     fn can_go_on(&self, actor: usize, all_handed_out: bool) -> bool {
         match self.running[actor].as_ref().map(|running| &running.work) {
             None => false,
+            Some(Work::Cut { .. }) => !self.someone_writes(),
             Some(Work::Read { left }) => *left == 0 || !self.wire.is_empty() || all_handed_out,
             Some(_) => true,
         }
+    }
+
+    fn someone_writes(&self) -> bool {
+        let mut running = self.running.iter().flatten();
+        running.any(|it| matches!(it.work, Work::Write { .. }))
     }
 
     fn start(&mut self, actor: usize) {
@@ -318,7 +232,7 @@ impl Kernel<'_> {
     /// Decides what a call will return, and what it does until then.
     fn enter(&mut self, op: Op, call: &mut Call) -> Work {
         let from = call.entry.order;
-        let size = self.file.len() as u64;
+        let size = self.size;
         let refuses = self.rng.chance(15);
         match op {
             Op::Sendfile(range) if refuses && self.scenario.setup.socket.nonblock => {
@@ -351,8 +265,13 @@ impl Kernel<'_> {
                 Work::Return
             }
             Op::Copy { range, .. } => {
-                let len = self.short(range.len);
-                call.outcome = Outcome::Returned(len);
+                let mapped = self.size.next_multiple_of(4096);
+                let most = range.len.min(mapped.saturating_sub(range.offset));
+                let len = self.short(most);
+                call.outcome = match len {
+                    0 => Outcome::Failed(libc::EFAULT),
+                    len => Outcome::Returned(len),
+                };
                 send(Range { len, ..range }, from, true)
             }
             Op::Pipe { capacity_bytes } => {
@@ -370,11 +289,18 @@ impl Kernel<'_> {
             }
             Op::PipeWrite(range) => {
                 self.fill(range, call, true);
+                if call.outcome == Outcome::Returned(0) {
+                    call.outcome = Outcome::Skipped;
+                }
                 (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
             Op::Vmsplice { range, .. } => {
-                self.fill(range, call, self.style.takes == Takes::WhenFilled);
+                let copies = self.style.takes == Takes::WhenFilled;
+                self.fill(range, call, copies);
+                if call.outcome == Outcome::Returned(0) {
+                    call.outcome = Outcome::Failed(libc::EFAULT);
+                }
                 (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
@@ -412,15 +338,35 @@ impl Kernel<'_> {
                 self.slots[pipe].drain(len);
                 Work::Send(self.pipes[pipe].drain(..len as usize).collect())
             }
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => {
+            Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range) => {
                 let len = match op {
                     Op::Pwrite(_) => self.short(range.len),
-                    _ => range.len,
+                    _ => range.len.min(size.saturating_sub(range.offset)),
                 };
-                call.outcome = Outcome::Returned(len);
+                call.outcome = match len {
+                    0 => Outcome::Skipped,
+                    len => Outcome::Returned(len),
+                };
                 let generation = self.scenario.generation(call.step).unwrap();
                 let left = (range.offset..range.offset + len).collect();
-                Work::Write { left, generation }
+                let grows = matches!(op, Op::Pwrite(_));
+                Work::Write {
+                    left,
+                    generation,
+                    grows,
+                }
+            }
+            Op::Truncate { size_bytes } => {
+                call.outcome = Outcome::Returned(0);
+                let (zeros, size) = (op.writes().unwrap(), size_bytes);
+                Work::Cut { zeros, size }
+            }
+            Op::Punch(zeros) => {
+                call.outcome = Outcome::Returned(0);
+                Work::Cut { zeros, size }
             }
             Op::Read { len } => {
                 call.outcome = Outcome::Returned(0);
@@ -431,7 +377,7 @@ impl Kernel<'_> {
                 call.outcome = Outcome::Returned(0);
                 Work::Return
             }
-            Op::Signal { .. } | Op::Cork { .. } => {
+            Op::Signal { .. } | Op::Cork { .. } | Op::Msync | Op::DropCaches => {
                 call.outcome = Outcome::Returned(0);
                 Work::Return
             }
@@ -449,7 +395,12 @@ impl Kernel<'_> {
     }
 
     fn fill(&mut self, range: Range, call: &mut Call, copies: bool) {
-        let end = range.end().min(self.file.len() as u64);
+        // A mapping goes on to the end of the page.
+        let size = match self.scenario.steps[call.step].op {
+            Op::Vmsplice { .. } => self.size.next_multiple_of(4096),
+            _ => self.size,
+        };
+        let end = range.end().min(size);
         let mut at = range.offset;
         if self.slots[0].may_be_full() {
             call.outcome = Outcome::Failed(libc::EAGAIN);
@@ -498,13 +449,31 @@ impl Kernel<'_> {
                 }
                 left.is_empty()
             }
-            Work::Write { left, generation } => {
+            Work::Write {
+                left,
+                generation,
+                grows,
+            } => {
                 for offset in left.drain(..left.len().min(some as usize)) {
                     let value = pattern(offset, *generation);
                     self.file[offset as usize] = value;
                     self.past[offset as usize].push((order, value));
+                    if *grows {
+                        self.size = self.size.max(offset + 1);
+                    }
                 }
                 left.is_empty()
+            }
+            Work::Cut { zeros, size } => {
+                let end = zeros.end().min(self.file.len() as u64);
+                for offset in zeros.offset..end {
+                    self.file[offset as usize] = 0;
+                    self.past[offset as usize].push((order, 0));
+                }
+                if let Op::Truncate { .. } = self.scenario.steps[step].op {
+                    self.size = *size;
+                }
+                true
             }
             Work::Read { left } => {
                 let got = self.receive((*left).min(some));
@@ -579,12 +548,11 @@ impl Kernel<'_> {
                 calls,
                 chunks: self.chunks,
                 received: self.received,
-                file_mmap: if self.rng.chance(50) {
-                    self.file.clone()
-                } else {
-                    Vec::new()
+                file_mmap: match self.rng.chance(50) {
+                    true => self.file[..self.size as usize].to_vec(),
+                    false => Vec::new(),
                 },
-                file_pread: self.file,
+                file_pread: self.file[..self.size as usize].to_vec(),
                 end,
                 end_ns: exit.time_ns,
                 counters: None,

@@ -40,6 +40,14 @@ pub(super) fn generation_at(offset: u64, byte: u8) -> u8 {
     byte.wrapping_sub(base)
 }
 
+/// How many of the first bytes are 0.
+pub(super) fn zeros(bytes: &[u8]) -> usize {
+    let strides = bytes.chunks(STRIDE);
+    let whole = strides.take_while(|some| some.iter().fold(0, |acc, byte| acc | byte) == 0);
+    let done = whole.map(<[u8]>::len).sum();
+    done + bytes[done..].iter().take_while(|byte| **byte == 0).count()
+}
+
 /// How many of the first bytes are `generation`'s pattern from `offset` on.
 pub(super) fn matching(bytes: &[u8], offset: u64, generation: u8) -> usize {
     let table = table();
@@ -108,6 +116,12 @@ mod tests {
             assert_eq!(matching(&right, offset, 4), 0);
         }
         assert_eq!(matching(&[], 0, 0), 0);
+        for len in [0, 1, 127, 128, 129, 5000] {
+            let mut bytes = vec![0; 5000];
+            bytes[len.min(4999)..].fill(7);
+            assert_eq!(zeros(&bytes), len.min(4999));
+            assert_eq!(zeros(&vec![0; len]), len);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::ops;
 use super::ledger::{Ledger, Window, Write};
 use super::liveness;
 use super::position::Position;
+use super::sizes::Sizes;
 use super::stream::Sent;
 use crate::history::{Call, History, Outcome};
 use crate::scenario::{Op, Scenario, Way};
@@ -57,6 +58,7 @@ impl<'a> Sendings<'a> {
         scenario: &Scenario,
         history: &History,
         ledger: &'a Ledger,
+        sizes: &Sizes,
         runs: &'a [Sent],
     ) -> Self {
         let mut all: Vec<Sending> = Vec::new();
@@ -79,12 +81,12 @@ impl<'a> Sendings<'a> {
                 all.push(Sending {
                     step: call.step,
                     runs: begin..next_run,
-                    closes: closes(scenario, op, call),
+                    closes: closes(scenario, sizes, op, call),
                 });
                 vanishes.push(false);
             }
             let last = vanishes.len() - 1;
-            vanishes[last] |= was_cut_short(scenario, op, call);
+            vanishes[last] |= was_cut_short(sizes, op, call);
         }
         // The cork is pulled at the end.
         if let Some(last) = all.last_mut() {
@@ -174,7 +176,7 @@ impl<'a> Sendings<'a> {
 }
 
 /// Whether a send that returned something ends its datagram.
-pub(super) fn closes(scenario: &Scenario, op: Op, call: &Call) -> Closes {
+pub(super) fn closes(scenario: &Scenario, sizes: &Sizes, op: Op, call: &Call) -> Closes {
     let sent = call.outcome.bytes();
     if scenario.setup.socket.cork {
         return Closes::No;
@@ -182,8 +184,9 @@ pub(super) fn closes(scenario: &Scenario, op: Op, call: &Call) -> Closes {
     match op {
         // The end of the file flushes, too (fs/splice.c:do_splice_eof).
         Op::Sendfile(range) => {
-            let left = scenario.setup.file.size_bytes.saturating_sub(range.offset);
-            match sent == range.len.min(left) {
+            let left = sizes.in_call(call).from(range.offset);
+            let all = sent == range.len || left.certain() == Some(sent);
+            match all {
                 true => Closes::Yes,
                 false => Closes::Maybe,
             }
@@ -197,12 +200,12 @@ pub(super) fn closes(scenario: &Scenario, op: Op, call: &Call) -> Closes {
 }
 
 /// Whether a send met an error, at once or in a later round.
-fn was_cut_short(scenario: &Scenario, op: Op, call: &Call) -> bool {
+fn was_cut_short(sizes: &Sizes, op: Op, call: &Call) -> bool {
     match (op, call.outcome) {
         (_, Outcome::Failed(_)) => true,
         (Op::Sendfile(range), Outcome::Returned(sent)) => {
-            let left = scenario.setup.file.size_bytes.saturating_sub(range.offset);
-            sent < range.len.min(left)
+            let left = sizes.in_call(call).from(range.offset);
+            sent < range.len.min(left.most)
         }
         (Op::Copy { range, .. }, Outcome::Returned(sent)) => sent < range.len,
         (Op::SpliceOut { len, .. }, Outcome::Returned(sent)) => sent < len,

@@ -4,14 +4,19 @@
 //! pread(2) and through the shared mapping.
 
 use super::ledger::{Ledger, Window};
-use super::runs::{generation_at, matching};
+use super::sizes::Sizes;
 use super::{Property, Violation, name_step};
 use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 /// Judges the file as it was left.
-pub(super) fn judge(scenario: &Scenario, history: &History, ledger: &Ledger) -> Option<Violation> {
-    let size = scenario.setup.file.size_bytes;
+pub(super) fn judge(
+    scenario: &Scenario,
+    history: &History,
+    ledger: &Ledger,
+    sizes: &Sizes,
+) -> Option<Violation> {
+    let size = sizes.during(Window::END);
     // A scenario without a mapping leaves file_mmap empty.
     let mapped = !history.file_mmap.is_empty() && history.file_mmap != history.file_pread;
     let views = [
@@ -20,11 +25,9 @@ pub(super) fn judge(scenario: &Scenario, history: &History, ledger: &Ledger) -> 
     ];
     for (view, bytes) in views {
         let Some(bytes) = bytes else { continue };
-        if bytes.len() as u64 != size {
-            let message = format!(
-                "the file is {} bytes long by {view}, not {size}",
-                bytes.len()
-            );
+        let len = bytes.len() as u64;
+        if !(size.least..=size.most).contains(&len) {
+            let message = format!("the file is {len} bytes long by {view}, not {size}");
             return Some(violation(None, None, message));
         }
         if let Some(at) = first_wrong(bytes, ledger) {
@@ -44,9 +47,9 @@ fn first_wrong(bytes: &[u8], ledger: &Ledger) -> Option<usize> {
         let end = ledger.segment_end(at as u64, bytes.len() as u64) as usize;
         let allowed = allowed(ledger, at as u64);
         if let Some(generation) = allowed.single() {
-            at += matching(&bytes[at..end], at as u64, generation);
+            at += ledger.matching(&bytes[at..end], at as u64, generation);
         } else {
-            let is_allowed = |at: &usize| allowed.contains(generation_at(*at as u64, bytes[*at]));
+            let is_allowed = |at: &usize| ledger.allows(&allowed, *at as u64, bytes[*at]);
             at = (at..end).find(|at| !is_allowed(at)).unwrap_or(end);
         }
         if at < end {
@@ -58,11 +61,11 @@ fn first_wrong(bytes: &[u8], ledger: &Ledger) -> Option<usize> {
 
 fn name(scenario: &Scenario, ledger: &Ledger, view: &str, bytes: &[u8], at: usize) -> Violation {
     let offset = at as u64;
-    let generation = generation_at(offset, bytes[at]);
+    let generation = ledger.shown(&ledger.ever(offset, u64::MAX), offset, bytes[at]);
     let len = (at..bytes.len())
         .take_while(|&at| {
             let offset = at as u64;
-            !allowed(ledger, offset).contains(generation_at(offset, bytes[at]))
+            !ledger.allows(&allowed(ledger, offset), offset, bytes[at])
         })
         .count();
     let expected: Vec<String> = allowed(ledger, offset)
@@ -169,6 +172,27 @@ mod tests {
         assert_eq!(
             violation.message,
             "the file is 4097 bytes long by pread, not 4096"
+        );
+    }
+
+    #[test]
+    fn what_was_cut_off_is_zeros_and_does_not_come_back() {
+        let mut plan = written();
+        plan.call(Op::Truncate { size_bytes: 250 }, 5, 6);
+        assert!(plan.violations().is_empty());
+        plan.call(Op::Truncate { size_bytes: 6000 }, 7, 8);
+        plan.call(Op::Pwrite(range(5000, 10)), 9, 10);
+        assert!(plan.violations().is_empty());
+        plan.history.file_pread[300] = pattern(300, 2);
+        let violation = plan.violation();
+        assert_eq!(violation.file_range, Some(range(300, 1)));
+        let words = "generation 2, by operation 2 (mmap-write 200+200); expected: generation 3";
+        assert!(violation.message.contains(words), "{}", violation.message);
+        plan.history.file_pread[300] = 0;
+        plan.history.file_pread.truncate(4096);
+        assert_eq!(
+            plan.violation().message,
+            "the file is 4096 bytes long by pread, not 6000"
         );
     }
 

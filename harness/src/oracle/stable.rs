@@ -128,6 +128,44 @@ mod tests {
     }
 
     #[test]
+    fn zeros_of_a_cut_after_the_return_name_it() {
+        for op in [
+            Op::Truncate { size_bytes: 1000 },
+            Op::Punch(range(1000, 3096)),
+        ] {
+            let mut plan = Plan::new(4096);
+            plan.call(sendfile(), 1, 2);
+            plan.call(op, 7, 8);
+            plan.receive(9, range(0, 4096), 0);
+            assert_eq!(plan.violations(), [], "the page was taken away whole");
+            plan.history.received[1500..1600].fill(0);
+            let violation = plan.violation();
+            assert_eq!(violation.property, Property::StableOnReturn);
+            assert_eq!((violation.step, violation.torn_by), (Some(0), Some(1)));
+            assert_eq!(violation.after_return_ns, Some(5 * TICK_NS));
+            assert!(violation.message.contains("show generation 1 (first 0x00)"));
+            // What lies in front of the cut, and zeros that came before it.
+            plan.history.received[500..510].fill(0);
+            assert_eq!(plan.verdict(), ["wire"]);
+        }
+    }
+
+    #[test]
+    fn a_cut_during_the_call_may_show_byte_by_byte() {
+        for (entry, exit) in [(2, 3), (0, 2), (3, 9), (0, 9)] {
+            let mut plan = Plan::new(4096);
+            plan.call(sendfile(), 1, 4);
+            plan.call(Op::Truncate { size_bytes: 1000 }, entry, exit);
+            plan.history.calls.sort_by_key(|call| call.entry.order);
+            plan.receive(10, range(0, 4096), 0);
+            for at in (1000..4096).step_by(3) {
+                plan.history.received[at] = 0;
+            }
+            assert_eq!(plan.violations(), [], "cut at {entry}..{exit}");
+        }
+    }
+
+    #[test]
     fn a_value_from_before_the_call_is_stale() {
         let mut plan = Plan::new(4096);
         plan.call(write(), 1, 2);

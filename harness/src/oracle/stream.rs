@@ -6,7 +6,6 @@
 
 use super::ledger::{Generations, Ledger, Window};
 use super::position::Position;
-use super::runs::{generation_at, matching};
 use crate::history::{Chunk, End, History, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario};
 
@@ -52,7 +51,7 @@ impl Sent {
 /// The stretches of the stream, in order. A return value that claims more than
 /// the user pipe held yields what the pipe held.
 pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
-    let size = scenario.setup.file.size_bytes;
+    let size = scenario.extent_bytes();
     let (mut pipe, mut second_pipe) = (Fifo::default(), Fifo::default());
     // All fills first: a fill by one thread may overlap a send by another, which
     // can then return before it.
@@ -337,7 +336,7 @@ impl Walk<'_> {
             // One value only: then it is from before the send, so it was there
             // before the byte was received, too.
             let right = match allowed.single() {
-                Some(generation) => matching(bytes, at.file, generation),
+                Some(generation) => self.ledger.matching(bytes, at.file, generation),
                 None => 0,
             };
             if right < segment {
@@ -369,13 +368,14 @@ impl Walk<'_> {
                     file: first.file + (stream - first.stream) as u64,
                     ..first
                 };
-                let generation = generation_at(at.file, self.received[stream]);
-                if !ever.contains(generation) {
+                let byte = self.received[stream];
+                if !self.ledger.allows(&ever, at.file, byte) {
                     // A missing tail says less than the byte that is wrong.
                     self.faults.wire = Some(WireFault::Byte { at, ever });
                     return false;
                 }
-                if !allowed.contains(generation) {
+                if !self.ledger.allows(&allowed, at.file, byte) {
+                    let generation = self.ledger.shown(&ever, at.file, byte);
                     self.unstable(at, generation, allowed);
                 }
             }

@@ -32,7 +32,7 @@ pub(super) fn violation(
     let search = Search {
         received: &history.received,
         newest: ledger.newest(),
-        size: scenario.setup.file.size_bytes.min(LONGEST_SEARCH_BYTES),
+        size: scenario.extent_bytes().min(LONGEST_SEARCH_BYTES),
         runs,
     };
     let place = |at: Place| {
@@ -120,7 +120,7 @@ fn wrong_run(history: &History, ledger: &Ledger, run: &Sent, at: Place) -> usize
         .zip(at.file..end)
         .take_while(|(byte, file)| {
             let possible = run.possible(ledger, *file, u64::MAX);
-            !possible.contains(generation_at(*file, **byte))
+            !ledger.allows(&possible, *file, **byte)
         })
         .count()
         .max(1)

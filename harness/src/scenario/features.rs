@@ -265,6 +265,13 @@ const OPERATIONS: &[Feature] = features! { Operation:
     "mmap-write", |s| any(s, |op| matches!(op, Op::MmapWrite(_))), |s| by_a(s, Op::MmapWrite(ONE));
     "pwrite", |s| any(s, |op| matches!(op, Op::Pwrite(_))), |s| by_a(s, Op::Pwrite(ONE));
     "fork-write", |s| any(s, |op| matches!(op, Op::ForkWrite(_))), |s| by_a(s, Op::ForkWrite(ONE));
+    "second mapping", |s| any(s, |op| matches!(op, Op::SecondWrite(_))),
+        |s| by_a(s, Op::SecondWrite(ONE));
+    "msync", |s| any(s, |op| op == Op::Msync), |s| by_a(s, Op::Msync);
+    "drop-caches", |s| any(s, |op| op == Op::DropCaches), |s| by_a(s, Op::DropCaches);
+    "truncate", |s| any(s, |op| matches!(op, Op::Truncate { .. })),
+        |s| by_a(s, Op::Truncate { size_bytes: 1 });
+    "punch", |s| any(s, |op| matches!(op, Op::Punch(_))), |s| by_a(s, Op::Punch(ONE));
     "read", |s| any(s, |op| matches!(op, Op::Read { .. })), |s| by_reader(s, Op::Read { len: 1 });
     "own read", Scenario::reads_itself, |s| {
         s.setup.reader = ReaderMode::Paused;
@@ -350,6 +357,8 @@ const SOCKET: &[Feature] = features! { Socket:
 const FILE: &[Feature] = features! { File:
     "tmpfs", |s| s.setup.file.kind == FileKind::Tmpfs, |s| s.setup.file.kind = FileKind::Tmpfs;
     "memfd", |s| s.setup.file.kind == FileKind::Memfd, |s| s.setup.file.kind = FileKind::Memfd;
+    "sparse", |s| s.setup.file.sparse, |s| s.setup.file.sparse = true;
+    "read-only", |s| s.setup.file.read_only, |s| s.setup.file.read_only = true;
     "part of a page", |s| s.setup.file.size_bytes < PAGE_BYTES,
         |s| s.setup.file.size_bytes = 100;
     "a page", |s| s.setup.file.size_bytes == PAGE_BYTES,

@@ -24,6 +24,9 @@ const _: () = assert!(MAX_OPS <= 255, "a generation must fit a byte");
 /// Length of the file, in bytes. An empty file has nothing to send or to write.
 pub const FILE_BYTES: RangeInclusive<u64> = 1..=1 << 20;
 
+/// Length of the file after `truncate`, in bytes.
+pub const MAX_TRUNCATE_BYTES: u64 = *FILE_BYTES.end();
+
 /// Most bytes that all sends together can move.
 pub const MAX_SENT_BYTES: u64 = 4 << 20;
 

@@ -2,6 +2,7 @@
 //! the text form.
 
 use super::Family;
+use super::limits::FILE_BYTES;
 
 /// Page size of the kernels under test, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
@@ -153,6 +154,11 @@ pub struct FileSpec {
     pub kind: FileKind,
     /// Its length in bytes; filled with [`crate::history::pattern`] generation 0.
     pub size_bytes: u64,
+    /// Not filled: one hole, which reads as zeros.
+    pub sparse: bool,
+    /// The descriptor that is sent from is open for reading only; what writes has
+    /// another one.
+    pub read_only: bool,
 }
 
 impl Default for FileSpec {
@@ -160,6 +166,8 @@ impl Default for FileSpec {
         FileSpec {
             kind: FileKind::default(),
             size_bytes: PAGE_BYTES,
+            sparse: false,
+            read_only: false,
         }
     }
 }
@@ -280,7 +288,8 @@ impl Copying {
 ///
 /// Every operation that writes to the file has a *generation*: 1 for the first
 /// one of the scenario, 2 for the second, and so on; see
-/// [`Scenario::generation`].
+/// [`Scenario::generation`]. One that [zeroes](Op::zeroes) has one, too, of which
+/// every byte is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     /// sendfile(2) from the file to the socket with an explicit offset.
@@ -337,6 +346,20 @@ pub enum Op {
     Pwrite(Range),
     /// Stores through the shared mapping by a forked child, which is waited for.
     ForkWrite(Range),
+    /// Stores through a second shared mapping of the file, at another address.
+    SecondWrite(Range),
+    /// msync(2) of the whole mapping, MS_SYNC.
+    Msync,
+    /// Gives back what the page cache can do without (/proc/sys/vm/drop_caches).
+    DropCaches,
+    /// ftruncate(2): the file ends there. What lay beyond is gone, and what comes to
+    /// lie before the end is zeros.
+    Truncate {
+        /// The new length.
+        size_bytes: u64,
+    },
+    /// fallocate(2) with FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE: zeros.
+    Punch(Range),
     /// The receiver reads this many bytes, or to the end of the stream. For another
     /// actor it does so at that one's word, who waits for it: who sends and reads in
     /// one thread.
@@ -393,12 +416,34 @@ pub enum Op {
 }
 
 impl Op {
-    /// The range of the file that it writes.
+    /// The range of the file that it writes. A file is zeros beyond its end, so
+    /// `truncate` writes to all that lies there.
     pub fn writes(self) -> Option<Range> {
         match self {
-            Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => Some(range),
+            Op::MmapWrite(range)
+            | Op::Pwrite(range)
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
+            | Op::Punch(range) => Some(range),
+            Op::Truncate { size_bytes } => Some(Range {
+                offset: size_bytes,
+                len: FILE_BYTES.end().saturating_sub(size_bytes),
+            }),
             _ => None,
         }
+    }
+
+    /// Whether what it writes is zeros.
+    pub fn zeroes(self) -> bool {
+        matches!(self, Op::Truncate { .. } | Op::Punch(_))
+    }
+
+    /// Whether it stores through the mapping of the file.
+    pub fn stores(self) -> bool {
+        matches!(
+            self,
+            Op::MmapWrite(_) | Op::ForkWrite(_) | Op::SecondWrite(_)
+        )
     }
 
     /// Whether it can put bytes on the socket.
@@ -424,7 +469,9 @@ impl Op {
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
-            | Op::ForkWrite(range) => Some(range),
+            | Op::ForkWrite(range)
+            | Op::SecondWrite(range)
+            | Op::Punch(range) => Some(range),
             _ => None,
         }
     }
@@ -446,16 +493,13 @@ impl Op {
             )
     }
 
-    /// Whether it stores through the mapping of the file, or sends from it.
+    /// Whether it needs the mapping of the file.
     pub fn maps(self) -> bool {
-        matches!(
-            self,
-            Op::MmapWrite(_)
-                | Op::ForkWrite(_)
-                | Op::PipeWrite(_)
-                | Op::Vmsplice { .. }
-                | Op::Copy { .. }
-        )
+        self.stores()
+            || matches!(
+                self,
+                Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Copy { .. } | Op::Msync
+            )
     }
 
     /// Who performs it where nothing else is said.
@@ -482,6 +526,21 @@ impl Op {
 }
 
 impl Scenario {
+    /// The largest size that the file can have, in bytes.
+    pub fn extent_bytes(&self) -> u64 {
+        let sizes = self.steps.iter().filter_map(|step| match step.op {
+            Op::Truncate { size_bytes } => Some(size_bytes),
+            _ => None,
+        });
+        sizes.fold(self.setup.file.size_bytes, u64::max)
+    }
+
+    /// Whether the size of the file changes.
+    pub fn resizes(&self) -> bool {
+        let mut ops = self.steps.iter().map(|step| step.op);
+        ops.any(|op| matches!(op, Op::Truncate { .. }))
+    }
+
     /// Whether a sending actor reads: it is its own reader.
     pub fn reads_itself(&self) -> bool {
         let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;

@@ -19,15 +19,20 @@ fn failed_with(errno: i32) -> Plan {
     plan
 }
 
+fn found(plan: &Plan) -> Option<Violation> {
+    let sizes = Sizes::new(&plan.scenario, &plan.history);
+    judge(&plan.scenario, &plan.history, &sizes)
+}
+
 #[track_caller]
 fn says(plan: &Plan, words: &str) {
-    let found = judge(&plan.scenario, &plan.history).expect("a violation");
+    let found = found(plan).expect("a violation");
     assert!(found.message.contains(words), "{}", found.message);
 }
 
 #[track_caller]
 fn holds(plan: &Plan) {
-    assert_eq!(judge(&plan.scenario, &plan.history), None);
+    assert_eq!(found(plan), None);
 }
 
 #[test]
@@ -174,7 +179,7 @@ fn eagain_needs_something_that_does_not_block() {
             tee: false,
         };
         plan.call(out, 3, 4).outcome = Outcome::Failed(libc::EAGAIN);
-        assert_eq!(judge(&plan.scenario, &plan.history).is_none(), fine);
+        assert_eq!(found(&plan).is_none(), fine);
     }
 }
 
@@ -292,4 +297,102 @@ fn a_killed_call_may_have_sent_any_part_and_no_more() {
     plan.call(Op::Sendfile(range(0, 10)), 4, 5);
     plan.receive(6, range(0, 9), 0);
     assert_eq!(plan.verdict(), ["wire", "counts"]);
+}
+
+/// The file is cut to 2000 bytes from order 3 to 6, and what a call from 4 to 5 does.
+fn while_cut(op: Op, outcome: Outcome) -> Plan {
+    let mut plan = Plan::new(4096);
+    plan.call(Op::Truncate { size_bytes: 2000 }, 3, 6);
+    plan.scenario.steps[0].actor = crate::scenario::Actor::B;
+    let call = plan.call(op, 4, 5);
+    call.outcome = outcome;
+    if call.offset_after.is_some() {
+        call.offset_after = Some(1000 + outcome.bytes());
+    }
+    plan.receive(7, range(1000, outcome.bytes()), 0);
+    if !op.sends() {
+        plan.history.received.clear();
+    }
+    plan
+}
+
+fn after_the_cut(mut plan: Plan) -> Plan {
+    plan.history.calls[0].exit.order = 3;
+    plan
+}
+
+#[test]
+fn a_file_that_is_cut_during_a_send_has_either_length() {
+    let sends = |bytes| while_cut(Op::Sendfile(range(1000, 4000)), Outcome::Returned(bytes));
+    for bytes in [1, 1000, 1001, 3096] {
+        holds(&sends(bytes));
+    }
+    says(&sends(3097), "the file had only 3096 bytes");
+    says(
+        &sends(0),
+        "returned 0, 1000 bytes before the end of the file",
+    );
+    holds(&after_the_cut(sends(1000)));
+    says(
+        &after_the_cut(sends(1001)),
+        "returned 1001, but the file had only 1000 bytes",
+    );
+    let mut gone = after_the_cut(sends(0));
+    gone.scenario.steps[0].op = Op::Truncate { size_bytes: 1000 };
+    holds(&gone);
+}
+
+#[test]
+fn stores_end_where_the_file_ends() {
+    for op in [
+        Op::MmapWrite(range(1000, 3000)),
+        Op::ForkWrite(range(1000, 3000)),
+    ] {
+        let stores = |bytes| while_cut(op, Outcome::Returned(bytes));
+        for bytes in [1000, 2000, 3000] {
+            holds(&stores(bytes));
+        }
+        says(&stores(999), "stored 999 bytes, and 1000 were there");
+        holds(&after_the_cut(stores(1000)));
+        says(
+            &after_the_cut(stores(1001)),
+            "stored 1001 bytes, and only 1000 were there",
+        );
+    }
+    let beyond = |offset| while_cut(Op::MmapWrite(range(offset, 10)), Outcome::Skipped);
+    holds(&beyond(2000));
+    says(&beyond(1995), "stored 0 bytes, and 5 were there");
+    let mut uncut = beyond(2000);
+    uncut.history.calls[0].outcome = Outcome::Failed(libc::EIO);
+    uncut.history.calls.remove(0);
+    says(&uncut, "stored 0 bytes, and 10 were there");
+}
+
+#[test]
+fn a_mapping_ends_with_the_last_page_of_the_file() {
+    let maps = |offset| {
+        let op = Op::Vmsplice {
+            range: range(offset, 10),
+            gift: false,
+        };
+        let mut plan = while_cut(op, Outcome::Failed(libc::EFAULT));
+        plan.scenario.setup.file.size_bytes = 8192;
+        plan
+    };
+    holds(&maps(4096));
+    says(&maps(4000), "failed with EFAULT");
+    let mut uncut = maps(4096);
+    uncut.history.calls.remove(0);
+    says(&uncut, "failed with EFAULT");
+}
+
+#[test]
+fn a_cut_does_not_fail() {
+    for op in [Op::Truncate { size_bytes: 5 }, Op::Punch(range(0, 5))] {
+        let mut plan = Plan::new(4096);
+        plan.call(op, 1, 2);
+        holds(&plan);
+        plan.history.calls[0].outcome = Outcome::Failed(libc::EFBIG);
+        says(&plan, "failed with EFBIG");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::history::{Outcome, pattern};
 use crate::oracle::doctor::{Plan, TICK_NS, range};
-use crate::oracle::model::Rng;
+use crate::oracle::draw::Rng;
 use crate::oracle::{Contract, Property, judge};
 use crate::scenario::{Family, Op};
 

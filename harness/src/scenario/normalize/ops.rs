@@ -6,8 +6,14 @@ use crate::scenario::{Actor, Op, Range, ReaderMode, Setup, Step, Way};
 
 /// Makes `steps` runnable under `setup`, which is normalized already.
 pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
+    let size_bytes = setup.file.size_bytes;
     let mut pass = Pass {
         setup,
+        extent_bytes: size_bytes,
+        last_extent_bytes: steps.iter().fold(size_bytes, |extent, step| match step.op {
+            Op::Truncate { size_bytes } => extent.max(size_bytes.min(MAX_TRUNCATE_BYTES)),
+            _ => extent,
+        }),
         notes,
         kept: Vec::with_capacity(steps.len().clamp(1, MAX_OPS)),
         budget_bytes: MAX_SENT_BYTES,
@@ -67,6 +73,11 @@ fn cannot_hold(way: Way, setup: &Setup) -> Option<Rule> {
 struct Pass<'a> {
     setup: &'a Setup,
     notes: &'a mut Notes,
+    /// The largest size that the file has had in list order so far.
+    extent_bytes: u64,
+    /// The largest that it gets. Other threads can be late with what stands above, so
+    /// a send can meet it.
+    last_extent_bytes: u64,
     kept: Vec<Step>,
     budget_bytes: u64,
     has_pipe: bool,
@@ -140,6 +151,9 @@ impl Pass<'_> {
             Op::MmapWrite(range) => self.write(line, range).map(Op::MmapWrite),
             Op::Pwrite(range) => self.write(line, range).map(Op::Pwrite),
             Op::ForkWrite(range) => self.write(line, range).map(Op::ForkWrite),
+            Op::SecondWrite(range) => self.write(line, range).map(Op::SecondWrite),
+            Op::Punch(range) => self.write(line, range).map(Op::Punch),
+            Op::Truncate { size_bytes } => Some(self.truncate(line, size_bytes)),
             Op::Close if actor != Actor::Reader => match self.setup.reader {
                 ReaderMode::Drain if self.holds => self.drop(line, Rule::CloseNeedsNoHold),
                 ReaderMode::Drain => Some(step.op),
@@ -167,6 +181,7 @@ impl Pass<'_> {
                 Some(step.op)
             }
             Op::Shutdown | Op::Signal { .. } | Op::Cork { .. } => Some(step.op),
+            Op::Msync | Op::DropCaches => Some(step.op),
             Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
             Op::Wait { us: 0 } => self.drop(line, Rule::Nothing),
             Op::Wait { us } => Some(Op::Wait {
@@ -267,7 +282,7 @@ impl Pass<'_> {
     fn send(&mut self, line: Line, range: Range) -> Option<Range> {
         let offset = self.at_most(line, range.offset, MAX_OFFSET_BYTES, Rule::Offset);
         let mut len = self.count(line, range.len)?;
-        let inside = len.min(self.setup.file.size_bytes.saturating_sub(offset));
+        let inside = len.min(self.last_extent_bytes.saturating_sub(offset));
         if inside > self.budget_bytes {
             self.notes.push(line, "", Rule::Budget);
             len = self.budget_bytes;
@@ -276,8 +291,8 @@ impl Pass<'_> {
         (len > 0).then_some(Range { offset, len })
     }
 
-    /// The file keeps its length: a longer one would change what a send past
-    /// the end means.
+    /// A write may make the file as long as it was at its longest, and no longer: how
+    /// long it is says what a send past the end means.
     fn write(&mut self, line: Line, range: Range) -> Option<Range> {
         if range.len == 0 {
             return self.drop(line, Rule::Nothing);
@@ -285,9 +300,15 @@ impl Pass<'_> {
         Some(self.inside(line, range, Rule::WriteInside))
     }
 
+    fn truncate(&mut self, line: Line, size_bytes: u64) -> Op {
+        let size_bytes = self.at_most(line, size_bytes, MAX_TRUNCATE_BYTES, Rule::Truncate);
+        self.extent_bytes = self.extent_bytes.max(size_bytes);
+        Op::Truncate { size_bytes }
+    }
+
     /// What of a range lies inside the file, by `rule`.
     fn inside(&mut self, line: Line, range: Range, rule: Rule) -> Range {
-        let size_bytes = self.setup.file.size_bytes;
+        let size_bytes = self.extent_bytes;
         let offset = range.offset.min(size_bytes - 1);
         let inside = Range {
             offset,

@@ -77,6 +77,7 @@ pub enum Rule {
     NoOps,
     Nothing,
     WriteInside,
+    Truncate,
     Offset,
     Count,
     Budget,
@@ -179,8 +180,9 @@ impl fmt::Display for Rule {
             Rule::Nothing => write!(f, "an operation of length 0 does nothing"),
             Rule::WriteInside => write!(
                 f,
-                "a write must lie inside the file: it may not make it longer"
+                "a write must lie inside the file, or inside what a `truncate` above has made of it"
             ),
+            Rule::Truncate => write!(f, "a file has at most {}", Bytes(MAX_TRUNCATE_BYTES)),
             Rule::Offset => write!(f, "an offset of at most {}", Bytes(MAX_OFFSET_BYTES)),
             Rule::Count => write!(f, "at most {}", Bytes(MAX_COUNT_BYTES)),
             Rule::Budget => write!(

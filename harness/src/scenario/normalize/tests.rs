@@ -67,6 +67,8 @@ fn wild_op() -> impl Strategy<Value = Op> {
         wild().prop_map(|len| Op::Tee { len }),
         (range(), any::<bool>()).prop_map(|(range, gift)| Op::Vmsplice { range, gift }),
         prop::sample::select(vec![
+            Op::Msync,
+            Op::DropCaches,
             Op::Shutdown,
             Op::Reset,
             Op::Close,
@@ -83,6 +85,9 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::MmapWrite),
         range().prop_map(Op::Pwrite),
         range().prop_map(Op::ForkWrite),
+        range().prop_map(Op::Punch),
+        range().prop_map(Op::SecondWrite),
+        wild().prop_map(|size_bytes| Op::Truncate { size_bytes }),
         wild().prop_map(|len| Op::Read { len }),
         wild().prop_map(|us| Op::Wait { us }),
         (wild_way(), wild32()).prop_map(|(way, after_packets)| Op::Hold { way, after_packets }),
@@ -100,6 +105,7 @@ prop_compose! {
         flags in any::<[bool; 3]>(),
         timeouts in (wild(), wild()),
         memfd in any::<bool>(),
+        source in any::<[bool; 2]>(),
         size_bytes in wild(),
         paused in any::<bool>(),
     ) -> Setup {
@@ -119,6 +125,8 @@ prop_compose! {
             file: FileSpec {
                 kind: if memfd { FileKind::Memfd } else { FileKind::Tmpfs },
                 size_bytes,
+                sparse: source[0],
+                read_only: source[1],
             },
             reader: if paused { ReaderMode::Paused } else { ReaderMode::Drain },
         }
@@ -205,7 +213,9 @@ fn the_longest_text_can_be_read() {
 #[test]
 fn what_was_normalized_can_run() {
     proptest!(config(), |(wild in wild_scenario())| {
-        let Scenario { setup, steps, .. } = normalize(wild);
+        let normal = normalize(wild);
+        let last_extent = normal.extent_bytes();
+        let Scenario { setup, steps, .. } = normal;
         for netem in [setup.data, setup.ack] {
             prop_assert!(netem.delay_us <= 2_000_000 && netem.jitter_us <= netem.delay_us);
             prop_assert!(netem.loss_ppm <= 200_000);
@@ -216,7 +226,7 @@ fn what_was_normalized_can_run() {
         prop_assert!((1..=1 << 20).contains(&size_bytes));
         prop_assert!((1..=64).contains(&steps.len()));
         let (mut pipe, mut filled, mut teed, mut left, mut sent) = (false, false, false, false, 0);
-        let mut kills = 0;
+        let (mut kills, mut extent) = (0, size_bytes);
         let (mut held, mut closes) = ([false; 2], false);
         let tcp = matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6);
         for us in [setup.socket.user_timeout_us, setup.socket.send_timeout_us] {
@@ -244,7 +254,7 @@ fn what_was_normalized_can_run() {
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0);
                     prop_assert!(actor == Actor::A || tcp);
-                    sent += range.end().min(size_bytes).saturating_sub(range.offset);
+                    sent += range.end().min(last_extent).saturating_sub(range.offset);
                 }
                 Op::SendfileOn { len } => {
                     prop_assert_eq!(actor, Actor::A);
@@ -253,15 +263,15 @@ fn what_was_normalized_can_run() {
                 }
                 Op::Copy { range, .. } => {
                     prop_assert!(actor != Actor::Reader && (actor == Actor::A || tcp));
-                    prop_assert!(range.len > 0 && range.end() <= size_bytes);
+                    prop_assert!(range.len > 0 && range.end() <= extent);
                     sent += range.len;
                 }
                 Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(range.len > 0 && pipe);
-                    let inside = range.end() <= size_bytes;
+                    let inside = range.end() <= extent;
                     prop_assert!(inside || matches!(op, Op::SpliceIn(_)));
-                    sent += range.end().min(size_bytes).saturating_sub(range.offset);
+                    sent += range.end().min(last_extent).saturating_sub(range.offset);
                     filled = true;
                 }
                 Op::Tee { len } => {
@@ -299,9 +309,19 @@ fn what_was_normalized_can_run() {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(filled && len > 0 && (teed || !tee));
                 }
-                Op::MmapWrite(range) | Op::Pwrite(range) | Op::ForkWrite(range) => {
+                Op::Msync | Op::DropCaches => prop_assert_ne!(actor, Actor::Reader),
+                Op::Truncate { size_bytes } => {
                     prop_assert_ne!(actor, Actor::Reader);
-                    prop_assert!(range.len > 0 && range.end() <= size_bytes);
+                    prop_assert!(size_bytes <= 1 << 20);
+                    extent = extent.max(size_bytes);
+                }
+                Op::MmapWrite(range)
+                | Op::Pwrite(range)
+                | Op::ForkWrite(range)
+                | Op::SecondWrite(range)
+                | Op::Punch(range) => {
+                    prop_assert_ne!(actor, Actor::Reader);
+                    prop_assert!(range.len > 0 && range.end() <= extent);
                 }
                 Op::Read { len } => {
                     prop_assert!(len > 0 && setup.reader == ReaderMode::Paused && !left);
@@ -382,6 +402,50 @@ fn sends_may_go_past_the_end_and_writes_may_not() {
             step(Actor::B, Op::MmapWrite(range(9000, 1))),
         ],
         "sendfile 4000+5000\nsendfile 9000+1\nsendfile 2M+4M\npwrite 4000+96\nb: mmap-write 4095+1\n",
+    );
+}
+
+#[test]
+fn writes_may_go_as_far_as_the_file_ever_went() {
+    let truncate = |size_bytes| step(Actor::A, Op::Truncate { size_bytes });
+    check(
+        &[
+            step(Actor::A, Op::Pwrite(range(5000, 10))),
+            truncate(5000),
+            truncate(0),
+            step(Actor::A, Op::Pwrite(range(4990, 100))),
+            step(Actor::B, Op::Punch(range(4999, 2))),
+            truncate(u64::MAX),
+            step(Actor::A, Op::Pwrite(range(4990, 100))),
+        ],
+        "pwrite 4095+1\ntruncate 5000\ntruncate 0\npwrite 4990+10\nb: punch 4999+1\n\
+         truncate 1M\npwrite 4990+100\n",
+    );
+}
+
+/// A thread can be late, so that a send meets what stands below it.
+#[test]
+fn the_longest_file_counts_for_what_is_sent() {
+    let mut steps = vec![step(Actor::A, Op::Sendfile(range(0, 1_000_000))); 5];
+    steps.push(step(
+        Actor::B,
+        Op::Truncate {
+            size_bytes: 1 << 20,
+        },
+    ));
+    let text = "sendfile 0+1000000\n".repeat(4) + "sendfile 0+194304\nb: truncate 1M\n";
+    check(&steps, &text);
+}
+
+#[test]
+fn who_is_killed_is_the_only_one_who_sends() {
+    check(
+        &[
+            step(Actor::B, Op::Sendfile(range(0, 1))),
+            step(Actor::Reader, Op::Sendfile(range(0, 1))),
+            step(Actor::C, Op::Kill { to: Actor::B }),
+        ],
+        "b: sendfile 0+1\nsendfile 0+1\n",
     );
 }
 

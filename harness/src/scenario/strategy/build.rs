@@ -1,6 +1,6 @@
 //! From what was drawn to a scenario.
 
-use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Swarm};
+use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
@@ -21,6 +21,8 @@ pub fn build(genes: &Genes) -> Scenario {
             false => FileKind::Tmpfs,
         },
         size_bytes: pick(tables::FILE_BYTES, genes.file),
+        sparse: genes.source.sparse,
+        read_only: genes.source.read_only,
     };
     let mut socket = socket(&genes.socket);
     if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
@@ -38,6 +40,7 @@ pub fn build(genes: &Genes) -> Scenario {
     };
     let mut builder = Builder {
         swarm: &genes.swarm,
+        source: &genes.source,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -139,6 +142,7 @@ fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
 
 struct Builder<'a> {
     swarm: &'a Swarm,
+    source: &'a Source,
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -235,6 +239,20 @@ impl Builder<'_> {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::ForkWrite(range));
             }
+            Some(Kind::SecondWrite) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::SecondWrite(range));
+            }
+            Some(Kind::Msync) => self.push(self.actor(genes), Op::Msync),
+            Some(Kind::DropCaches) => self.push(self.actor(genes), Op::DropCaches),
+            Some(Kind::Truncate) => {
+                let size_bytes = self.cut(genes);
+                self.push(self.actor(genes), Op::Truncate { size_bytes });
+            }
+            Some(Kind::Punch) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::Punch(range));
+            }
             Some(Kind::Hold) => {
                 let (way, packets) = self.passing(genes);
                 let after_packets = packets.unwrap_or(0);
@@ -272,6 +290,9 @@ impl Builder<'_> {
             Kind::Leave | Kind::Close => (self.swarm.trouble, None),
             Kind::Kill => (self.swarm.trouble, Some(Kind::MmapWrite)),
             Kind::ForkWrite => (self.swarm.trouble, Some(Kind::MmapWrite)),
+            Kind::SecondWrite => (self.source.pages, Some(Kind::MmapWrite)),
+            Kind::Msync | Kind::DropCaches => (self.source.pages, None),
+            Kind::Truncate | Kind::Punch => (self.source.cuts, Some(Kind::MmapWrite)),
             Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
             Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
             Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),
@@ -440,6 +461,18 @@ impl Builder<'_> {
                 len: len.max(2),
             },
             Aim::Anywhere => anywhere,
+        }
+    }
+
+    /// Where the file is to end: most often in or at the end of what was sent, else
+    /// where it ended, or further on.
+    fn cut(&self, genes: &OpGenes) -> u64 {
+        let at = self.write(genes);
+        match genes.back {
+            0 => at.offset,
+            1 => at.end(),
+            2 => self.size_bytes,
+            _ => self.size_bytes + at.len,
         }
     }
 

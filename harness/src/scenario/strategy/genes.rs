@@ -29,6 +29,18 @@ pub struct Genes {
     pub again: bool,
     /// A family other than TCP.
     pub family: (bool, Draw),
+    pub source: Source,
+}
+
+/// What else there is about the file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Writes that take something away: truncate and punch.
+    pub cuts: bool,
+    /// A second mapping, and what has the page cache tidied up.
+    pub pages: bool,
+    pub sparse: bool,
+    pub read_only: bool,
 }
 
 /// The link. A value counts only if its flag is set.
@@ -126,6 +138,11 @@ pub enum Kind {
     OwnRead,
     Kill,
     ForkWrite,
+    Truncate,
+    Punch,
+    SecondWrite,
+    Msync,
+    DropCaches,
     /// A send by copy.
     Copy,
     /// sendfile from the file position.
@@ -148,7 +165,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Read, 8),
     (Kind::Tee, 4),
     (Kind::Signal, 4),
-    (Kind::Cork, 4),
+    (Kind::Cork, 6),
     (Kind::Shutdown, 2),
     (Kind::Leave, 4),
     (Kind::Close, 2),
@@ -158,6 +175,11 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Copy, 9),
     (Kind::SendfileOn, 5),
     (Kind::PipeWrite, 6),
+    (Kind::Truncate, 5),
+    (Kind::Punch, 4),
+    (Kind::SecondWrite, 5),
+    (Kind::Msync, 2),
+    (Kind::DropCaches, 2),
     (Kind::Hold, 8),
     (Kind::Release, 14),
 ];
@@ -202,9 +224,10 @@ pub fn genes() -> BoxedStrategy<Genes> {
         vec(op(), 1..=MOST_OPS),
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
+        source(),
     )
         .prop_map(
-            |(link, socket, swarm, file, rounds, ops, again, family)| Genes {
+            |(link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
                 link,
                 socket,
                 swarm,
@@ -213,6 +236,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
+                source,
             },
         )
         .boxed()
@@ -336,6 +360,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 hold,
             },
         )
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    (
+        weighted(0.2),
+        weighted(0.15),
+        weighted(0.06),
+        weighted(0.12),
+    )
+        .prop_map(|(cuts, pages, sparse, read_only)| Source {
+            cuts,
+            pages,
+            sparse,
+            read_only,
+        })
 }
 
 fn op() -> impl Strategy<Value = OpGenes> {

@@ -25,7 +25,8 @@ fn has_race(scenario: &Scenario) -> bool {
             return false;
         };
         scenario.steps[index..].iter().any(|step| {
-            step.actor == Actor::A && step.op.writes().is_some_and(|written| meet(sent, written))
+            let writes = step.op.writes().filter(|_| !step.op.zeroes());
+            step.actor == Actor::A && writes.is_some_and(|written| meet(sent, written))
         })
     })
 }
@@ -61,10 +62,9 @@ fn a_seed_keeps_its_meaning() {
         reader paused
 
         sendfile 0+1
-        pwrite 0+1
         mmap-write 0+1
         mmap-write 0+1
-        pwrite 0+1
+        sendfile 0+1
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -165,10 +165,10 @@ fn every_feature_is_generated() {
         ("nonblock splice", 2.0, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { nonblock: true, .. }))
         }),
-        ("vmsplice", 2.0, |c| {
+        ("vmsplice", 1.5, |c| {
             some(c, |op| matches!(op, Op::Vmsplice { .. }))
         }),
-        ("gift", 1.0, |c| {
+        ("gift", 0.8, |c| {
             some(c, |op| matches!(op, Op::Vmsplice { gift: true, .. }))
         }),
         ("tee", 0.8, |c| some(c, |op| matches!(op, Op::Tee { .. }))),
@@ -186,10 +186,10 @@ fn every_feature_is_generated() {
         ("pipe-write", 1.0, |c| {
             some(c, |op| matches!(op, Op::PipeWrite(_)))
         }),
-        ("signal", 1.3, |c| {
+        ("signal", 1.0, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))
         }),
-        ("cork in between", 1.0, |c| {
+        ("cork in between", 0.7, |c| {
             some(c, |op| matches!(op, Op::Cork { .. }))
         }),
         ("shutdown", 0.2, |c| {
@@ -203,6 +203,17 @@ fn every_feature_is_generated() {
         ("fork-write", 0.2, |c| {
             some(c, |op| matches!(op, Op::ForkWrite(_)))
         }),
+        ("second mapping", 1.0, |c| {
+            some(c, |op| matches!(op, Op::SecondWrite(_)))
+        }),
+        ("msync", 0.2, |c| some(c, |op| *op == Op::Msync)),
+        ("drop-caches", 0.2, |c| some(c, |op| *op == Op::DropCaches)),
+        ("sparse", 4.0, |c| c.setup.file.sparse),
+        ("read-only", 8.0, |c| c.setup.file.read_only),
+        ("truncate", 1.5, |c| {
+            some(c, |op| matches!(op, Op::Truncate { .. }))
+        }),
+        ("punch", 1.0, |c| some(c, |op| matches!(op, Op::Punch(_)))),
         ("hold", 4.0, Scenario::holds_any),
         ("release", 0.8, |c| {
             some(c, |op| matches!(op, Op::Release { .. }))
@@ -262,10 +273,28 @@ fn shrunk(seed: u8, fails: impl Fn(&Scenario) -> bool) -> Scenario {
 
 #[test]
 fn the_race_shrinks_to_two_operations() {
-    for seed in 0..30 {
-        let text = shrunk(seed, has_race).to_string();
-        assert_eq!(text, "sendfile 0+4096\nmmap-write 0+4096\n", "seed {seed}");
+    const SEEDS: u8 = 30;
+    let mut simplest = 0;
+    for seed in 0..SEEDS {
+        let found = shrunk(seed, has_race);
+        let Op::Sendfile(sent) = found.steps[0].op else {
+            panic!("seed {seed}: {found}");
+        };
+        assert_eq!(
+            found.to_string(),
+            format!("sendfile {sent}\nmmap-write {sent}\n"),
+            "seed {seed}"
+        );
+        simplest += u8::from(
+            sent == Range {
+                offset: 0,
+                len: 4096,
+            },
+        );
     }
+    // Before a page come shorter lengths. While the write still lies beyond those, they
+    // are no race, and proptest does not look past what it found to be none.
+    assert!(simplest >= SEEDS - 3, "{simplest} of {SEEDS} sent a page");
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Key {
     }
 
     /// How it is written.
-    fn form(self) -> String {
+    pub fn form(self) -> String {
         match self.value {
             Some(value) => format!("`{}={value}`", self.name),
             None => format!("`{}`", self.name),

@@ -13,7 +13,7 @@ use crate::scenario::{
 };
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 24] = [
+const OPS: [&str; 28] = [
     "sendfile",
     "write",
     "send",
@@ -27,6 +27,10 @@ const OPS: [&str; 24] = [
     "mmap-write",
     "pwrite",
     "fork-write",
+    "msync",
+    "drop-caches",
+    "truncate",
+    "punch",
     "read",
     "wait",
     "shutdown",
@@ -40,7 +44,9 @@ const OPS: [&str; 24] = [
     "release",
 ];
 /// Operations that are one word.
-const BARE: [(&str, Op); 5] = [
+const BARE: [(&str, Op); 7] = [
+    ("msync", Op::Msync),
+    ("drop-caches", Op::DropCaches),
     ("shutdown", Op::Shutdown),
     ("reset", Op::Reset),
     ("close", Op::Close),
@@ -255,11 +261,28 @@ impl<'a> Reader<'a> {
             "kind of file",
             &[("tmpfs", FileKind::Tmpfs), ("memfd", FileKind::Memfd)],
         )?;
-        let value = only_option(words, Key::with_value("size", "SIZE"))?;
-        self.places.push((Line::File, "size", value));
+        const SIZE: Key = Key::with_value("size", "SIZE");
+        const KEYS: [Key; 3] = [SIZE, Key::flag("sparse"), Key::flag("read-only")];
+        let mut size_bytes = None;
+        let (mut sparse, mut read_only) = (false, false);
+        let mut options = Options::new(&KEYS);
+        while let Some((key, value)) = options.next(words)? {
+            self.places.push((Line::File, key, value));
+            match key {
+                "size" => size_bytes = Some(units::bytes(value)?),
+                "sparse" => sparse = true,
+                _ => read_only = true,
+            }
+        }
+        let Some(size_bytes) = size_bytes else {
+            // There is no word left, and this says which one is missing.
+            return Err(words.need(&SIZE.form()).expect_err("the end of the line"));
+        };
         Ok(FileSpec {
             kind,
-            size_bytes: units::bytes(value)?,
+            size_bytes,
+            sparse,
+            read_only,
         })
     }
 
@@ -324,6 +347,7 @@ impl<'a> Reader<'a> {
         }
         let argument = words.need(match name.text {
             "splice-out" | "tee" | "read" => LENGTH,
+            "truncate" => "a size in bytes such as 4096",
             "sendfile" => "a range OFFSET+LENGTH such as 0+4096, or a length",
             "wait" => "a time such as 20ms",
             "signal" | "kill" => "an actor such as `a`",
@@ -342,9 +366,19 @@ impl<'a> Reader<'a> {
             },
             "splice-in" => Op::SpliceIn(range(argument)?),
             "pipe-write" => Op::PipeWrite(range(argument)?),
-            "mmap-write" => Op::MmapWrite(range(argument)?),
+            "mmap-write" => {
+                let second = Options::new(&[Key::flag("second")]).next(words)?;
+                match second {
+                    None => Op::MmapWrite(range(argument)?),
+                    Some(_) => Op::SecondWrite(range(argument)?),
+                }
+            }
             "pwrite" => Op::Pwrite(range(argument)?),
             "fork-write" => Op::ForkWrite(range(argument)?),
+            "truncate" => Op::Truncate {
+                size_bytes: units::bytes(argument)?,
+            },
+            "punch" => Op::Punch(range(argument)?),
             "vmsplice" => Op::Vmsplice {
                 range: range(argument)?,
                 gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),

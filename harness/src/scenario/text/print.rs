@@ -127,7 +127,13 @@ impl fmt::Display for FileSpec {
             FileKind::Tmpfs => "tmpfs",
             FileKind::Memfd => "memfd",
         };
-        write!(f, "{kind} size={}", self.size_bytes)
+        write!(f, "{kind} size={}", self.size_bytes)?;
+        for (flag, set) in [("sparse", self.sparse), ("read-only", self.read_only)] {
+            if set {
+                write!(f, " {flag}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -222,6 +228,11 @@ impl fmt::Display for Op {
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
             Op::ForkWrite(range) => write!(f, "fork-write {range}"),
+            Op::SecondWrite(range) => write!(f, "mmap-write {range} second"),
+            Op::Msync => write!(f, "msync"),
+            Op::DropCaches => write!(f, "drop-caches"),
+            Op::Truncate { size_bytes } => write!(f, "truncate {size_bytes}"),
+            Op::Punch(range) => write!(f, "punch {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
             Op::Shutdown => write!(f, "shutdown"),

@@ -67,7 +67,7 @@ fn every_line_and_key() {
 link data delay=20ms jitter=5ms loss=1% duplicate=0.5% reorder=2% rate=100mbit limit=1000 seed=7
 link ack delay=1500us loss=0.0001% rate=1234567bit seed=18446744073709551615
 socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s nodelay cork nonblock
-file memfd size=65536
+file memfd size=65536 sparse read-only
 reader paused
 expect 6.12-stock violates stable-on-return
 expect patched holds
@@ -96,6 +96,12 @@ b: sendfile 1+1
 b: signal a
 c: cork
 uncork
+mmap-write 1+1 second
+msync
+b: drop-caches
+truncate 100000
+b: truncate 0
+punch 99999+1
 b: shutdown
 reader: shutdown
 reset
@@ -352,7 +358,7 @@ fn garbage_never_panics() {
     let word = prop::sample::select(
         "link data ack delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
          file memfd size= reader paused expect stock holds violates wire sendfile 0+4096 pipe \
-         tee vmsplice gift signal shutdown reset close cork uncork user-timeout= waited \
+         tee vmsplice gift signal truncate punch second msync sparse read-only shutdown reset close cork uncork user-timeout= waited \
          hold release after= packets= link: \
          capacity= splice-in splice-out mmap-write b: pwrite 1+1 read wait # - + = . % 0 é"
             .split(' ')

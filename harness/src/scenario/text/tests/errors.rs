@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -482,6 +482,58 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "fork-write 4096+1",
         "1:12: found `4096+1`: a write must lie inside the file",
+    ),
+    (
+        "mmap-write 0+1 third",
+        "1:16: unknown key `third`, expected one of `second`",
+    ),
+    (
+        "mmap-write 4096+1 second",
+        "1:12: found `4096+1`: a write must lie inside the file",
+    ),
+    (
+        "reader: msync",
+        "1:1: found `reader:`: the reader can only `read`",
+    ),
+    (
+        "drop-caches 1",
+        "1:13: found `1`, expected the end of the line",
+    ),
+    (
+        "file tmpfs sparse",
+        "1:18: found the end of the line, expected `size=SIZE`",
+    ),
+    (
+        "file tmpfs size=1 spars",
+        "1:19: unknown key `spars`, did you mean `sparse`?",
+    ),
+    (
+        "file tmpfs size=1 read-only read-only",
+        "1:29: found a second `read-only`, expected only one in a line",
+    ),
+    (
+        "truncate",
+        "1:9: found the end of the line, expected a size in bytes such as 4096",
+    ),
+    (
+        "truncate 2M",
+        "1:10: found `2M`: a file has at most 1048576 bytes",
+    ),
+    (
+        "reader: truncate 0",
+        "1:1: found `reader:`: the reader can only `read`",
+    ),
+    (
+        "truncate 5000\npwrite 4999+2",
+        "2:8: found `4999+2`: a write must lie inside the file, or inside what a `truncate` above",
+    ),
+    (
+        "punch 4096",
+        "1:7: found `4096`, expected OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "punch 5+0",
+        "1:7: found `5+0`: an operation of length 0 does nothing",
     ),
     (
         "reset now",

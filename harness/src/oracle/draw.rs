@@ -1,0 +1,121 @@
+//! Test support: random scenarios for the model, on small files so that ranges meet often.
+
+use crate::scenario::{Actor, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
+
+/// SplitMix64: small, and the same everywhere.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A scenario that can run, on a small file so that ranges meet often.
+pub fn random_scenario(rng: &mut Rng) -> Scenario {
+    let size = 1 + rng.below(600);
+    let mut scenario = Scenario::default();
+    scenario.setup.file = FileSpec {
+        size_bytes: size,
+        sparse: rng.chance(10),
+        ..FileSpec::default()
+    };
+    scenario.setup.socket.nonblock = rng.chance(20);
+    if rng.chance(30) {
+        scenario.setup.reader = ReaderMode::Paused;
+    }
+    let senders = rng.chance(30);
+    let cuts = rng.chance(40);
+    for _ in 0..1 + rng.below(14) {
+        let offset = rng.below(size + 20);
+        let any = Range {
+            offset,
+            len: rng.below(size + 40),
+        };
+        let inside = Range {
+            offset: offset.min(size - 1),
+            len: 1 + rng.below(size - offset.min(size - 1)),
+        };
+        let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
+        let sender = if senders { writer } else { Actor::A };
+        let (actor, op) = match rng.below(if cuts { 22 } else { 19 }) {
+            17 => {
+                let len = rng.below(size + 40);
+                (Actor::A, Op::SendfileOn { len })
+            }
+            18 => (Actor::A, Op::PipeWrite(inside)),
+            0..=3 => (sender, Op::Sendfile(any)),
+            16 => {
+                let (_, by) = Copying::NAMED[rng.below(3) as usize];
+                (sender, Op::Copy { by, range: inside })
+            }
+            13 => (
+                Actor::A,
+                Op::Vmsplice {
+                    range: inside,
+                    gift: rng.chance(50),
+                },
+            ),
+            14 => (
+                Actor::A,
+                Op::Tee {
+                    len: rng.below(size + 100),
+                },
+            ),
+            15 => (Actor::B, Op::Signal { to: Actor::A }),
+            19 | 20 => (
+                writer,
+                Op::Truncate {
+                    size_bytes: rng.below(size + 200),
+                },
+            ),
+            21 => (writer, Op::Punch(inside)),
+            4 => (Actor::A, Op::SpliceIn(any)),
+            5 => (
+                Actor::A,
+                Op::SpliceOut {
+                    len: rng.below(size + 100),
+                    more: rng.chance(50),
+                    nonblock: rng.chance(50),
+                    tee: rng.chance(30),
+                },
+            ),
+            6 => (
+                Actor::A,
+                Op::Pipe {
+                    capacity_bytes: 1 + rng.below(10_000) as u32,
+                },
+            ),
+            7 | 8 => (writer, Op::Pwrite(inside)),
+            9 => (writer, Op::MmapWrite(inside)),
+            10 => (writer, Op::SecondWrite(inside)),
+            11 => (
+                Actor::Reader,
+                Op::Read {
+                    len: rng.below(300),
+                },
+            ),
+            _ => (
+                writer,
+                Op::Wait {
+                    us: rng.below(5_000),
+                },
+            ),
+        };
+        scenario.steps.push(Step { actor, op });
+    }
+    scenario
+}
