@@ -10,6 +10,7 @@
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
+//! * [`source`]: the ways to change the file do what they say;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
@@ -31,5 +32,6 @@ pub mod properties;
 pub mod relay;
 pub mod runner;
 pub mod scarcity;
+pub mod source;
 pub mod waiting;
 pub mod watch;

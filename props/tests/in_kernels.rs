@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
     behaviour, cost, counters, families, guest, holds, programs, properties, relay, scarcity,
-    waiting, watch,
+    source, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -143,6 +143,31 @@ const TESTS: &[Test] = &[
         name: "a_pipe_buffer_may_be_larger_than_a_page",
         on: On::Every,
         run: relay::a_pipe_buffer_may_be_larger_than_a_page,
+    },
+    Test {
+        name: "a_truncate_cuts_and_extends",
+        on: On::Every,
+        run: source::a_truncate_cuts_and_extends,
+    },
+    Test {
+        name: "a_punch_makes_a_hole",
+        on: On::Every,
+        run: source::a_punch_makes_a_hole,
+    },
+    Test {
+        name: "a_sparse_file_is_zeros",
+        on: On::Every,
+        run: source::a_sparse_file_is_zeros,
+    },
+    Test {
+        name: "a_second_mapping_has_the_same_pages",
+        on: On::Every,
+        run: source::a_second_mapping_has_the_same_pages,
+    },
+    Test {
+        name: "stores_end_where_the_file_does",
+        on: On::Every,
+        run: source::stores_end_where_the_file_does,
     },
     Test {
         name: "wire_is_the_file",
