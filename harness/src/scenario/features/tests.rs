@@ -1,4 +1,5 @@
 use super::*;
+use crate::scenario::Family;
 use crate::scenario::strategy;
 use crate::scenario::text;
 

@@ -1,17 +1,19 @@
 //! From what was drawn to a scenario.
 
-use super::genes::{AIMS, Aim, Genes, KINDS, Kind, LinkGenes, OpGenes, SocketGenes, Source, Swarm};
+mod setup;
+
+use super::genes::{AIMS, Aim, Genes, KINDS, Kind, OpGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Copying, Family, FileKind, FileSpec, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
-    Setup, SocketSpec, Step, Way,
+    Actor, Copying, FileKind, FileSpec, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Setup, Step,
+    Way,
 };
 
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
-    let (data, ack) = link(&genes.link);
+    let (data, ack) = setup::link(&genes.link);
     // A reader that is to leave must be one that takes orders.
     let leaves = |op: &OpGenes| pick(KINDS, op.kind) == Kind::Leave;
     let paused = genes.socket.paused || genes.swarm.trouble && genes.ops.iter().any(leaves);
@@ -24,7 +26,7 @@ pub fn build(genes: &Genes) -> Scenario {
         sparse: genes.source.sparse,
         read_only: genes.source.read_only,
     };
-    let mut socket = socket(&genes.socket);
+    let mut socket = setup::socket(&genes.socket);
     if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
         socket.family = other;
     }
@@ -74,66 +76,6 @@ pub fn build(genes: &Genes) -> Scenario {
         steps: builder.steps,
         ..Scenario::default()
     })
-}
-
-fn link(genes: &LinkGenes) -> (Netem, Netem) {
-    let delay_us = |(on, ms): (bool, u64)| if on { ms * 1000 } else { 0 };
-    let shares = |(on, draw): (bool, u32)| option(on, tables::SHARES_PPM, draw).unwrap_or(0);
-    let of_delay = |delay_us: u64| {
-        let (on, percent) = genes.jitter;
-        if on { delay_us * percent / 100 } else { 0 }
-    };
-    let (loss_ppm, duplicate_ppm) = (shares(genes.loss), shares(genes.duplicate));
-    let rate_bps = option(genes.rate.0, tables::RATES_BPS, genes.rate.1).unwrap_or(0);
-    let limit_packets = option(genes.limit.0, tables::LIMITS_PACKETS, genes.limit.1).unwrap_or(0);
-    let shaped = |delay_us: u64| {
-        let jitter_us = of_delay(delay_us);
-        let reorder_ppm = if delay_us > 0 {
-            shares(genes.reorder)
-        } else {
-            0
-        };
-        let random = jitter_us > 0 || loss_ppm + duplicate_ppm + reorder_ppm > 0;
-        Netem {
-            delay_us,
-            jitter_us,
-            loss_ppm,
-            duplicate_ppm,
-            reorder_ppm,
-            rate_bps,
-            limit_packets,
-            // Without a seed of its own netem would draw another one each run.
-            seed: if random { genes.seed } else { 0 },
-        }
-    };
-    let plain = |delay_us| Netem {
-        delay_us,
-        ..Netem::default()
-    };
-    let (data, ack) = (delay_us(genes.data_delay_ms), delay_us(genes.ack_delay_ms));
-    match genes.direction {
-        0..=2 => (shaped(data), plain(ack)),
-        3 | 4 => (plain(data), shaped(ack)),
-        _ => (shaped(data), shaped(ack)),
-    }
-}
-
-fn socket(genes: &SocketGenes) -> SocketSpec {
-    let buffer = |(on, draw)| option(on, tables::SOCKET_BUFFER_BYTES, draw);
-    let timeout = |(on, draw)| option(on, tables::TIMEOUTS_US, draw).unwrap_or(0);
-    SocketSpec {
-        family: match genes.tcp6 {
-            false => Family::Tcp4,
-            true => Family::Tcp6,
-        },
-        sndbuf_bytes: buffer(genes.sndbuf),
-        rcvbuf_bytes: buffer(genes.rcvbuf),
-        nodelay: genes.nodelay,
-        cork: genes.cork,
-        nonblock: genes.nonblock,
-        user_timeout_us: timeout(genes.user_timeout),
-        send_timeout_us: timeout(genes.send_timeout),
-    }
 }
 
 fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {

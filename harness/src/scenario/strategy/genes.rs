@@ -3,6 +3,8 @@
 //!
 //! A smaller number and an unset flag always mean a simpler scenario.
 
+mod setup;
+
 use std::ops::Range;
 
 use proptest::bool::weighted;
@@ -10,6 +12,7 @@ use proptest::collection::vec;
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
+pub use setup::{LinkGenes, SocketGenes, Source};
 
 /// A draw from a table, by [`tables::pick`].
 pub type Draw = u32;
@@ -30,48 +33,6 @@ pub struct Genes {
     /// A family other than TCP.
     pub family: (bool, Draw),
     pub source: Source,
-}
-
-/// What else there is about the file.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// Writes that take something away: truncate and punch.
-    pub cuts: bool,
-    /// A second mapping, and what has the page cache tidied up.
-    pub pages: bool,
-    pub sparse: bool,
-    pub read_only: bool,
-}
-
-/// The link. A value counts only if its flag is set.
-#[derive(Debug, Clone)]
-pub struct LinkGenes {
-    pub data_delay_ms: (bool, u64),
-    pub ack_delay_ms: (bool, u64),
-    /// In percent of the delay.
-    pub jitter: (bool, u64),
-    pub loss: (bool, Draw),
-    pub duplicate: (bool, Draw),
-    pub reorder: (bool, Draw),
-    pub rate: (bool, Draw),
-    pub limit: (bool, Draw),
-    /// Which directions the six above apply to: data, acknowledgements, both.
-    pub direction: Draw,
-    pub seed: u64,
-}
-
-/// The socket and the reader.
-#[derive(Debug, Clone)]
-pub struct SocketGenes {
-    pub tcp6: bool,
-    pub sndbuf: (bool, Draw),
-    pub rcvbuf: (bool, Draw),
-    pub nodelay: bool,
-    pub cork: bool,
-    pub nonblock: bool,
-    pub paused: bool,
-    pub user_timeout: (bool, Draw),
-    pub send_timeout: (bool, Draw),
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -216,15 +177,15 @@ pub const OFFSETS: Range<Draw> = 0..1024;
 
 pub fn genes() -> BoxedStrategy<Genes> {
     (
-        link(),
-        socket(),
+        setup::link(),
+        setup::socket(),
         swarm(),
         from(tables::FILE_BYTES),
         0..100_u32,
         vec(op(), 1..=MOST_OPS),
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
-        source(),
+        setup::source(),
     )
         .prop_map(
             |(link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
@@ -244,76 +205,6 @@ pub fn genes() -> BoxedStrategy<Genes> {
 
 fn from<T: Copy>(table: &[Weighted<T>]) -> Range<Draw> {
     0..total(table)
-}
-
-fn link() -> impl Strategy<Value = LinkGenes> {
-    (
-        // Without a delay of the data nothing is in flight when a send returns.
-        (weighted(0.85), 1..=50_u64),
-        (weighted(0.5), 1..=50_u64),
-        (weighted(0.12), 1..=100_u64),
-        (weighted(0.12), from(tables::SHARES_PPM)),
-        (weighted(0.08), from(tables::SHARES_PPM)),
-        (weighted(0.08), from(tables::SHARES_PPM)),
-        (weighted(0.15), from(tables::RATES_BPS)),
-        (weighted(0.05), from(tables::LIMITS_PACKETS)),
-        0..6_u32,
-        1..1_000_u64,
-    )
-        .prop_map(
-            |(data, ack, jitter, loss, duplicate, reorder, rate, limit, direction, seed)| {
-                LinkGenes {
-                    data_delay_ms: data,
-                    ack_delay_ms: ack,
-                    jitter,
-                    loss,
-                    duplicate,
-                    reorder,
-                    rate,
-                    limit,
-                    direction,
-                    seed,
-                }
-            },
-        )
-}
-
-fn socket() -> impl Strategy<Value = SocketGenes> {
-    let buffer = || (weighted(0.15), from(tables::SOCKET_BUFFER_BYTES));
-    (
-        weighted(0.25),
-        buffer(),
-        buffer(),
-        weighted(0.2),
-        weighted(0.08),
-        weighted(0.12),
-        weighted(0.15),
-        (weighted(0.05), from(tables::TIMEOUTS_US)),
-        (weighted(0.05), from(tables::TIMEOUTS_US)),
-    )
-        .prop_map(
-            |(
-                tcp6,
-                sndbuf,
-                rcvbuf,
-                nodelay,
-                cork,
-                nonblock,
-                paused,
-                user_timeout,
-                send_timeout,
-            )| SocketGenes {
-                tcp6,
-                sndbuf,
-                rcvbuf,
-                nodelay,
-                cork,
-                nonblock,
-                paused,
-                user_timeout,
-                send_timeout,
-            },
-        )
 }
 
 fn swarm() -> impl Strategy<Value = Swarm> {
@@ -360,21 +251,6 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 hold,
             },
         )
-}
-
-fn source() -> impl Strategy<Value = Source> {
-    (
-        weighted(0.2),
-        weighted(0.15),
-        weighted(0.06),
-        weighted(0.12),
-    )
-        .prop_map(|(cuts, pages, sparse, read_only)| Source {
-            cuts,
-            pages,
-            sparse,
-            read_only,
-        })
 }
 
 fn op() -> impl Strategy<Value = OpGenes> {

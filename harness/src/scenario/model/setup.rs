@@ -1,0 +1,119 @@
+//! What stands before the first operation.
+
+use super::PAGE_BYTES;
+use crate::scenario::Family;
+
+/// What stands before the first operation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Setup {
+    /// The queue on the sender's interface: what happens to data.
+    pub data: Netem,
+    /// The queue on the receiver's interface: what happens to acknowledgements.
+    pub ack: Netem,
+    /// The sending socket.
+    pub socket: SocketSpec,
+    /// The file that is sent.
+    pub file: FileSpec,
+    /// How the receiver reads.
+    pub reader: ReaderMode,
+}
+
+/// One direction of the link, as tc-netem(8) means it. All zero: no delay, no
+/// loss, queue of the default length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Netem {
+    /// Added to every packet.
+    pub delay_us: u64,
+    /// Uniform variation around the delay; needs a delay.
+    pub jitter_us: u64,
+    /// Packets dropped, in parts per million.
+    pub loss_ppm: u32,
+    /// Packets sent twice, in parts per million.
+    pub duplicate_ppm: u32,
+    /// Packets that skip the delay, in parts per million; needs a delay.
+    pub reorder_ppm: u32,
+    /// Serialization rate in bits per second; 0: unlimited.
+    pub rate_bps: u64,
+    /// Queue length in packets; 0: 1000, as tc has it.
+    pub limit_packets: u32,
+    /// Seed of netem's own random numbers (Linux 6.7 and later).
+    pub seed: u64,
+}
+
+impl Netem {
+    /// Whether what happens to a packet depends on more than the packet: on random
+    /// numbers, or on the packets before it.
+    pub fn is_random(&self) -> bool {
+        self.jitter_us > 0
+            || self.loss_ppm > 0
+            || self.duplicate_ppm > 0
+            || self.reorder_ppm > 0
+            || self.rate_bps > 0
+    }
+}
+
+/// The sending socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SocketSpec {
+    /// Address family and protocol.
+    pub family: Family,
+    /// SO_SNDBUF of the sender in bytes; `None`: the kernel's autotuning.
+    pub sndbuf_bytes: Option<u32>,
+    /// SO_RCVBUF of the receiver in bytes; `None`: the kernel's autotuning.
+    pub rcvbuf_bytes: Option<u32>,
+    /// TCP_NODELAY on the sender.
+    pub nodelay: bool,
+    /// TCP_CORK or UDP_CORK on the sender until the last operation is done.
+    pub cork: bool,
+    /// O_NONBLOCK on the sender.
+    pub nonblock: bool,
+    /// TCP_USER_TIMEOUT of the sender; 0: none.
+    pub user_timeout_us: u64,
+    /// SO_SNDTIMEO of the sender; 0: none.
+    pub send_timeout_us: u64,
+}
+
+/// The file that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileSpec {
+    /// Where it lives.
+    pub kind: FileKind,
+    /// Its length in bytes; filled with [`crate::history::pattern`] generation 0.
+    pub size_bytes: u64,
+    /// Not filled: one hole, which reads as zeros.
+    pub sparse: bool,
+    /// The descriptor that is sent from is open for reading only; what writes has
+    /// another one.
+    pub read_only: bool,
+}
+
+impl Default for FileSpec {
+    fn default() -> Self {
+        FileSpec {
+            kind: FileKind::default(),
+            size_bytes: PAGE_BYTES,
+            sparse: false,
+            read_only: false,
+        }
+    }
+}
+
+/// Where the file lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FileKind {
+    /// An unlinked file on tmpfs.
+    #[default]
+    Tmpfs,
+    /// memfd_create(2).
+    Memfd,
+}
+
+/// How the receiver reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ReaderMode {
+    /// Reads whatever arrives as soon as it arrives.
+    #[default]
+    Drain,
+    /// Reads only by `read` operations; drains after the last operation.
+    Paused,
+}

@@ -1,0 +1,198 @@
+//! The lines of the setup.
+
+use super::Reader;
+use crate::scenario::normalize::{Line, PROPERTIES, Rule, is_kernel_name};
+use crate::scenario::text::lex::{Trouble, Word, Words};
+use crate::scenario::text::options::{Key, Options, choose};
+use crate::scenario::text::units;
+use crate::scenario::{
+    Expect, Expected, Family, FileKind, FileSpec, Means, Netem, ReaderMode, SocketSpec,
+};
+
+impl<'a> Reader<'a> {
+    pub fn setup(&mut self, first: Word<'a>, mut words: Words<'a>) -> Result<(), Trouble> {
+        if !self.scenario.steps.is_empty() {
+            return Err(first.trouble(format!(
+                "found the setup line {} after an operation, expected all setup lines before the first operation",
+                first.quoted()
+            )));
+        }
+        match first.text {
+            "link" => {
+                let direction = choose(
+                    words.need("`data` or `ack`")?,
+                    "direction",
+                    &[("data", Line::Data), ("ack", Line::Ack)],
+                )?;
+                let name = match direction {
+                    Line::Data => "link data",
+                    _ => "link ack",
+                };
+                self.once(name, first)?;
+                self.places.push((direction, "", first));
+                let netem = self.netem(direction, &mut words)?;
+                match direction {
+                    Line::Data => self.scenario.setup.data = netem,
+                    _ => self.scenario.setup.ack = netem,
+                }
+            }
+            "socket" => {
+                self.once("socket", first)?;
+                self.scenario.setup.socket = self.socket(&mut words)?;
+            }
+            "file" => {
+                self.once("file", first)?;
+                self.scenario.setup.file = self.file(&mut words)?;
+            }
+            "reader" => {
+                self.once("reader", first)?;
+                self.scenario.setup.reader = choose(
+                    words.need("`drain` or `paused`")?,
+                    "reader mode",
+                    &[("drain", ReaderMode::Drain), ("paused", ReaderMode::Paused)],
+                )?;
+            }
+            _ => self.expect(first, &mut words)?,
+        }
+        words.finish()
+    }
+
+    /// Refuses a second setup line of the same name.
+    fn once(&mut self, name: &str, word: Word<'a>) -> Result<(), Trouble> {
+        if let Some((_, place)) = self.setup_lines.iter().find(|(seen, _)| seen == name) {
+            return Err(word.trouble(format!(
+                "found a second `{name}` line, expected only the one in line {}",
+                place.line
+            )));
+        }
+        self.setup_lines.push((name.to_owned(), word.place));
+        Ok(())
+    }
+
+    fn netem(&mut self, line: Line, words: &mut Words<'a>) -> Result<Netem, Trouble> {
+        const KEYS: [Key; 8] = [
+            Key::with_value("delay", "TIME"),
+            Key::with_value("jitter", "TIME"),
+            Key::with_value("loss", "SHARE"),
+            Key::with_value("duplicate", "SHARE"),
+            Key::with_value("reorder", "SHARE"),
+            Key::with_value("rate", "RATE"),
+            Key::with_value("limit", "PACKETS"),
+            Key::with_value("seed", "NUMBER"),
+        ];
+        let mut netem = Netem::default();
+        let mut options = Options::new(&KEYS);
+        while let Some((key, value)) = options.next(words)? {
+            self.places.push((line, key, value));
+            match key {
+                "delay" => netem.delay_us = units::time_us(value)?,
+                "jitter" => netem.jitter_us = units::time_us(value)?,
+                "loss" => netem.loss_ppm = units::share_ppm(value)?,
+                "duplicate" => netem.duplicate_ppm = units::share_ppm(value)?,
+                "reorder" => netem.reorder_ppm = units::share_ppm(value)?,
+                "rate" => netem.rate_bps = units::rate_bps(value)?,
+                "limit" => netem.limit_packets = units::narrow(value, units::number(value)?)?,
+                _ => netem.seed = units::number(value)?,
+            }
+        }
+        Ok(netem)
+    }
+
+    fn socket(&mut self, words: &mut Words<'a>) -> Result<SocketSpec, Trouble> {
+        const KEYS: [Key; 7] = [
+            Key::with_value("sndbuf", "SIZE"),
+            Key::with_value("rcvbuf", "SIZE"),
+            Key::with_value("user-timeout", "TIME"),
+            Key::with_value("send-timeout", "TIME"),
+            Key::flag("nodelay"),
+            Key::flag("cork"),
+            Key::flag("nonblock"),
+        ];
+        let mut socket = SocketSpec {
+            family: choose(
+                words.need("a socket family such as `tcp4`")?,
+                "socket family",
+                &Family::NAMED,
+            )?,
+            ..SocketSpec::default()
+        };
+        let mut options = Options::new(&KEYS);
+        while let Some((key, value)) = options.next(words)? {
+            self.places.push((Line::Socket, key, value));
+            let size = || units::narrow(value, units::bytes(value)?).map(Some);
+            match key {
+                "sndbuf" => socket.sndbuf_bytes = size()?,
+                "rcvbuf" => socket.rcvbuf_bytes = size()?,
+                "user-timeout" => socket.user_timeout_us = units::time_us(value)?,
+                "send-timeout" => socket.send_timeout_us = units::time_us(value)?,
+                "nodelay" => socket.nodelay = true,
+                "cork" => socket.cork = true,
+                _ => socket.nonblock = true,
+            }
+        }
+        Ok(socket)
+    }
+
+    fn file(&mut self, words: &mut Words<'a>) -> Result<FileSpec, Trouble> {
+        let kind = choose(
+            words.need("`tmpfs` or `memfd`")?,
+            "kind of file",
+            &[("tmpfs", FileKind::Tmpfs), ("memfd", FileKind::Memfd)],
+        )?;
+        const SIZE: Key = Key::with_value("size", "SIZE");
+        const KEYS: [Key; 3] = [SIZE, Key::flag("sparse"), Key::flag("read-only")];
+        let mut size_bytes = None;
+        let (mut sparse, mut read_only) = (false, false);
+        let mut options = Options::new(&KEYS);
+        while let Some((key, value)) = options.next(words)? {
+            self.places.push((Line::File, key, value));
+            match key {
+                "size" => size_bytes = Some(units::bytes(value)?),
+                "sparse" => sparse = true,
+                _ => read_only = true,
+            }
+        }
+        let Some(size_bytes) = size_bytes else {
+            // There is no word left, and this says which one is missing.
+            return Err(words.need(&SIZE.form()).expect_err("the end of the line"));
+        };
+        Ok(FileSpec {
+            kind,
+            size_bytes,
+            sparse,
+            read_only,
+        })
+    }
+
+    fn expect(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Trouble> {
+        let kernel = words.need("a kernel such as `6.12-stock`, or a flavour such as `stock`")?;
+        if !is_kernel_name(kernel.text) {
+            return Err(kernel.trouble(format!(
+                "found {}: {}",
+                kernel.quoted(),
+                Rule::ExpectKernel
+            )));
+        }
+        self.once(&format!("expect {}", kernel.text), first)?;
+        let verdict = words.need("`holds` or `violates PROPERTY`")?;
+        let verdict = match choose(verdict, "verdict", &[("holds", false), ("violates", true)])? {
+            false => {
+                let means = words.next();
+                let chosen = means.map(|word| choose(word, "means", &Means::NAMED));
+                Expected::Holds(chosen.transpose()?)
+            }
+            true => {
+                let named = PROPERTIES.map(|name| (name, name));
+                let property = choose(words.need("a property")?, "property", &named)?;
+                Expected::Violates(property.to_owned())
+            }
+        };
+        let line = Line::Expect(self.scenario.expects.len());
+        self.places.push((line, "", first));
+        self.scenario.expects.push(Expect {
+            kernel: kernel.text.to_owned(),
+            verdict,
+        });
+        Ok(())
+    }
+}
