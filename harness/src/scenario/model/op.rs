@@ -44,7 +44,7 @@ impl Copying {
 ///
 /// Every operation that writes to the file has a *generation*: 1 for the first
 /// one of the scenario, 2 for the second, and so on; see
-/// [`Scenario::generation`]. One that [zeroes](Op::zeroes) has one, too, of which
+/// [`Scenario::generation`](crate::scenario::Scenario::generation). One that [zeroes](Op::zeroes) has one, too, of which
 /// every byte is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
