@@ -5,21 +5,19 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use inflight::scenario::text::read_file;
+use inflight::scenario::text::{files, read_file};
 use inflight::scenario::{Expect, Expected, Scenario};
 
 fn corpus() -> Vec<(PathBuf, Scenario)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
-    let mut all: Vec<_> = fs::read_dir(dir)
+    files(&dir)
         .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .into_iter()
         .map(|path| match read_file(&path) {
             Ok(scenario) => (path, scenario),
             Err(error) => panic!("{error}"),
         })
-        .collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
-    all
+        .collect()
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub fn a_send_is_a_datagram() -> Result {
         for family in ["udp6", "udp4"] {
             let text = format!("socket {family}{setup}\nfile tmpfs size=131072\n\n{ops}\n");
             if Known::here().has(Bug::PageADatagram) && family == "udp6" && lengths[0] > PAGE {
-                // Older kernels have a bug there, see corpus/udp6-pages.scn: it is
+                // Older kernels have a bug there, see corpus/udp/udp6-pages.scn: it is
                 // still here, or this exception has to go.
                 match run(Contract::Documented, &text) {
                     Err(why) if why.contains("none that was sent") => continue,

@@ -31,9 +31,9 @@ impl Bug {
     /// The scenario that shows it.
     pub fn corpus(self) -> &'static str {
         match self {
-            Bug::KtlsStall => "corpus/ktls-small-sndbuf.scn",
-            Bug::PageADatagram => "corpus/udp6-pages.scn",
-            Bug::ForgottenEnd => "corpus/udp6-past-end.scn",
+            Bug::KtlsStall => "corpus/socket/ktls-small-sndbuf.scn",
+            Bug::PageADatagram => "corpus/udp/udp6-pages.scn",
+            Bug::ForgottenEnd => "corpus/udp/udp6-past-end.scn",
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_stall_of_ktls_is_one_of_kernels_with_sendpage_and_nothing_else_is() {
-        const STALL: &str = include_str!("../../../corpus/ktls-small-sndbuf.scn");
+        const STALL: &str = include_str!("../../../corpus/socket/ktls-small-sndbuf.scn");
         let hangs = Property::Liveness;
         for (release, stable) in [
             ("6.1.192\n", ""),
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_datagram_for_each_page_is_a_bug_of_ipv6_in_old_kernels_without_the_series() {
-        const PAGES: &str = include_str!("../../../corpus/udp6-pages.scn");
+        const PAGES: &str = include_str!("../../../corpus/udp/udp6-pages.scn");
         let (splits, torn) = (Property::Datagrams, Property::StableOnReturn);
         let bug = Some(Bug::PageADatagram);
         assert_eq!(explained("6.1.192", "", PAGES, splits), bug);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_file_is_forgotten_over_ipv6_by_every_kernel_without_the_series() {
-        const END: &str = include_str!("../../../corpus/udp6-past-end.scn");
+        const END: &str = include_str!("../../../corpus/udp/udp6-past-end.scn");
         let late = Property::Datagrams;
         for release in ["6.12.117", "7.3.4"] {
             assert_eq!(explained(release, "", END, late), Some(Bug::ForgottenEnd));

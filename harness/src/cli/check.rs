@@ -379,8 +379,8 @@ mod tests {
         outcomes[0].excused = [(Bug::KtlsStall, 3), (Bug::PageADatagram, 9)].into();
         let said = human(&plan(), &outcomes, &[]);
         for line in [
-            "6.1-stock: 3 of its scenarios met a known bug, see corpus/ktls-small-sndbuf.scn\n",
-            "6.1-stock: 9 of its scenarios met a known bug, see corpus/udp6-pages.scn\n",
+            "6.1-stock: 3 of its scenarios met a known bug, see corpus/socket/ktls-small-sndbuf.scn\n",
+            "6.1-stock: 9 of its scenarios met a known bug, see corpus/udp/udp6-pages.scn\n",
         ] {
             assert!(said.contains(line), "{said}");
         }
@@ -388,7 +388,7 @@ mod tests {
         let json = excused(&outcomes[0]).to_string();
         assert_eq!(
             json,
-            r#"{"corpus/ktls-small-sndbuf.scn":3,"corpus/udp6-pages.scn":9}"#
+            r#"{"corpus/socket/ktls-small-sndbuf.scn":3,"corpus/udp/udp6-pages.scn":9}"#
         );
         assert_eq!(excused(&outcomes[1]).to_string(), "{}");
     }

@@ -21,7 +21,7 @@ use crate::scenario::{Expected, Means, Scenario, normalize, text};
 /// stable-on-return`. Where it says nothing, every property must hold.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Scenario files
+    /// Scenario files, or folders of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -47,8 +47,14 @@ struct Row<'a> {
 /// Replays the files.
 pub fn run(args: &Args) -> Result<Status, Failure> {
     // Every file is read before any kernel is built: bad input fails at once.
-    let scenarios: Vec<Scenario> = args
+    let files: Vec<Vec<PathBuf>> = args
         .files
+        .iter()
+        .map(|path| text::files(path))
+        .collect::<Result<_, _>>()
+        .map_err(super::usage)?;
+    let files = files.concat();
+    let scenarios: Vec<Scenario> = files
         .iter()
         .map(|path| text::read_file(path).map(normalize::normalize))
         .collect::<Result<_, _>>()
@@ -63,7 +69,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let start = Instant::now();
     let outcomes = replay::run(&plan)?;
     let mut rows = Vec::new();
-    for ((file, scenario), index) in args.files.iter().zip(&scenarios).zip(0..) {
+    for ((file, scenario), index) in files.iter().zip(&scenarios).zip(0..) {
         for (Kernel { name, .. }, outcomes) in plan.kernels.iter().zip(&outcomes) {
             rows.push(Row {
                 file,

@@ -5,6 +5,7 @@
 //! here, with its place and reason. `parse(print(x)) == x` for every normalized
 //! scenario.
 
+mod folder;
 mod lex;
 mod nearest;
 mod options;
@@ -13,6 +14,7 @@ mod print;
 mod source;
 pub(super) mod units;
 
+pub use folder::files;
 pub use source::{ReadError, parse, parse_bytes, read_file};
 
 /// Where and why a text is not a scenario.

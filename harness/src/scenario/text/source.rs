@@ -20,6 +20,9 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
+    /// A folder that has none.
+    #[error("{}: no scenarios (.scn files)", .0.display())]
+    NoScenarios(PathBuf),
     /// It was read, but it is not a scenario.
     #[error(transparent)]
     Parse(#[from] ParseError),
