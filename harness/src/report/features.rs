@@ -103,12 +103,8 @@ mod tests {
     #[test]
     fn where_every_pair_met_none_is_named() {
         let mut coverage = Coverage::default();
-        // Some pairs are rare.
-        for case in 0..200_000 {
+        for case in 0..20_000 {
             coverage.add(&strategy::case(1, case));
-            if case % 1000 == 0 && never(&coverage).is_empty() {
-                break;
-            }
         }
         let text = human(&coverage);
         assert!(!text.contains("never"), "{text}");

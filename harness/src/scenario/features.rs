@@ -33,6 +33,18 @@ pub struct Feature {
     put: fn(&mut Scenario),
 }
 
+impl Feature {
+    /// Whether the scenario has it.
+    pub fn is_in(&self, scenario: &Scenario) -> bool {
+        (self.has)(scenario)
+    }
+
+    /// Gives it to the scenario: changes the setup, or adds operations at the end.
+    pub fn put(&self, scenario: &mut Scenario) {
+        (self.put)(scenario);
+    }
+}
+
 /// The kinds of features, in the order in which a report has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {

@@ -4,6 +4,7 @@
 //! A smaller number and an unset flag always mean a simpler scenario.
 
 mod setup;
+mod wish;
 
 use std::ops::Range;
 
@@ -13,6 +14,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
 pub use setup::{LinkGenes, SocketGenes, Source};
+pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
 pub type Draw = u32;
@@ -20,6 +22,7 @@ pub type Draw = u32;
 /// Everything about one scenario.
 #[derive(Debug, Clone)]
 pub struct Genes {
+    pub wish: Wish,
     pub link: LinkGenes,
     pub socket: SocketGenes,
     pub swarm: Swarm,
@@ -177,6 +180,8 @@ pub const OFFSETS: Range<Draw> = 0..1024;
 
 pub fn genes() -> BoxedStrategy<Genes> {
     (
+        // What was wished for goes first when a case shrinks.
+        wish::wish(),
         setup::link(),
         setup::socket(),
         swarm(),
@@ -188,7 +193,8 @@ pub fn genes() -> BoxedStrategy<Genes> {
         setup::source(),
     )
         .prop_map(
-            |(link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
+            |(wish, link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
+                wish,
                 link,
                 socket,
                 swarm,
