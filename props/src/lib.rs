@@ -10,6 +10,7 @@
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
+//! * [`company`]: actors go together as the scenario says;
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
@@ -22,6 +23,7 @@
 //! kernel which watches itself run on `6.12-patched-debug` if that is built.
 
 pub mod behaviour;
+pub mod company;
 pub mod cost;
 pub mod counters;
 pub mod families;

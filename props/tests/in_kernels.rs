@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, cost, counters, families, guest, holds, programs, properties, relay, scarcity,
-    source, waiting, watch,
+    behaviour, company, cost, counters, families, guest, holds, programs, properties, relay,
+    scarcity, source, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -58,6 +58,16 @@ const TESTS: &[Test] = &[
         name: "a_wait_takes_its_time",
         on: On::Every,
         run: behaviour::a_wait_takes_its_time,
+    },
+    Test {
+        name: "an_await_ends_when_another_is_blocked",
+        on: On::Every,
+        run: company::an_await_ends_when_another_is_blocked,
+    },
+    Test {
+        name: "an_await_of_who_is_through_is_skipped",
+        on: On::Every,
+        run: company::an_await_of_who_is_through_is_skipped,
     },
     Test {
         name: "a_hold_lets_so_many_pass",

@@ -20,6 +20,12 @@ struct Inner<T> {
     waiting: Option<Thread>,
 }
 
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Mailbox::new()
+    }
+}
+
 impl<T> Mailbox<T> {
     /// An empty one.
     pub fn new() -> Mailbox<T> {

@@ -9,6 +9,8 @@
 //! be overtaken, and the same happens without handing anything to a thread: see
 //! [`Guest::run_alone`].
 
+mod standby;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -213,6 +215,8 @@ impl Guest {
             crew: &self.crew,
             stage,
             calls: Vec::with_capacity(scenario.steps.len()),
+            handed_out: 0,
+            has_awaits: scenario.steps.iter().any(awaits),
             outstanding: [0; 3],
             received: None,
         };
@@ -295,6 +299,7 @@ fn stage(
         threads,
         queues,
         entered: Default::default(),
+        awaited: Default::default(),
         child: Default::default(),
         killed: Default::default(),
         orders,
@@ -330,10 +335,16 @@ fn is_simple(scenario: &Scenario) -> bool {
         && steady(&setup.data)
         && steady(&setup.ack)
         && scenario.steps.iter().all(|step| {
-            let other = matches!(step.op, Op::Signal { .. } | Op::Shutdown | Op::Close)
-                || step.op.way().is_some();
+            let other = matches!(
+                step.op,
+                Op::Signal { .. } | Op::Await { .. } | Op::Shutdown | Op::Close
+            ) || step.op.way().is_some();
             step.actor == Actor::A && !other
         })
+}
+
+fn awaits(step: &Step) -> bool {
+    matches!(step.op, Op::Await { .. })
 }
 
 /// How long the kernel keeps the fragments of a datagram the others of which are lost:
@@ -421,6 +432,10 @@ struct Run<'a> {
     crew: &'a Crew,
     stage: Arc<Stage>,
     calls: Vec<Call>,
+    /// So many steps.
+    handed_out: usize,
+    /// Whether any of them waits for another actor to be blocked.
+    has_awaits: bool,
     outstanding: [usize; 3],
     received: Option<io::Result<Received>>,
 }
@@ -432,6 +447,7 @@ impl Run<'_> {
         }
         let stage = Arc::clone(&self.stage);
         for (index, step) in stage.scenario.steps.iter().enumerate() {
+            self.handed_out = index + 1;
             match (step.actor, step.op) {
                 (Actor::Reader, op) => orders.put(order(index, op)),
                 (Actor::Link, _) => self.calls.push(stage.perform(index)),
@@ -441,18 +457,18 @@ impl Run<'_> {
                 }
             }
             while self
-                .next_event(BLOCKED_AFTER)
+                .next_event_or_answer(BLOCKED_AFTER)
                 .is_some_and(|done| done != Some(index))
             {}
         }
         // Who is yet to release what is held may, unless that is what it waits for. Later
         // nobody holds anything, who waits behind a send of its own would otherwise.
         let held = Duration::from_nanos(HELD_NS);
-        while self.awaits_hold() && self.next_event(held).is_some() {}
+        while self.awaits_hold() && self.next_event_or_answer(held).is_some() {}
         // It fails only where the kernel cannot hold, and that was said when it was to.
         let _ = stage.queues.end_holds();
         // Who is its own reader has the first word.
-        while self.awaits_own_read() && self.next_event(2 * RESCUE).is_some() {}
+        while self.awaits_own_read() && self.next_event_or_answer(2 * RESCUE).is_some() {}
         orders.put(Read::Rest);
         while self.outstanding.iter().any(|&steps| steps > 0) {
             let patience = match &self.received {
@@ -462,7 +478,7 @@ impl Run<'_> {
                 Some(Err(_)) => GRACE,
                 _ => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
             };
-            if self.next_event(patience).is_none() {
+            if self.next_event_or_answer(patience).is_none() {
                 return;
             }
         }

@@ -45,6 +45,9 @@ pub struct Stage {
     pub threads: Threads,
     /// The step that each actor has entered last, and when.
     pub entered: [Mutex<Option<(usize, Stamp)>>; 3],
+    /// Where each actor that awaits another one is told, for which step, whether that
+    /// one is blocked.
+    pub awaited: [Mailbox<(usize, bool)>; 3],
     /// Who sends for an actor that is to be killed.
     pub child: Child,
     /// Whether it was.
@@ -123,6 +126,7 @@ impl Stage {
                 std::thread::sleep(Duration::from_micros(us));
                 returned(0)
             }
+            Op::Await { .. } => self.stand_by(step, actor),
             Op::Shutdown => status(self.sender.finish()),
             Op::Cork { on } => status(self.sender.cork(on)),
             Op::Signal { to } => match pthread_kill(self.threads[to.index()], SIGNAL) {
@@ -143,6 +147,7 @@ impl Stage {
             | Op::Copy { .. }
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
+            | Op::Await { .. }
             | Op::Read { .. }
             | Op::Hold { .. }
             | Op::Release { .. }
@@ -266,6 +271,17 @@ impl Stage {
             }
             Ok(false) => skipped(),
             Err(errno) => failed(errno),
+        }
+    }
+
+    /// The scheduler says when; it knows who is blocked.
+    fn stand_by(&self, step: usize, actor: Actor) -> Done {
+        loop {
+            match self.awaited[actor.index()].take() {
+                (about, true) if about == step => return returned(0),
+                (about, false) if about == step => return skipped(),
+                _ => {}
+            }
         }
     }
 

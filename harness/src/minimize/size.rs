@@ -90,6 +90,8 @@ pub(super) fn place(op: Op) -> u8 {
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
         Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => 3,
         Op::Msync | Op::DropCaches => 4,
+        // Before the write that it holds back.
+        Op::Await { .. } => 2,
         Op::Signal { .. } | Op::Kill { .. } | Op::Cork { .. } | Op::Shutdown => 4,
         Op::Wait { .. } | Op::Release { .. } => 5,
         Op::Read { .. } | Op::Reset | Op::Close => 6,

@@ -162,6 +162,7 @@ impl Judge<'_> {
                 self.failed(call, &[libc::EBADF])
             }
             Op::Wait { .. }
+            | Op::Await { .. }
             | Op::Shutdown
             | Op::Reset
             | Op::Close

@@ -197,6 +197,8 @@ impl Load {
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
                 Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}
                 Op::Msync | Op::DropCaches => {}
+                // For what is in the bound already.
+                Op::Await { .. } => {}
                 Op::Shutdown | Op::Reset | Op::Close => {}
                 Op::Signal { .. } | Op::Kill { .. } => {}
             }

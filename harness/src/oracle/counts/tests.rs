@@ -1,6 +1,6 @@
 use super::*;
 use crate::oracle::doctor::{Plan, range};
-use crate::scenario::Copying;
+use crate::scenario::{Actor, Copying};
 
 fn sent(returned: u64) -> Plan {
     let mut plan = Plan::new(4096);
@@ -395,4 +395,17 @@ fn a_cut_does_not_fail() {
         plan.history.calls[0].outcome = Outcome::Failed(libc::EFBIG);
         says(&plan, "failed with EFBIG");
     }
+}
+
+#[test]
+fn an_await_ends_or_is_skipped_and_does_not_fail() {
+    let awaited = |outcome: Outcome| {
+        let mut plan = sent(3096);
+        plan.call(Op::Await { who: Actor::B }, 3, 4).outcome = outcome;
+        plan
+    };
+    for fine in [Outcome::Returned(0), Outcome::Skipped] {
+        holds(&awaited(fine));
+    }
+    says(&awaited(Outcome::Failed(libc::EINTR)), "EINTR");
 }

@@ -124,6 +124,8 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
     "wait", |s| any(s, |op| matches!(op, Op::Wait { .. })), |s| by_a(s, Op::Wait { us: 1 });
     "signal", |s| any(s, |op| matches!(op, Op::Signal { .. })),
         |s| push(s, Actor::B, Op::Signal { to: Actor::A });
+    "await", |s| any(s, |op| matches!(op, Op::Await { .. })),
+        |s| push(s, Actor::B, Op::Await { who: Actor::A });
     "kill", |s| any(s, |op| matches!(op, Op::Kill { .. })),
         |s| push(s, Actor::B, Op::Kill { to: Actor::A });
     "cork", |s| any(s, |op| matches!(op, Op::Cork { on: true })),

@@ -140,6 +140,12 @@ pub enum Op {
         /// Whom.
         to: Actor,
     },
+    /// Waits until another actor is blocked: in an operation that has begun and does not
+    /// return, but for `wait`. Skipped when that one has nothing more to do.
+    Await {
+        /// For whom.
+        who: Actor,
+    },
     /// SIGKILL to the process that sends for an actor. Where a scenario has this, what
     /// that actor sends without a pipe is sent by a process of its own; skipped when
     /// there is none, as is what that actor would send afterwards.
@@ -263,6 +269,7 @@ impl Op {
         match self {
             Op::Read { .. } | Op::Reset | Op::Close => Actor::Reader,
             Op::Hold { .. } | Op::Release { .. } => Actor::Link,
+            Op::Await { .. } => Actor::B,
             _ => Actor::A,
         }
     }

@@ -174,6 +174,9 @@ impl Pass<'_> {
             {
                 self.drop(line, Rule::SignalOther)
             }
+            Op::Await { who } if who == actor || !Actor::SENDING_SIDE.contains(&who) => {
+                self.drop(line, Rule::AwaitOther)
+            }
             Op::Kill { .. } if self.has_killed => self.drop(line, Rule::KillOnce),
             Op::Kill { to } if self.others_send(to) => self.drop(line, Rule::KillOnlySender),
             Op::Kill { .. } => {
@@ -181,7 +184,7 @@ impl Pass<'_> {
                 Some(step.op)
             }
             Op::Shutdown | Op::Signal { .. } | Op::Cork { .. } => Some(step.op),
-            Op::Msync | Op::DropCaches => Some(step.op),
+            Op::Msync | Op::DropCaches | Op::Await { .. } => Some(step.op),
             Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
             Op::Wait { us: 0 } => self.drop(line, Rule::Nothing),
             Op::Wait { us } => Some(Op::Wait {

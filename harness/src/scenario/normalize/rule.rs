@@ -106,6 +106,7 @@ pub enum Rule {
     NotHeld,
     Passing,
     CloseNeedsNoHold,
+    AwaitOther,
 }
 
 impl fmt::Display for Rule {
@@ -261,6 +262,7 @@ impl fmt::Display for Rule {
                 "a sender closes where nothing is held: of a closed socket TCP gives up data \
                  that stays unacknowledged"
             ),
+            Rule::AwaitOther => write!(f, "one of `a`, `b` and `c` awaits another of them"),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }

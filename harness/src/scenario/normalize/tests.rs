@@ -79,6 +79,9 @@ fn wild_op() -> impl Strategy<Value = Op> {
             Op::Signal { to: Actor::C },
             Op::Signal { to: Actor::Reader },
             Op::Signal { to: Actor::Link },
+            Op::Await { who: Actor::A },
+            Op::Await { who: Actor::C },
+            Op::Await { who: Actor::Reader },
             Op::Cork { on: true },
             Op::Cork { on: false },
         ]),
@@ -308,6 +311,10 @@ fn what_was_normalized_can_run() {
                 Op::SpliceOut { len, tee, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(filled && len > 0 && (teed || !tee));
+                }
+                Op::Await { who } => {
+                    prop_assert!(who != actor && Actor::SENDING_SIDE.contains(&who));
+                    prop_assert!(Actor::SENDING_SIDE.contains(&actor));
                 }
                 Op::Msync | Op::DropCaches => prop_assert_ne!(actor, Actor::Reader),
                 Op::Truncate { size_bytes } => {

@@ -2,7 +2,7 @@
 
 mod setup;
 
-use super::genes::{AIMS, Aim, Genes, KINDS, Kind, OpGenes, Source, Swarm};
+use super::genes::{AIMS, Aim, Company, Genes, KINDS, Kind, OpGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
@@ -43,6 +43,7 @@ pub fn build(genes: &Genes) -> Scenario {
     let mut builder = Builder {
         swarm: &genes.swarm,
         source: &genes.source,
+        company: &genes.company,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -85,6 +86,7 @@ fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
 struct Builder<'a> {
     swarm: &'a Swarm,
     source: &'a Source,
+    company: &'a Company,
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -206,6 +208,17 @@ impl Builder<'_> {
                 let way = self.held.unwrap_or(way);
                 self.push(self.at_link(genes), Op::Release { way, packets });
             }
+            Some(Kind::Await) => {
+                // For the one who sends most, most often.
+                let (actor, who) = match genes.actor {
+                    0 | 1 => (Actor::B, Actor::A),
+                    2 => (Actor::C, Actor::A),
+                    _ => (Actor::A, Actor::B),
+                };
+                self.push(actor, Op::Await { who });
+                let range = self.write(genes);
+                self.push(actor, Op::MmapWrite(range));
+            }
             Some(Kind::Wait) => {
                 let us = pick(
                     tables::WAITS_US,
@@ -238,6 +251,7 @@ impl Builder<'_> {
             Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
             Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
             Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),
+            Kind::Await => (self.company.awaits, Some(Kind::MmapWrite)),
             Kind::Hold => (self.swarm.hold, Some(Kind::Sendfile)),
             Kind::Release => (self.swarm.hold, Some(Kind::MmapWrite)),
         };

@@ -3,6 +3,7 @@
 //!
 //! A smaller number and an unset flag always mean a simpler scenario.
 
+mod company;
 mod setup;
 mod wish;
 
@@ -13,6 +14,7 @@ use proptest::collection::vec;
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
+pub use company::Company;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use wish::Wish;
 
@@ -36,6 +38,7 @@ pub struct Genes {
     /// A family other than TCP.
     pub family: (bool, Draw),
     pub source: Source,
+    pub company: Company,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -115,6 +118,8 @@ pub enum Kind {
     PipeWrite,
     Hold,
     Release,
+    /// A write by who waits for that moment.
+    Await,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -146,6 +151,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::DropCaches, 2),
     (Kind::Hold, 8),
     (Kind::Release, 14),
+    (Kind::Await, 5),
 ];
 
 /// How a write lies to the send it aims at.
@@ -191,19 +197,23 @@ pub fn genes() -> BoxedStrategy<Genes> {
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
         setup::source(),
+        company::company(),
     )
         .prop_map(
-            |(wish, link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
-                wish,
-                link,
-                socket,
-                swarm,
-                file,
-                rounds,
-                ops,
-                again,
-                family,
-                source,
+            |(wish, link, socket, swarm, file, rounds, ops, again, family, source, company)| {
+                Genes {
+                    wish,
+                    link,
+                    socket,
+                    swarm,
+                    file,
+                    rounds,
+                    ops,
+                    again,
+                    family,
+                    source,
+                    company,
+                }
             },
         )
         .boxed()

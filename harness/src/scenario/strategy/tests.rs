@@ -204,6 +204,9 @@ fn every_feature_is_generated() {
         }),
         ("msync", 0.2, |c| some(c, |op| *op == Op::Msync)),
         ("drop-caches", 0.2, |c| some(c, |op| *op == Op::DropCaches)),
+        ("await", 1.0, |c| {
+            some(c, |op| matches!(op, Op::Await { .. }))
+        }),
         ("sparse", 4.0, |c| c.setup.file.sparse),
         ("read-only", 8.0, |c| c.setup.file.read_only),
         ("truncate", 1.5, |c| {

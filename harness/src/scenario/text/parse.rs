@@ -8,7 +8,7 @@ use crate::scenario::normalize::{Line, Note, explain, tidy_header};
 use crate::scenario::{Actor, Op, Scenario, Step};
 
 const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 28] = [
+const OPS: [&str; 29] = [
     "sendfile",
     "write",
     "send",
@@ -28,6 +28,7 @@ const OPS: [&str; 28] = [
     "punch",
     "read",
     "wait",
+    "await",
     "shutdown",
     "reset",
     "close",

@@ -235,6 +235,7 @@ impl fmt::Display for Op {
             Op::Punch(range) => write!(f, "punch {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
+            Op::Await { who } => write!(f, "await {who}"),
             Op::Shutdown => write!(f, "shutdown"),
             Op::Reset => write!(f, "reset"),
             Op::Close => write!(f, "close"),

@@ -94,6 +94,8 @@ read 4096
 wait 10s
 b: sendfile 1+1
 b: signal a
+await a
+a: await c
 c: cork
 uncork
 mmap-write 1+1 second

@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
             "truncate" => "a size in bytes such as 4096",
             "sendfile" => "a range OFFSET+LENGTH such as 0+4096, or a length",
             "wait" => "a time such as 20ms",
-            "signal" | "kill" => "an actor such as `a`",
+            "signal" | "kill" | "await" => "an actor such as `a`",
             "hold" | "release" => "`data` or `ack`",
             _ => RANGE,
         })?;
@@ -82,6 +82,9 @@ impl<'a> Reader<'a> {
             },
             "kill" => Op::Kill {
                 to: read_actor(argument)?,
+            },
+            "await" => Op::Await {
+                who: read_actor(argument)?,
             },
             "hold" => Op::Hold {
                 way: choose(argument, "direction", &Way::NAMED)?,

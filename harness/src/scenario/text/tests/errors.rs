@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -548,6 +548,18 @@ const ERRORS: &[(&str, &str)] = &[
         "1:8: found `reader`: a signal goes to another of `a`, `b` and `c`",
     ),
     ("signal d", "1:8: unknown actor `d`, did you mean `a`?"),
+    (
+        "await b",
+        "1:7: found `b`: one of `a`, `b` and `c` awaits another of them",
+    ),
+    (
+        "await reader",
+        "1:7: found `reader`: one of `a`, `b` and `c` awaits another of them",
+    ),
+    (
+        "link: await a",
+        "1:1: found `link:`: the link can only `hold` and `release`",
+    ),
     (
         "signal",
         "1:7: found the end of the line, expected an actor such as `a`",

@@ -1,0 +1,54 @@
+//! Lets those go who wait for another actor to be blocked.
+
+use std::time::Duration;
+
+use super::{BLOCKED_AFTER, Run};
+use crate::scenario::{Actor, Op};
+
+impl Run<'_> {
+    /// [`Run::next_event`], but before it waits for long it looks who is blocked by
+    /// now, and who has waited for that.
+    pub(super) fn next_event_or_answer(&mut self, patience: Duration) -> Option<Option<usize>> {
+        while self.has_awaits {
+            let event = self.next_event(BLOCKED_AFTER);
+            if event.is_some() {
+                return event;
+            }
+            if !self.answer() {
+                break;
+            }
+        }
+        self.next_event(patience)
+    }
+
+    /// Answers everybody for whom the wait is over; false: nobody. Nobody can run when
+    /// this is called, so who is in an operation is blocked in it. One who only sleeps
+    /// goes on by itself. Two who await each other are both blocked, and both go on.
+    fn answer(&self) -> bool {
+        let steps = &self.stage.scenario.steps;
+        let running = self.stage.running();
+        let mut answered = false;
+        for &(step, _) in &running {
+            let Op::Await { who } = steps[step].op else {
+                continue;
+            };
+            let at = running.iter().find(|(at, _)| steps[*at].actor == who);
+            let is_blocked = match at.map(|(at, _)| steps[*at].op) {
+                Some(Op::Wait { .. }) => continue,
+                Some(_) => true,
+                None if self.is_through(who) => false,
+                None => continue,
+            };
+            let told = &self.stage.awaited[steps[step].actor.index()];
+            told.put((step, is_blocked));
+            answered = true;
+        }
+        answered
+    }
+
+    /// Whether an actor has done all that it ever has to do.
+    fn is_through(&self, actor: Actor) -> bool {
+        let mut later = self.stage.scenario.steps[self.handed_out..].iter();
+        self.outstanding[actor.index()] == 0 && !later.any(|step| step.actor == actor)
+    }
+}
