@@ -4,6 +4,7 @@
 //! A smaller number and an unset flag always mean a simpler scenario.
 
 mod setup;
+mod stack;
 mod wish;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
 pub use setup::{LinkGenes, SocketGenes, Source};
+pub use stack::{DeviceGenes, StackGenes};
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
@@ -36,6 +38,8 @@ pub struct Genes {
     /// A family other than TCP.
     pub family: (bool, Draw),
     pub source: Source,
+    pub device: DeviceGenes,
+    pub stack: StackGenes,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -190,10 +194,21 @@ pub fn genes() -> BoxedStrategy<Genes> {
         vec(op(), 1..=MOST_OPS),
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
-        setup::source(),
+        (setup::source(), stack::device(), stack::stack()),
     )
         .prop_map(
-            |(wish, link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
+            |(
+                wish,
+                link,
+                socket,
+                swarm,
+                file,
+                rounds,
+                ops,
+                again,
+                family,
+                (source, device, stack),
+            )| Genes {
                 wish,
                 link,
                 socket,
@@ -204,6 +219,8 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 again,
                 family,
                 source,
+                device,
+                stack,
             },
         )
         .boxed()

@@ -2,12 +2,13 @@
 
 mod op;
 mod setup;
+mod stack;
 
 use super::lex::{Place, Trouble, Word, Words};
 use crate::scenario::normalize::{Line, Note, explain, tidy_header};
 use crate::scenario::{Actor, Op, Scenario, Step};
 
-const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
+const SETUP: [&str; 6] = ["link", "stack", "socket", "file", "reader", "expect"];
 const OPS: [&str; 28] = [
     "sendfile",
     "write",
