@@ -11,6 +11,7 @@
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`source`]: the ways to change the file do what they say;
+//! * [`stack`]: the interfaces and the stack are as scenarios say;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
@@ -33,5 +34,6 @@ pub mod relay;
 pub mod runner;
 pub mod scarcity;
 pub mod source;
+pub mod stack;
 pub mod waiting;
 pub mod watch;
