@@ -127,7 +127,7 @@ pub fn the_kernel_knows_the_protocols() -> Result {
 
 /// A counter of the sender's namespace: `NAME VALUE` a line, or a line of names above
 /// one of values.
-fn counter(file: &str, name: &str) -> std::result::Result<u64, String> {
+pub(crate) fn counter(file: &str, name: &str) -> std::result::Result<u64, String> {
     let path = format!("/proc/thread-self/net/{file}");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let lines: Vec<Vec<&str>> = text

@@ -12,6 +12,7 @@
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`company`]: actors go together as the scenario says;
 //! * [`source`]: the ways to change the file do what they say;
+//! * [`stack`]: the interfaces and the stack are as scenarios say;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
@@ -35,5 +36,6 @@ pub mod relay;
 pub mod runner;
 pub mod scarcity;
 pub mod source;
+pub mod stack;
 pub mod waiting;
 pub mod watch;

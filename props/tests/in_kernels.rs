@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
     behaviour, company, cost, counters, families, guest, holds, programs, properties, relay,
-    scarcity, source, waiting, watch,
+    scarcity, source, stack, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -83,6 +83,26 @@ const TESTS: &[Test] = &[
         name: "what_is_held_arrives_in_the_end",
         on: On::Every,
         run: holds::what_is_held_arrives_in_the_end,
+    },
+    Test {
+        name: "packets_are_as_long_as_the_link_takes",
+        on: On::Every,
+        run: stack::packets_are_as_long_as_the_link_takes,
+    },
+    Test {
+        name: "a_probe_finds_longer_packets",
+        on: On::Every,
+        run: stack::a_probe_finds_longer_packets,
+    },
+    Test {
+        name: "the_stack_is_set_for_one_scenario",
+        on: On::Every,
+        run: stack::the_stack_is_set_for_one_scenario,
+    },
+    Test {
+        name: "the_buffers_of_the_stack_limit_a_send",
+        on: On::Every,
+        run: stack::the_buffers_of_the_stack_limit_a_send,
     },
     Test {
         name: "each_family_takes_its_way",

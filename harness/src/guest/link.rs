@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock;
+use super::ethtool::Ethtool;
 use super::netns::NetNs;
 use super::rtnl::{self, COUNTED_NS, Gate, Interface, Rtnl};
-use crate::scenario::{Family, Netem, Setup, Way};
+use super::sysctl::Sysctls;
+use crate::scenario::limits::LEAST_IPV6_MTU_BYTES;
+use crate::scenario::{Device, Family, Netem, Setup, Stack, Way};
 
 const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -19,6 +22,8 @@ const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub struct Link {
     receiver: NetNs,
     queues: Arc<Queues>,
+    device: Device,
+    sysctls: Sysctls,
 }
 
 /// The queues of both directions, for whoever holds packets.
@@ -40,11 +45,11 @@ impl Link {
         let far = here.interface(rtnl::FAR)?;
         here.move_to(far, receiver.fd())?;
         let near = here.interface(rtnl::NEAR)?;
-        let data = Queue::join(here, near, Side::Sender)?;
+        let data = Queue::join(here, near, Side::Sender, rtnl::NEAR)?;
         let ack = receiver.with(|| {
             let mut there = Rtnl::open();
             let far = there.interface(rtnl::FAR)?;
-            Queue::join(there, far, Side::Receiver)
+            Queue::join(there, far, Side::Receiver, rtnl::FAR)
         })?;
         forget_paths()?;
         receiver.with(forget_paths)?;
@@ -54,16 +59,40 @@ impl Link {
         clock::await_uptime(Duration::from_nanos(COUNTED_NS))?;
         let (data, ack) = (Mutex::new(data), Mutex::new(ack));
         let queues = Arc::new(Queues { data, ack });
-        Ok(Link { receiver, queues })
+        Ok(Link {
+            receiver,
+            queues,
+            device: Device::default(),
+            sysctls: Sysctls::default(),
+        })
     }
 
     /// Makes both queues what the setup says, and fit to hold packets where that is
     /// asked for. Queues without random numbers and without state are kept when nothing
     /// changed.
     pub fn configure(&mut self, setup: &Setup, holds: impl Fn(Way) -> bool) -> io::Result<()> {
+        self.set_device(&setup.device)?;
         for (way, netem) in [(Way::Data, &setup.data), (Way::Ack, &setup.ack)] {
             self.queues.of(way).configure(netem, holds(way))?;
         }
+        Ok(())
+    }
+
+    /// Makes the stack at both ends what the setup says. What is made of a listener
+    /// follows the settings that the listener was made with, so they come before it.
+    pub fn set_stack(&mut self, stack: &Stack) -> io::Result<()> {
+        self.sysctls.set(stack, &self.receiver)
+    }
+
+    /// Makes the interfaces at both ends what the setup says.
+    fn set_device(&mut self, device: &Device) -> io::Result<()> {
+        if self.device == *device {
+            return Ok(());
+        }
+        for (_, way) in Way::NAMED {
+            self.queues.of(way).set_device(&self.device, device)?;
+        }
+        self.device = *device;
         Ok(())
     }
 
@@ -127,6 +156,11 @@ impl Side {
         }
     }
 
+    /// The network of IPv4, which both ends are in.
+    fn network() -> (IpAddr, u8) {
+        (Ipv4Addr::new(192, 0, 2, 0).into(), 24)
+    }
+
     fn mac(self) -> [u8; 6] {
         match self {
             Side::Sender => SENDER_MAC,
@@ -186,6 +220,8 @@ const MOMENT: Duration = Duration::from_micros(1);
 struct Queue {
     rtnl: Rtnl,
     interface: Interface,
+    side: Side,
+    ethtool: Ethtool,
     handle: u16,
     current: Option<Netem>,
     /// `None`: it cannot hold packets.
@@ -202,7 +238,12 @@ enum Holding {
 }
 
 impl Queue {
-    fn join(mut rtnl: Rtnl, interface: Interface, side: Side) -> io::Result<Queue> {
+    fn join(
+        mut rtnl: Rtnl,
+        interface: Interface,
+        side: Side,
+        name: &'static str,
+    ) -> io::Result<Queue> {
         rtnl.bring_up(interface, side.mac())?;
         for (family, prefix_len) in [(Family::Tcp4, 24), (Family::Tcp6, 64)] {
             rtnl.add_address(interface, side.address(family), prefix_len)?;
@@ -212,10 +253,31 @@ impl Queue {
         Ok(Queue {
             rtnl,
             interface,
+            side,
+            ethtool: Ethtool::open(name)?,
             handle: 1,
             current: None,
             holding: None,
         })
+    }
+
+    /// With packets shorter than IPv6 can do with an interface would lose its IPv6
+    /// (net/ipv6/addrconf.c:addrconf_notify), so there the route says it.
+    fn set_device(&mut self, from: &Device, to: &Device) -> io::Result<()> {
+        let (before, after) = (from.mtu_bytes(), to.mtu_bytes());
+        let wide = |bytes: u32| bytes.max(LEAST_IPV6_MTU_BYTES);
+        let narrow = |bytes: u32| (bytes < LEAST_IPV6_MTU_BYTES).then_some(bytes);
+        if wide(before) != wide(after) {
+            self.rtnl.set_mtu(self.interface, wide(after))?;
+        }
+        if narrow(before) != narrow(after) {
+            let own = self.side.address(Family::Tcp4);
+            let network = Side::network();
+            let bytes = narrow(after);
+            self.rtnl
+                .set_route_mtu(self.interface, network, own, bytes)?;
+        }
+        self.ethtool.change(from, to)
     }
 
     fn configure(&mut self, netem: &Netem, holds: bool) -> io::Result<()> {

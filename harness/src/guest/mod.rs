@@ -3,6 +3,7 @@
 //! * [`init`], `mounts`: the first process: mounts, the program, power off;
 //! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
+//! * `ethtool`, `sysctl`: what the interfaces do for the stack, and its settings;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
@@ -21,6 +22,7 @@ pub mod counters;
 mod crew;
 mod doorman;
 mod entropy;
+mod ethtool;
 mod file;
 pub mod init;
 pub mod job;
@@ -36,6 +38,7 @@ mod receiver;
 mod rtnl;
 mod run;
 mod stage;
+mod sysctl;
 pub mod transfer;
 
 pub use bare::Bare;

@@ -2,6 +2,7 @@
 //! netlink crate is young, and nothing else of the suite sees it.
 
 mod hold;
+mod mtu;
 
 use std::collections::HashSet;
 use std::io;

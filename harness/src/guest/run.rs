@@ -31,7 +31,7 @@ use super::stage::{Stage, context};
 use crate::history::{Call, Counters, End, History, Outcome};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
 use crate::scenario::{
-    Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup, Step,
+    Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step,
 };
 
 /// See [`RESCUE_NS`].
@@ -53,8 +53,9 @@ pub struct Guest {
     link: Link,
     /// For scenarios of one actor.
     doormen: [(Family, Doorman); 2],
-    /// For the others, by SO_RCVBUF, which cannot be taken back.
-    listeners: HashMap<(Family, Option<u32>), Arc<Listener>>,
+    /// For the others, by SO_RCVBUF, which cannot be taken back, and by the stack that
+    /// they were made in.
+    listeners: HashMap<(Family, Option<u32>, Stack), Arc<Listener>>,
     crew: Crew,
     entropy: Entropy,
     /// As new, all of them.
@@ -116,6 +117,9 @@ impl Guest {
             file.map_again(scenario.extent_bytes())
                 .map_err(context("map the file again"))?;
         }
+        self.link
+            .set_stack(&scenario.setup.stack)
+            .map_err(context("stack"))?;
         if is_plain_tcp(scenario) && !is_simple(scenario) {
             self.listener(scenario).map_err(context("listener"))?;
         }
@@ -254,7 +258,7 @@ impl Guest {
 
     fn listener(&mut self, scenario: &Scenario) -> io::Result<Arc<Listener>> {
         let socket = &scenario.setup.socket;
-        let kind = (socket.family, socket.rcvbuf_bytes);
+        let kind = (socket.family, socket.rcvbuf_bytes, scenario.setup.stack);
         if let Some(listener) = self.listeners.get(&kind) {
             return Ok(Arc::clone(listener));
         }
@@ -332,6 +336,7 @@ fn is_simple(scenario: &Scenario) -> bool {
         && setup.reader == ReaderMode::Drain
         && setup.socket.user_timeout_us == 0
         && setup.socket.rcvbuf_bytes.is_none()
+        && setup.stack == Stack::default()
         && steady(&setup.data)
         && steady(&setup.ack)
         && scenario.steps.iter().all(|step| {

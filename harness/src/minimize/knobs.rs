@@ -1,6 +1,8 @@
 //! The numbers of a scenario, and which smaller values are worth a try.
 
-use crate::scenario::{Actor, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup};
+use crate::scenario::{
+    Actor, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup, Sysctl,
+};
 
 /// A field of the setup as a number; switches are 0 and 1.
 pub(super) struct Field {
@@ -78,6 +80,25 @@ macro_rules! buffer {
     };
 }
 
+/// A setting of the stack: one more than its value, and 0 where the kernel's is kept.
+macro_rules! sysctl {
+    ($sysctl:ident) => {
+        Field {
+            get: |setup| {
+                setup
+                    .stack
+                    .get(Sysctl::$sysctl)
+                    .map_or(0, |it| u64::from(it) + 1)
+            },
+            set: |setup, value| {
+                let value = value.checked_sub(1).and_then(|it| u32::try_from(it).ok());
+                setup.stack.set(Sysctl::$sysctl, value);
+            },
+            smaller: none,
+        }
+    };
+}
+
 /// Every field of the setup.
 pub(super) const FIELDS: &[Field] = &[
     number!(data.seed, none),
@@ -96,6 +117,32 @@ pub(super) const FIELDS: &[Field] = &[
     number!(ack.rate_bps, round),
     number!(ack.limit_packets, round),
     number!(ack.delay_us, durations),
+    buffer!(device.mtu_bytes),
+    switch!(device.gro),
+    switch!(device.no_tso),
+    switch!(device.no_gso),
+    switch!(device.no_sg),
+    switch!(device.no_checksum),
+    sysctl!(MtuProbing),
+    sysctl!(BaseMss),
+    sysctl!(Sack),
+    sysctl!(Dsack),
+    sysctl!(Recovery),
+    sysctl!(EarlyRetrans),
+    sysctl!(Frto),
+    sysctl!(Reordering),
+    sysctl!(RetransCollapse),
+    sysctl!(Autocorking),
+    sysctl!(MinTsoSegs),
+    sysctl!(TsoWinDivisor),
+    sysctl!(LimitOutput),
+    sysctl!(WindowScaling),
+    sysctl!(Timestamps),
+    sysctl!(Ecn),
+    sysctl!(SlowStartAfterIdle),
+    sysctl!(ModerateRcvbuf),
+    sysctl!(Wmem),
+    sysctl!(Rmem),
     FAMILY,
     buffer!(socket.sndbuf_bytes),
     buffer!(socket.rcvbuf_bytes),
@@ -277,6 +324,12 @@ mod tests {
             let left = FIELDS.iter().filter(|f| !f.is_default(&changed)).count();
             assert_eq!(left, FIELDS.len() - index - 1, "field {index}");
         }
+        let mut stacked = Setup::default();
+        for sysctl in Sysctl::all() {
+            stacked.stack.set(sysctl, Some(*sysctl.bounds().end()));
+        }
+        let found = FIELDS.iter().filter(|f| !f.is_default(&stacked)).count();
+        assert_eq!(found, Sysctl::COUNT);
         // No field was forgotten.
         assert_eq!(changed, Setup::default());
     }

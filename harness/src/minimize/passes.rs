@@ -105,12 +105,14 @@ fn fills_before(scenario: &Scenario, at: usize) -> Vec<(usize, Range)> {
 
 /// The whole setup, its parts, then every field to its default.
 fn reset_setup(search: &mut impl Propose) {
-    let parts: [fn(&mut Setup); 5] = [
+    let parts: [fn(&mut Setup); 7] = [
         |setup| *setup = Setup::default(),
         |setup| (setup.data, setup.ack) = Default::default(),
         |setup| setup.data = Default::default(),
         |setup| setup.ack = Default::default(),
         |setup| setup.socket = Default::default(),
+        |setup| setup.device = Default::default(),
+        |setup| setup.stack = Default::default(),
     ];
     for reset in parts {
         search.change(|s| reset(&mut s.setup));

@@ -5,7 +5,7 @@
 use super::{Property, Violation, name_step};
 use crate::history::{Call, End, History, Outcome};
 use crate::scenario::limits::{DEFAULT_PIPE_BYTES, MAX_WAIT_US};
-use crate::scenario::{Actor, Netem, Op, ReaderMode, Scenario};
+use crate::scenario::{Actor, Device, Netem, Op, ReaderMode, Scenario, Setup, Sysctl};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -26,14 +26,15 @@ const LONGEST_STALL_NS: u64 = 925 * SECOND;
 /// [`LONGEST_STALL_NS`].
 const LOST_ROUND_NS: u64 = 10 * SECOND;
 
-/// Ten segments of 1448 bytes: TCP_INIT_CWND.
-const INITIAL_WINDOW_BYTES: u64 = 10 * SEGMENT_BYTES;
+/// TCP_INIT_CWND.
+const INITIAL_WINDOW_SEGMENTS: u64 = 10;
 
-/// A full segment on Ethernet with timestamps.
-const SEGMENT_BYTES: u64 = 1448;
+/// Headers of IPv6 and TCP with timestamps, and what Multipath TCP adds: so much less
+/// than a packet a segment carries, at most.
+const SEGMENT_OVERHEAD_BYTES: u64 = 40 + 32 + 28;
 
-/// The smallest segment to expect: TCP_MSS_DEFAULT, and what a tiny receive
-/// buffer makes of it.
+/// The smallest segment to expect on a usual link: TCP_MSS_DEFAULT, and what a tiny
+/// receive buffer makes of it.
 const SMALL_SEGMENT_BYTES: u64 = 536;
 
 /// Ethernet, IPv6 and TCP headers with timestamps.
@@ -83,7 +84,7 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     // A receive buffer that overflows drops segments on a perfect link (skb
     // overhead counts against it, tcp_try_rmem_schedule), and the retransmission
     // timer has backed off by as much again as the reader kept away.
-    let cramped = setup.reader == ReaderMode::Paused || setup.socket.rcvbuf_bytes.is_some();
+    let cramped = setup.reader == ReaderMode::Paused || receives_little(setup);
     // It has done so, too, while packets were held.
     let backs_off = cramped || scenario.holds_any();
     let calm_ns = calm_ns.saturating_mul(if backs_off { 3 } else { 1 });
@@ -116,7 +117,6 @@ pub fn arrival_ns(scenario: &Scenario) -> u64 {
 /// can be in flight, or, as TCP sees it for a while, by reordering.
 pub(super) fn lossy(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
-    let shuffles = |link: &Netem| link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0;
     // Nobody waits for a datagram, and nothing is lost where there is no link.
     setup.socket.family.is_acknowledged()
         && (shuffles(&setup.data) || shuffles(&setup.ack) || overflows(scenario))
@@ -137,6 +137,44 @@ pub(super) fn overflows(scenario: &Scenario) -> bool {
             let again = if scenario.holds_any() { 16 } else { 0 };
             load.packets.saturating_mul(2).saturating_add(again) > limit
         })
+}
+
+/// Whether the receive buffer is smaller than the kernel would make it.
+fn receives_little(setup: &Setup) -> bool {
+    setup.socket.rcvbuf_bytes.is_some() || setup.stack.get(Sysctl::Rmem).is_some()
+}
+
+/// What a full segment carries, at least: packets may be short, and where TCP probes for
+/// their length it begins with shorter ones.
+fn segment_bytes(scenario: &Scenario) -> u64 {
+    /// tcp_base_mss.
+    const BASE_MSS_BYTES: u32 = 1024;
+    /// tcp_mtu_probe_floor: what takes several time-outs looks like a black hole, and
+    /// the segments then are halved (net/ipv4/tcp_timer.c:tcp_mtu_probing).
+    const PROBE_FLOOR_BYTES: u64 = 48;
+    let Setup { stack, device, .. } = &scenario.setup;
+    let fits = u64::from(device.mtu_bytes()).saturating_sub(SEGMENT_OVERHEAD_BYTES);
+    match stack.probes() {
+        false => fits,
+        true if times_out(scenario) => PROBE_FLOOR_BYTES,
+        // Less what the timestamps take.
+        true => {
+            let base = stack.get(Sysctl::BaseMss).unwrap_or(BASE_MSS_BYTES);
+            fits.min(u64::from(base) / 2)
+        }
+    }
+}
+
+/// Whether a retransmission may have to be repeated.
+fn times_out(scenario: &Scenario) -> bool {
+    let setup = &scenario.setup;
+    let loses = |link: &Netem| shuffles(link) || link.limit_packets > 0;
+    loses(&setup.data) || loses(&setup.ack) || scenario.holds_any() || receives_little(setup)
+}
+
+/// Whether packets are lost by chance, or look as if they were.
+fn shuffles(link: &Netem) -> bool {
+    link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0
 }
 
 fn one_way_ns(link: &Netem) -> u64 {
@@ -204,18 +242,22 @@ impl Load {
             }
         }
         // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
-        // is a share of the latter: a quarter is less than either gives.
-        let small = [setup.socket.sndbuf_bytes, setup.socket.rcvbuf_bytes]
-            .into_iter()
-            .flatten()
-            .map(|buffer| u64::from(buffer) / 4)
-            .min()
-            .unwrap_or(u64::MAX);
-        let window = small.clamp(SMALL_SEGMENT_BYTES, INITIAL_WINDOW_BYTES);
-        let segment = window.min(SEGMENT_BYTES);
+        // is a share of the latter: an eighth of what the kernel makes of them is less
+        // than either gives.
+        let buffers = [
+            setup.socket.sndbuf_bytes.map(|bytes| 2 * u64::from(bytes)),
+            setup.socket.rcvbuf_bytes.map(|bytes| 2 * u64::from(bytes)),
+            setup.stack.get(Sysctl::Wmem).map(u64::from),
+            setup.stack.get(Sysctl::Rmem).map(u64::from),
+        ];
+        let small = buffers.into_iter().flatten().map(|bytes| bytes / 8).min();
+        let full = segment_bytes(scenario);
+        let least = full.min(SMALL_SEGMENT_BYTES);
+        let initial = INITIAL_WINDOW_SEGMENTS * full.min(Device::USUAL_MTU_BYTES.into());
+        let window = small.unwrap_or(u64::MAX).clamp(least, initial);
         // Every call can leave a small segment that waits for an acknowledgement
         // and a page that begins a new one.
-        let packets = (bytes / segment.min(SMALL_SEGMENT_BYTES)).saturating_add(2 * calls + 8);
+        let packets = (bytes / least).saturating_add(2 * calls + 8);
         Load {
             waits_ns,
             bytes,
@@ -466,6 +508,52 @@ mod tests {
             s.setup.ack.delay_us = 100_000;
         };
         assert!(bound_s(tiny) >= (1 << 16) / 1152 / 10);
+    }
+
+    #[test]
+    fn short_packets_and_small_buffers_of_the_stack_cost_round_trips() {
+        let long = |s: &mut Scenario| {
+            s.setup.file.size_bytes = 1 << 16;
+            s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+            s.setup.ack.delay_us = 1_000_000;
+        };
+        // Ten segments a round trip of a second, each of 476 bytes or more.
+        let short = |s: &mut Scenario| {
+            long(s);
+            s.setup.device.mtu_bytes = Some(576);
+        };
+        assert!(bound_s(short) >= bound_s(long) + (1 << 16) / 5240 - (1 << 16) / 14_000);
+        let probing = |s: &mut Scenario| {
+            long(s);
+            s.setup.stack.set(Sysctl::MtuProbing, Some(2));
+            s.setup.stack.set(Sysctl::BaseMss, Some(256));
+        };
+        assert!(bound_s(probing) >= bound_s(long) + (1 << 16) / 2560 - (1 << 16) / 14_000);
+        // Where time-outs look like a black hole, segments get shorter than that.
+        let holding = |s: &mut Scenario| {
+            probing(s);
+            let (actor, op) = (
+                Actor::Link,
+                Op::Release {
+                    way: Way::Ack,
+                    packets: None,
+                },
+            );
+            s.steps.push(Step { actor, op });
+            let op = Op::Hold {
+                way: Way::Ack,
+                after_packets: 0,
+            };
+            s.steps.insert(0, Step { actor, op });
+        };
+        assert!(bound_s(holding) >= bound_s(probing) + (1 << 16) / 480 - (1 << 16) / 1280);
+        for sysctl in [Sysctl::Wmem, Sysctl::Rmem] {
+            let small = |s: &mut Scenario| {
+                long(s);
+                s.setup.stack.set(sysctl, Some(4096));
+            };
+            assert!(bound_s(small) >= bound_s(long) + (1 << 16) / 2048 - (1 << 16) / 14_000);
+        }
     }
 
     #[test]

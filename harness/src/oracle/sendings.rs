@@ -217,8 +217,8 @@ fn was_cut_short(sizes: &Sizes, op: Op, call: &Call) -> bool {
 fn loses(scenario: &Scenario, history: &History) -> bool {
     /// A first segment that is copied takes a buffer of 2 KiB and its head.
     const PACKET_OVERHEAD_BYTES: u64 = 3072;
-    /// What a fragment carries, at least.
-    const FRAGMENT_BYTES: u64 = 1400;
+    /// Headers of a fragment, and what it must be a multiple of.
+    const FRAGMENT_OVERHEAD_BYTES: u64 = 40 + 8 + 8;
     /// How long the first fragments of a datagram wait for the others, at least
     /// (include/net/ip.h: IP_FRAG_TIME is 30 s).
     const FRAGMENTS_KEPT_NS: u64 = 29_000_000_000;
@@ -234,7 +234,9 @@ fn loses(scenario: &Scenario, history: &History) -> bool {
         })
         .map(|call| call.outcome.bytes())
         .fold(0, u64::saturating_add);
-    let packets = sends.saturating_add(sent / FRAGMENT_BYTES);
+    let mtu_bytes = u64::from(scenario.setup.device.mtu_bytes());
+    let fragment_bytes = mtu_bytes.saturating_sub(FRAGMENT_OVERHEAD_BYTES).max(1);
+    let packets = sends.saturating_add(sent / fragment_bytes);
     let used = packets
         .saturating_mul(PACKET_OVERHEAD_BYTES)
         .saturating_add(sent);

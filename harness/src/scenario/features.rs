@@ -18,9 +18,11 @@ macro_rules! features {
 
 mod ops;
 mod setup;
+mod stack;
 
 use ops::{ACTORS, OPERATIONS};
 use setup::{ACK, DATA, FAMILIES, FILE, READER, SOCKET};
+use stack::{DEVICE, STACK};
 
 /// Something that a scenario has or has not.
 #[derive(Debug, Clone, Copy)]
@@ -64,11 +66,15 @@ pub enum Group {
     LinkData,
     /// What happens to acknowledgements.
     LinkAck,
+    /// Over what interfaces.
+    Device,
+    /// With what settings of the stack.
+    Stack,
 }
 
 impl Group {
     /// All of them, with the words of the text form for them.
-    pub const NAMED: [(&'static str, Group); 8] = [
+    pub const NAMED: [(&'static str, Group); 10] = [
         ("operation", Group::Operation),
         ("actor", Group::Actor),
         ("family", Group::Family),
@@ -77,6 +83,8 @@ impl Group {
         ("reader", Group::Reader),
         ("link data", Group::LinkData),
         ("link ack", Group::LinkAck),
+        ("link", Group::Device),
+        ("stack", Group::Stack),
     ];
 
     /// Its word.
@@ -167,7 +175,7 @@ static MEETINGS: LazyLock<Vec<bool>> = LazyLock::new(|| {
 static FEATURES: LazyLock<Vec<Feature>> = LazyLock::new(|| {
     let mut all = Vec::new();
     for table in [
-        OPERATIONS, ACTORS, FAMILIES, SOCKET, FILE, READER, DATA, ACK,
+        OPERATIONS, ACTORS, FAMILIES, SOCKET, FILE, READER, DATA, ACK, DEVICE, STACK,
     ] {
         all.extend_from_slice(table);
     }

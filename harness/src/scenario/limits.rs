@@ -71,3 +71,10 @@ pub const MAX_PASSING_PACKETS: u32 = 1000;
 
 /// Longest queue, in packets.
 pub const MAX_LIMIT_PACKETS: u32 = 100_000;
+
+/// The largest packet of a link, in bytes. What every host of IPv4 must take to what the
+/// length of a packet can say.
+pub const MTU_BYTES: RangeInclusive<u32> = 576..=65_535;
+
+/// The least of these over IPv6 (IPV6_MIN_MTU).
+pub const LEAST_IPV6_MTU_BYTES: u32 = 1280;

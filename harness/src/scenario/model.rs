@@ -2,12 +2,16 @@
 //! the text form.
 
 mod actor;
+mod device;
 mod op;
 mod setup;
+mod stack;
 
 pub use actor::*;
+pub use device::*;
 pub use op::*;
 pub use setup::*;
+pub use stack::*;
 
 /// Page size of the kernels under test, in bytes.
 pub const PAGE_BYTES: u64 = 4096;

@@ -120,6 +120,19 @@ fn losses_need_a_link_that_loses() {
     );
 }
 
+/// A datagram of many fragments takes more of the receive buffer than its bytes.
+#[test]
+fn short_packets_fill_the_receive_buffer() {
+    let mut plan = udp(65_536);
+    plan.call(Op::Sendfile(range(0, 50_000)), 1, 2);
+    let lost = |plan: &Plan| plan.violations().is_empty();
+    assert!(!lost(&plan));
+    plan.scenario.setup.device.mtu_bytes = Some(1280);
+    assert!(!lost(&plan));
+    plan.scenario.setup.device.mtu_bytes = Some(576);
+    assert!(lost(&plan));
+}
+
 #[test]
 fn order_and_repetition_need_a_link_that_shuffles() {
     let mut swapped = two_sends();

@@ -46,6 +46,8 @@ fn whatever_the_text_says_is_a_feature() {
             (Group::LinkData, "link data"),
             (Group::LinkAck, "link ack"),
             (Group::Socket, "socket"),
+            (Group::Device, "link veth"),
+            (Group::Stack, "stack"),
         ] {
             let text = scenario.setup.to_string();
             let Some(line) = text.lines().find_map(|it| it.strip_prefix(line)) else {
@@ -78,6 +80,9 @@ fn what_can_meet_follows_from_the_rules() {
         (Group::Operation, "vmsplice gift")
     ));
     assert!(!meet((Group::LinkData, "none"), (Group::LinkData, "delay")));
+    assert!(meet((Group::Family, "udp4"), (Group::Device, "small mtu")));
+    assert!(!meet((Group::Family, "udp6"), (Group::Device, "small mtu")));
+    assert!(!meet((Group::Family, "udp4"), (Group::Stack, "sack")));
 }
 
 #[test]
@@ -112,7 +117,8 @@ fn a_scenario_counts_for_what_it_has() {
             "paused",
             "delay",
             "loss",
-            "none"
+            "none",
+            "usual"
         ]
     );
     assert_eq!(coverage.cases(), 2);

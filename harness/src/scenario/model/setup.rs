@@ -1,6 +1,6 @@
 //! What stands before the first operation.
 
-use super::PAGE_BYTES;
+use super::{Device, PAGE_BYTES, Stack};
 use crate::scenario::Family;
 
 /// What stands before the first operation.
@@ -10,6 +10,10 @@ pub struct Setup {
     pub data: Netem,
     /// The queue on the receiver's interface: what happens to acknowledgements.
     pub ack: Netem,
+    /// The interfaces at both ends.
+    pub device: Device,
+    /// The settings of TCP at both ends.
+    pub stack: Stack,
     /// The sending socket.
     pub socket: SocketSpec,
     /// The file that is sent.

@@ -8,6 +8,7 @@ mod ops;
 mod prose;
 pub(super) mod rule;
 mod setup;
+mod stack;
 
 use super::Scenario;
 pub(super) use prose::{is_kernel_name, tidy_header};

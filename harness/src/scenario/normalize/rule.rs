@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::scenario::Sysctl;
 use crate::scenario::limits::*;
 use crate::scenario::text::units::{Bytes, Percent, Rate, Time};
 
@@ -16,6 +17,10 @@ pub enum Line {
     Data,
     /// `link ack`.
     Ack,
+    /// `link veth`.
+    Device,
+    /// `stack`.
+    Stack,
     /// `socket`.
     Socket,
     /// `file`.
@@ -107,6 +112,11 @@ pub enum Rule {
     Passing,
     CloseNeedsNoHold,
     AwaitOther,
+    Mtu,
+    Ipv6Mtu,
+    StackNeedsTcp,
+    StackValue(Sysctl),
+    BaseMssNeedsProbing,
 }
 
 impl fmt::Display for Rule {
@@ -263,6 +273,25 @@ impl fmt::Display for Rule {
                  that stays unacknowledged"
             ),
             Rule::AwaitOther => write!(f, "one of `a`, `b` and `c` awaits another of them"),
+            Rule::Mtu => write!(
+                f,
+                "between {} and {}",
+                MTU_BYTES.start(),
+                Bytes((*MTU_BYTES.end()).into())
+            ),
+            Rule::Ipv6Mtu => write!(f, "IPv6 needs packets of {LEAST_IPV6_MTU_BYTES} bytes"),
+            Rule::StackNeedsTcp => write!(
+                f,
+                "these are settings of TCP, so with this family the line would do nothing"
+            ),
+            Rule::StackValue(sysctl) => {
+                let bounds = sysctl.bounds();
+                write!(f, "between {} and {}", bounds.start(), bounds.end())
+            }
+            Rule::BaseMssNeedsProbing => write!(
+                f,
+                "only probing begins there, so the same line must have `mtu-probing=1` or 2"
+            ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }

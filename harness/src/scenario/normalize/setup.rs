@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::rule::{Line, Notes, Rule};
+use super::stack;
 use crate::scenario::limits::*;
 use crate::scenario::{Netem, Setup, SocketSpec};
 
@@ -16,6 +17,8 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
     }
     setup.data = netem(setup.data, Line::Data, notes);
     setup.ack = netem(setup.ack, Line::Ack, notes);
+    setup.device = stack::device(setup.device, family, notes);
+    setup.stack = stack::stack(setup.stack, family, notes);
     options(&mut setup.socket, notes);
 
     let mut clamp = Clamp {
@@ -124,13 +127,13 @@ fn netem(mut netem: Netem, line: Line, notes: &mut Notes) -> Netem {
 }
 
 /// Brings values of one line within their bounds.
-struct Clamp<'a> {
-    line: Line,
-    notes: &'a mut Notes,
+pub(super) struct Clamp<'a> {
+    pub line: Line,
+    pub notes: &'a mut Notes,
 }
 
 impl Clamp<'_> {
-    fn within<T: Ord + Copy>(
+    pub fn within<T: Ord + Copy>(
         &mut self,
         key: &'static str,
         value: &mut T,

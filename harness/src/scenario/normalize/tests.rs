@@ -100,9 +100,32 @@ fn wild_op() -> impl Strategy<Value = Op> {
 }
 
 prop_compose! {
+    fn wild_device()(
+        mtu_bytes in prop::option::of(wild32()),
+        switches in any::<[bool; 5]>(),
+    ) -> Device {
+        let [gro, no_tso, no_gso, no_sg, no_checksum] = switches;
+        Device { mtu_bytes, gro, no_tso, no_gso, no_sg, no_checksum }
+    }
+}
+
+fn wild_stack() -> impl Strategy<Value = Stack> {
+    let values = prop::collection::vec(prop::option::of(wild32()), Sysctl::COUNT);
+    values.prop_map(|values| {
+        let mut stack = Stack::default();
+        for (sysctl, value) in Sysctl::all().zip(values) {
+            stack.set(sysctl, value);
+        }
+        stack
+    })
+}
+
+prop_compose! {
     fn wild_setup()(
         data in wild_netem(),
         ack in wild_netem(),
+        device in wild_device(),
+        stack in wild_stack(),
         family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
         flags in any::<[bool; 3]>(),
@@ -115,6 +138,8 @@ prop_compose! {
         Setup {
             data,
             ack,
+            device,
+            stack,
             socket: SocketSpec {
                 family,
                 sndbuf_bytes: buffers.0,
@@ -224,6 +249,13 @@ fn what_was_normalized_can_run() {
             prop_assert!(netem.loss_ppm <= 200_000);
             prop_assert!(netem.reorder_ppm == 0 || netem.delay_us > 0);
             prop_assert!(netem.rate_bps == 0 || netem.rate_bps >= 1_000_000);
+        }
+        let (family, mtu) = (setup.socket.family, setup.device.mtu_bytes());
+        let least = if family.over_ipv6() { 1280 } else { 576 };
+        prop_assert!((least..=65_535).contains(&mtu));
+        prop_assert!(family.passes_link() || setup.device == Device::default());
+        for (sysctl, value) in setup.stack.changes() {
+            prop_assert!(sysctl.bounds().contains(&value) && family.is_acknowledged());
         }
         let size_bytes = setup.file.size_bytes;
         prop_assert!((1..=1 << 20).contains(&size_bytes));

@@ -1,6 +1,7 @@
 //! From what was drawn to a scenario.
 
 mod setup;
+mod stack;
 
 use super::genes::{AIMS, Aim, Company, Genes, KINDS, Kind, OpGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
@@ -33,6 +34,8 @@ pub fn build(genes: &Genes) -> Scenario {
     let setup = Setup {
         data,
         ack,
+        device: stack::device(&genes.device),
+        stack: stack::stack(&genes.stack),
         socket,
         file,
         reader: match paused {

@@ -5,6 +5,7 @@
 
 mod company;
 mod setup;
+mod stack;
 mod wish;
 
 use std::ops::Range;
@@ -16,6 +17,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 use super::tables::{self, Weighted, total};
 pub use company::Company;
 pub use setup::{LinkGenes, SocketGenes, Source};
+pub use stack::{DeviceGenes, StackGenes};
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
@@ -39,6 +41,8 @@ pub struct Genes {
     pub family: (bool, Draw),
     pub source: Source,
     pub company: Company,
+    pub device: DeviceGenes,
+    pub stack: StackGenes,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -196,24 +200,39 @@ pub fn genes() -> BoxedStrategy<Genes> {
         vec(op(), 1..=MOST_OPS),
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
-        setup::source(),
-        company::company(),
+        (
+            setup::source(),
+            company::company(),
+            stack::device(),
+            stack::stack(),
+        ),
     )
         .prop_map(
-            |(wish, link, socket, swarm, file, rounds, ops, again, family, source, company)| {
-                Genes {
-                    wish,
-                    link,
-                    socket,
-                    swarm,
-                    file,
-                    rounds,
-                    ops,
-                    again,
-                    family,
-                    source,
-                    company,
-                }
+            |(
+                wish,
+                link,
+                socket,
+                swarm,
+                file,
+                rounds,
+                ops,
+                again,
+                family,
+                (source, company, device, stack),
+            )| Genes {
+                wish,
+                link,
+                socket,
+                swarm,
+                file,
+                rounds,
+                ops,
+                again,
+                family,
+                source,
+                company,
+                device,
+                stack,
             },
         )
         .boxed()

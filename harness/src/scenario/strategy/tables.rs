@@ -4,7 +4,7 @@
 //! Each table begins with its simplest value, because shrinking goes to the
 //! front.
 
-use crate::scenario::Family;
+use crate::scenario::{Family, Sysctl};
 
 /// A value and its weight.
 pub type Weighted<T> = (T, u32);
@@ -162,9 +162,52 @@ pub const PASSING_PACKETS: &[Weighted<u32>] = &[(1, 4), (2, 3), (3, 2), (10, 1)]
 /// Queue lengths, in packets: shorter than the initial window of ten, most.
 pub const LIMITS_PACKETS: &[Weighted<u32>] = &[(10, 2), (3, 2), (2, 1), (50, 2)];
 
+/// Largest packets, in bytes.
+pub const MTU_BYTES: &[Weighted<u32>] = &[
+    (9000, 3),
+    (1280, 3),
+    (576, 3),
+    (1499, 1),
+    // A page and the headers of TCP.
+    (4148, 2),
+    (65_535, 2),
+];
+
+/// How many values of a sysctl are worth a try.
+pub const SYSCTL_VALUES: usize = 2;
+
+/// Values of a sysctl other than the kernel's own, the one that changes more first.
+pub fn sysctl_values(sysctl: Sysctl) -> [u32; SYSCTL_VALUES] {
+    match sysctl {
+        Sysctl::MtuProbing => [2, 1],
+        Sysctl::BaseMss => [512, 1400],
+        Sysctl::Sack | Sysctl::Dsack | Sysctl::RetransCollapse => [0, 0],
+        Sysctl::Autocorking | Sysctl::WindowScaling => [0, 0],
+        Sysctl::SlowStartAfterIdle | Sysctl::ModerateRcvbuf => [0, 0],
+        Sysctl::Recovery => [0, 6],
+        Sysctl::EarlyRetrans => [0, 4],
+        Sysctl::Frto => [0, 1],
+        Sysctl::Reordering => [1, 30],
+        Sysctl::MinTsoSegs => [1, 20],
+        Sysctl::TsoWinDivisor => [0, 1],
+        Sysctl::LimitOutput => [1, 16_384],
+        Sysctl::Timestamps => [0, 2],
+        Sysctl::Ecn => [1, 0],
+        Sysctl::Wmem | Sysctl::Rmem => [16_384, 4096],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_sysctls_are_legal() {
+        for sysctl in Sysctl::all() {
+            let values = sysctl_values(sysctl);
+            assert!(values.iter().all(|value| sysctl.bounds().contains(value)));
+        }
+    }
 
     #[test]
     fn a_draw_picks_in_proportion_and_in_order() {

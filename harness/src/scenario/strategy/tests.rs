@@ -317,8 +317,9 @@ fn what_matters_stays_and_the_rest_goes() {
             found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
         );
     }
-    // What only a wish brought about stays as the wish has it.
-    assert!(simplest >= SEEDS - 3, "{simplest} of {SEEDS}");
+    // What only a wish brought about stays as the wish has it, and the more features there
+    // are the more wishes come first.
+    assert!(3 * simplest >= SEEDS, "{simplest} of {SEEDS}");
 }
 
 /// Prints how long a case takes: `cargo test --release -- --ignored --nocapture

@@ -2,13 +2,14 @@
 
 mod op;
 mod setup;
+mod stack;
 
 use super::lex::{Place, Trouble, Word, Words};
 use crate::scenario::normalize::{Line, Note, explain, tidy_header};
 use crate::scenario::{Actor, Op, Scenario, Step};
 
-const SETUP: [&str; 5] = ["link", "socket", "file", "reader", "expect"];
-const OPS: [&str; 29] = [
+const SETUP: &[&str] = &["link", "stack", "socket", "file", "reader", "expect"];
+const OPS: &[&str] = &[
     "sendfile",
     "write",
     "send",

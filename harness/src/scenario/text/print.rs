@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Copying, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range, ReaderMode,
-    Scenario, Setup, SocketSpec, Step, Way,
+    Actor, Copying, Device, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range,
+    ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -38,6 +38,12 @@ impl fmt::Display for Setup {
             if *netem != Netem::default() {
                 writeln!(f, "link {direction}{netem}")?;
             }
+        }
+        if self.device != Device::default() {
+            writeln!(f, "link veth{}", self.device)?;
+        }
+        if self.stack != Stack::default() {
+            writeln!(f, "stack{}", self.stack)?;
         }
         if self.socket != SocketSpec::default() {
             writeln!(f, "socket {}", self.socket)?;
@@ -87,6 +93,31 @@ impl fmt::Display for Netem {
         }
         if seed != 0 {
             write!(f, " seed={seed}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Device {
+    /// What differs from the default, each as ` KEY=VALUE` or ` FLAG`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bytes) = self.mtu_bytes {
+            write!(f, " mtu={bytes}")?;
+        }
+        for (flag, set) in self.switches() {
+            if set {
+                write!(f, " {flag}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Stack {
+    /// What it changes, each as ` KEY=VALUE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (sysctl, value) in self.changes() {
+            write!(f, " {}={value}", sysctl.name())?;
         }
         Ok(())
     }

@@ -66,6 +66,10 @@ fn every_line_and_key() {
 #   indented, after a blank line
 link data delay=20ms jitter=5ms loss=1% duplicate=0.5% reorder=2% rate=100mbit limit=1000 seed=7
 link ack delay=1500us loss=0.0001% rate=1234567bit seed=18446744073709551615
+link veth mtu=9000 gro no-tso no-gso no-sg no-checksum
+stack mtu-probing=1 base-mss=512 sack=0 dsack=0 recovery=6 early-retrans=0 frto=0 reordering=10 \
+retrans-collapse=0 autocorking=0 min-tso-segs=1 tso-win-divisor=0 limit-output=16384 \
+window-scaling=0 timestamps=0 ecn=1 slow-start-after-idle=0 moderate-rcvbuf=0 wmem=4096 rmem=4096
 socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s nodelay cork nonblock
 file memfd size=65536 sparse read-only
 reader paused
@@ -124,6 +128,9 @@ reset
     assert_eq!(all.setup.data, data);
     assert_eq!(all.setup.ack.loss_ppm, 1);
     assert_eq!(all.setup.ack.seed, u64::MAX);
+    assert_eq!(all.setup.device.mtu_bytes, Some(9000));
+    assert_eq!(all.setup.stack.get(Sysctl::Recovery), Some(6));
+    assert_eq!(all.setup.stack.changes().count(), Sysctl::COUNT);
     let verdict = Expected::Violates("stable-on-return".into());
     assert_eq!(all.expects[0].verdict, verdict);
     let verdicts = all.expects[1..].iter().map(|expect| &expect.verdict);
@@ -358,7 +365,7 @@ fn garbage_never_panics() {
     });
     // Of the words of the language, so that it gets further.
     let word = prop::sample::select(
-        "link data ack delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
+        "link data ack veth mtu= gro no-sg stack sack= mtu-probing= base-mss= delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
          file memfd size= reader paused expect stock holds violates wire sendfile 0+4096 pipe \
          tee vmsplice gift signal truncate punch second msync sparse read-only shutdown reset close cork uncork user-timeout= waited \
          hold release after= packets= link: \

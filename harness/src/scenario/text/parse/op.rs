@@ -19,8 +19,8 @@ impl<'a> Reader<'a> {
         words: &mut Words<'a>,
     ) -> Result<Op, Trouble> {
         if !OPS.contains(&name.text) {
-            let setup = if bare { &SETUP[..] } else { &[] };
-            let known = [&OPS[..], setup].concat();
+            let setup = if bare { SETUP } else { &[] };
+            let known = [OPS, setup].concat();
             let message = unknown("operation", &name.quoted(), name.text, &known);
             return Err(name.trouble(message));
         }

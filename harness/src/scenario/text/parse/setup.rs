@@ -19,22 +19,32 @@ impl<'a> Reader<'a> {
         }
         match first.text {
             "link" => {
-                let direction = choose(
-                    words.need("`data` or `ack`")?,
-                    "direction",
-                    &[("data", Line::Data), ("ack", Line::Ack)],
+                let part = choose(
+                    words.need("`data`, `ack` or `veth`")?,
+                    "part of the link",
+                    &[
+                        ("data", Line::Data),
+                        ("ack", Line::Ack),
+                        ("veth", Line::Device),
+                    ],
                 )?;
-                let name = match direction {
+                let name = match part {
                     Line::Data => "link data",
-                    _ => "link ack",
+                    Line::Ack => "link ack",
+                    _ => "link veth",
                 };
                 self.once(name, first)?;
-                self.places.push((direction, "", first));
-                let netem = self.netem(direction, &mut words)?;
-                match direction {
-                    Line::Data => self.scenario.setup.data = netem,
-                    _ => self.scenario.setup.ack = netem,
+                self.places.push((part, "", first));
+                match part {
+                    Line::Data => self.scenario.setup.data = self.netem(part, &mut words)?,
+                    Line::Ack => self.scenario.setup.ack = self.netem(part, &mut words)?,
+                    _ => self.scenario.setup.device = self.device(&mut words)?,
                 }
+            }
+            "stack" => {
+                self.once("stack", first)?;
+                self.places.push((Line::Stack, "", first));
+                self.scenario.setup.stack = self.stack(&mut words)?;
             }
             "socket" => {
                 self.once("socket", first)?;

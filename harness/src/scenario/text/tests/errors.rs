@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -96,11 +96,44 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "link dta",
-        "1:6: unknown direction `dta`, did you mean `data`?",
+        "1:6: unknown part of the link `dta`, did you mean `data`? (expected one of `data`, `ack`, `veth`)",
     ),
     (
         "link",
-        "1:5: found the end of the line, expected `data` or `ack`",
+        "1:5: found the end of the line, expected `data`, `ack` or `veth`",
+    ),
+    (
+        "link veth mtu=100",
+        "1:15: found `100`: between 576 and 65535 bytes",
+    ),
+    (
+        "link veth mtu=1000\nsocket tcp6",
+        "1:15: found `1000`: IPv6 needs packets of 1280 bytes",
+    ),
+    (
+        "link veth no-tsx",
+        "1:11: unknown key `no-tsx`, did you mean `no-tso`?",
+    ),
+    (
+        "link veth gro\nsocket unix",
+        "1:1: found `link`: sockets of this family do not pass the link",
+    ),
+    ("stack sack=2", "1:12: found `2`: between 0 and 1"),
+    (
+        "stack sac=0",
+        "1:7: unknown key `sac`, did you mean `sack`?",
+    ),
+    (
+        "stack base-mss=512",
+        "1:16: found `512`: only probing begins there, so the same line must have `mtu-probing=1` or 2",
+    ),
+    (
+        "stack sack=0\nsocket udp4",
+        "1:1: found `stack`: these are settings of TCP, so with this family the line would do nothing",
+    ),
+    (
+        "stack sack=0\nstack dsack=0",
+        "2:1: found a second `stack` line",
     ),
     (
         "socket udp",

@@ -1,0 +1,33 @@
+//! The interfaces and the stack.
+
+use super::option;
+use crate::scenario::strategy::genes::{DeviceGenes, StackGenes};
+use crate::scenario::strategy::tables;
+use crate::scenario::{Device, Stack, Sysctl};
+
+pub fn device(genes: &DeviceGenes) -> Device {
+    let (on, draw) = genes.mtu;
+    let switch = |place: usize| genes.any && genes.switches[place];
+    Device {
+        mtu_bytes: option(on, tables::MTU_BYTES, draw),
+        gro: switch(0),
+        no_tso: switch(1),
+        no_gso: switch(2),
+        no_sg: switch(3),
+        no_checksum: switch(4),
+    }
+}
+
+pub fn stack(genes: &StackGenes) -> Stack {
+    let mut stack = Stack::default();
+    for (sysctl, &(on, draw)) in Sysctl::all().zip(&genes.values) {
+        if genes.any && on {
+            stack.set(sysctl, Some(tables::sysctl_values(sysctl)[draw as usize]));
+        }
+    }
+    // Alone it means nothing.
+    if stack.get(Sysctl::BaseMss).is_some() && !stack.probes() {
+        stack.set(Sysctl::MtuProbing, Some(2));
+    }
+    stack
+}
