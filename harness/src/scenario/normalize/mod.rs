@@ -16,7 +16,7 @@ pub(super) use rule::{Line, Note, Rule};
 
 /// The properties that an `expect` line can name, as
 /// [`crate::oracle::Property`] prints them.
-pub const PROPERTIES: [&str; 7] = [
+pub const PROPERTIES: [&str; 8] = [
     "wire",
     "datagrams",
     "source",
@@ -24,6 +24,7 @@ pub const PROPERTIES: [&str; 7] = [
     "liveness",
     "stable-on-return",
     "splat",
+    "leaks",
 ];
 
 /// Makes `scenario` one that can run. Idempotent; never fails; returns a
