@@ -12,6 +12,7 @@
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`watch`]: a kernel that watches itself is heard;
+//! * [`leaks`]: what is left behind is seen;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
 //! * [`relay`]: from socket to pipe to socket;
@@ -27,6 +28,7 @@ pub mod counters;
 pub mod families;
 pub mod guest;
 pub mod holds;
+pub mod leaks;
 pub mod programs;
 pub mod properties;
 pub mod relay;
