@@ -105,6 +105,21 @@ pub struct History {
     /// What the kernel counted meanwhile; only where the scenario asks for it and
     /// the kernel counts.
     pub counters: Option<Counters>,
+    /// What was left when everything was closed; `None`: nobody looked.
+    pub leftovers: Option<Leftovers>,
+}
+
+/// What a scenario left behind, beyond what was there before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Leftovers {
+    /// Sockets of both namespaces, also those that only a packet refers to.
+    pub sockets: u64,
+    /// Open files.
+    pub files: u64,
+    /// Pages that belong to no file any more, and are not free.
+    pub pages: u64,
+    /// Pages pinned (Documentation/core-api/pin_user_pages.rst).
+    pub pins: u64,
 }
 
 /// What a patched kernel counts, in fs.splice_stable_state.

@@ -17,6 +17,8 @@ pub struct Trial {
     contract: Contract,
     virtual_ns: u64,
     wedged: bool,
+    /// Whether each run is followed by a look at what is left.
+    looks: bool,
 }
 
 /// What one run showed.
@@ -32,12 +34,32 @@ impl Trial {
     /// Sets the guest up.
     pub fn set_up(contract: Contract) -> io::Result<Trial> {
         Ok(Trial {
-            guest: Guest::set_up()?,
+            // It is kept open, and so it comes before the guest counts open files.
             log: KernelLog::open()?,
+            guest: Guest::set_up()?,
             contract,
             virtual_ns: 0,
             wedged: false,
+            looks: false,
         })
+    }
+
+    /// Whether from now on each run is judged by what it leaves behind, too
+    /// ([`Property::Leaks`]). Looking costs as much as several scenarios.
+    pub fn look_for_leaks(&mut self, looks: bool) {
+        self.looks = looks;
+    }
+
+    /// What the runs left behind since this was last asked, as a violation.
+    ///
+    /// # Errors
+    /// When the kernel's counters cannot be read.
+    pub fn leak(&mut self) -> io::Result<Option<Violation>> {
+        match self.wedged {
+            // What is left is in use.
+            true => Ok(None),
+            false => Ok(self.guest.leftovers()?.and_then(oracle::leak)),
+        }
     }
 
     /// Runs `scenario`, normalized, and judges it.
@@ -51,8 +73,17 @@ impl Trial {
                 "a call of an earlier scenario still hangs; boot again",
             ));
         }
+        if self.looks {
+            // What came before is not this one's.
+            self.guest.leftovers()?;
+        }
         let history = match self.guest.run(scenario) {
-            Ok(history) => history,
+            Ok(mut history) => {
+                if self.looks {
+                    history.leftovers = self.guest.leftovers()?;
+                }
+                history
+            }
             Err(RunError::Wedged(history)) => {
                 self.wedged = true;
                 *history
@@ -74,6 +105,9 @@ impl Trial {
     /// # Errors
     /// As [`Trial::run`].
     pub fn run_again(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
+        if self.looks {
+            self.guest.leftovers()?;
+        }
         self.guest.await_tick()?;
         self.run(scenario)
     }
@@ -97,11 +131,15 @@ impl Trial {
         property: Property,
         budget: Budget,
     ) -> Minimized {
-        minimize::minimize(scenario, budget, |candidate| {
+        let usually = self.looks;
+        self.looks |= property == Property::Leaks;
+        let minimized = minimize::minimize(scenario, budget, |candidate| {
             engine::heartbeat();
             self.run_again(candidate)
                 .is_ok_and(|verdict| verdict.breaks(property))
-        })
+        });
+        self.looks = usually;
+        minimized
     }
 }
 

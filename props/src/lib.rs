@@ -14,6 +14,7 @@
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`stack`]: the interfaces and the stack are as scenarios say;
 //! * [`watch`]: a kernel that watches itself is heard;
+//! * [`leaks`]: what is left behind is seen;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
 //! * [`relay`]: from socket to pipe to socket;
@@ -30,6 +31,7 @@ pub mod counters;
 pub mod families;
 pub mod guest;
 pub mod holds;
+pub mod leaks;
 pub mod programs;
 pub mod properties;
 pub mod relay;

@@ -43,6 +43,11 @@ pub fn the_log_is_clean() -> Result {
     holds(Contract::Documented, Property::Splat)
 }
 
+/// Sockets, files and pages are gone when everything is closed.
+pub fn nothing_leaks() -> Result {
+    holds(Contract::Documented, Property::Leaks)
+}
+
 /// A write after the return never shows.
 pub fn stable_on_return() -> Result {
     holds(Contract::Stable, Property::StableOnReturn)
@@ -87,7 +92,8 @@ fn search(
         max_shrink_iters: 10_000,
         ..Config::default()
     };
-    let trial = Trial::set_up(contract).map_err(|error| format!("set-up: {error}"))?;
+    let mut trial = Trial::set_up(contract).map_err(|error| format!("set-up: {error}"))?;
+    trial.look_for_leaks(property == Property::Leaks);
     let trial = RefCell::new(trial);
     let known = Known::here();
     let result = TestRunner::new(config).run(&strategy::scenario(), |scenario| {

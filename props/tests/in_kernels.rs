@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, company, cost, counters, families, guest, holds, programs, properties, relay,
+    behaviour, company, cost, counters, families, guest, holds, leaks, programs, properties, relay,
     scarcity, source, stack, waiting, watch,
 };
 
@@ -228,6 +228,16 @@ const TESTS: &[Test] = &[
         name: "the_log_is_clean",
         on: On::Every,
         run: properties::the_log_is_clean,
+    },
+    Test {
+        name: "nothing_leaks",
+        on: On::Every,
+        run: properties::nothing_leaks,
+    },
+    Test {
+        name: "what_is_kept_is_counted",
+        on: On::Every,
+        run: leaks::what_is_kept_is_counted,
     },
     Test {
         name: "stable_on_return",

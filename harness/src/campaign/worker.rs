@@ -16,6 +16,9 @@ use crate::trial::Trial;
 
 /// How often a violation is run again before it is made smaller.
 const REPETITIONS: u32 = 10;
+/// Cases from one look at what is left behind to the next: it costs as much as several
+/// cases.
+const CASES_A_LOOK: usize = 512;
 /// Rounds without the harness from one sign of life to the next.
 const BARE_ROUNDS_A_BEAT: u32 = 1000;
 
@@ -55,12 +58,21 @@ impl<W: Write> Worker<W> {
             } => {
                 let mut trial = Trial::set_up(*contract)?;
                 let known = Known::here();
-                for index in (*first..*end).step_by(usize::try_from(*stride).unwrap_or(1).max(1)) {
-                    if self.case(&mut trial, *seed, index, *shrink_runs, &known)? {
-                        break;
+                let stride = usize::try_from(*stride).unwrap_or(1).max(1);
+                let mut cases = (*first..*end).step_by(stride);
+                loop {
+                    let mut batch = Vec::new();
+                    for index in cases.by_ref().take(CASES_A_LOOK) {
+                        if self.case(&mut trial, *seed, index, *shrink_runs, &known)? {
+                            return Ok(());
+                        }
+                        batch.push(index);
+                    }
+                    let over = batch.is_empty();
+                    if over || self.leak(&mut trial, *seed, &batch, *shrink_runs, &known)? {
+                        return Ok(());
                     }
                 }
-                Ok(())
             }
             Job::Replay {
                 texts,
@@ -73,6 +85,7 @@ impl<W: Write> Worker<W> {
                 shrink_runs,
             } => {
                 let mut trial = Trial::set_up(*contract)?;
+                trial.look_for_leaks(true);
                 let scenario = read(text)?;
                 self.examine(&mut trial, 0, &scenario, *shrink_runs, None)?;
                 Ok(())
@@ -168,6 +181,36 @@ impl<W: Write> Worker<W> {
         Ok(true)
     }
 
+    // Looks at what a batch of cases has left behind, and for the case that did it, by
+    // running each again. Returns whether there is one.
+    fn leak(
+        &mut self,
+        trial: &mut Trial,
+        seed: u64,
+        batch: &[u64],
+        shrink_runs: u64,
+        known: &Known,
+    ) -> io::Result<bool> {
+        if trial.leak()?.is_none() {
+            return Ok(false);
+        }
+        trial.look_for_leaks(true);
+        for &index in batch {
+            let scenario = strategy::case(seed, index);
+            engine::heartbeat();
+            if !trial.run(&scenario)?.breaks(Property::Leaks) {
+                continue;
+            }
+            // What the kernel or this program makes once and keeps is no leak; a leak
+            // is there each time.
+            if self.examine(trial, index, &scenario, shrink_runs, Some(known))? {
+                return Ok(true);
+            }
+        }
+        trial.look_for_leaks(false);
+        Ok(false)
+    }
+
     // Fills in the reliability and the smallest scenario. Trouble on the way
     // leaves the finding as good as it was by then.
     fn shrink(
@@ -183,6 +226,7 @@ impl<W: Write> Worker<W> {
             runs: shrink_runs,
             time: Duration::MAX,
         };
+        trial.look_for_leaks(property == Property::Leaks);
         let minimized = trial.minimize(scenario, property, budget);
         finding.shrink_runs = minimized.runs;
         finding.minimized = minimized.scenario.to_string();
@@ -204,6 +248,7 @@ impl<W: Write> Worker<W> {
 
     fn replay(&mut self, texts: &[String], times: u32, contract: Contract) -> io::Result<()> {
         let mut trial = Trial::set_up(contract)?;
+        trial.look_for_leaks(true);
         for (file, text) in texts.iter().enumerate() {
             let scenario = read(text)?;
             let mut replayed = Replayed {

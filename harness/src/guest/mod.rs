@@ -8,6 +8,7 @@
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
 //! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
+//! * [`leftovers`]: what is left when everything is closed;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `child`: what another process does;
 //! * `bare`: the same calls with nothing around them, to measure against;
@@ -28,6 +29,7 @@ pub mod init;
 pub mod job;
 mod kmemleak;
 mod kmsg;
+pub mod leftovers;
 pub mod link;
 mod mailbox;
 mod mounts;

@@ -23,12 +23,13 @@ use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
 use super::entropy::Entropy;
 use super::file::SentFile;
+use super::leftovers::{Gauge, Reading};
 use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
 use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::stage::{Stage, context};
-use crate::history::{Call, Counters, End, History, Outcome};
+use crate::history::{Call, Counters, End, History, Leftovers, Outcome};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
 use crate::scenario::{
     Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step,
@@ -61,6 +62,11 @@ pub struct Guest {
     /// As new, all of them.
     files: HashMap<FileSpec, SentFile>,
     virtual_time: bool,
+    gauge: Gauge,
+    /// What the gauge showed when it was last read.
+    at_rest: Option<Reading>,
+    /// Whether nothing has run since.
+    rests: bool,
 }
 
 /// Why a scenario could not be run to its end.
@@ -84,7 +90,8 @@ impl Guest {
             Ok((family, Doorman::start(listener)?))
         };
         let command_line = std::fs::read_to_string("/proc/cmdline")?;
-        Ok(Guest {
+        let gauge = Gauge::open(link.receiver())?;
+        let mut guest = Guest {
             doormen: [doorman(Family::Tcp4)?, doorman(Family::Tcp6)?],
             crew: Crew::start()?,
             entropy: Entropy::open()?,
@@ -92,7 +99,32 @@ impl Guest {
             files: HashMap::new(),
             listeners: HashMap::new(),
             virtual_time: command_line.contains("time-travel=inf-cpu"),
-        })
+            gauge,
+            at_rest: None,
+            rests: false,
+        };
+        guest.leftovers()?;
+        Ok(guest)
+    }
+
+    /// What has been left since this was last asked, or since the beginning. Takes as
+    /// long as the kernel needs to let go, and costs more than a scenario does.
+    /// `None`: time passes by the clock here, and waiting could take half an hour.
+    pub fn leftovers(&mut self) -> io::Result<Option<Leftovers>> {
+        if !self.virtual_time {
+            return Ok(None);
+        }
+        let before = match self.at_rest {
+            Some(_) if self.rests => return Ok(Some(Leftovers::default())),
+            Some(before) => before,
+            None => self.gauge.read()?,
+        };
+        // What is kept for the next scenario is not left over.
+        self.files.clear();
+        self.listeners.clear();
+        let now = self.gauge.read_settled(before)?;
+        (self.at_rest, self.rests) = (Some(now), true);
+        Ok(Some(now.since(before)))
     }
 
     /// Waits until the kernel's timers stand as they did for other runs that began so:
@@ -107,6 +139,7 @@ impl Guest {
 
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
+        self.rests = false;
         let mut file = self.file(&scenario.setup.file).map_err(context("file"))?;
         if scenario.steps.iter().any(|step| step.op.maps()) {
             file.map(scenario.extent_bytes())
@@ -409,6 +442,7 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
         end: received.end,
         end_ns: received.end_ns,
         counters: None,
+        leftovers: None,
     };
     history.calls.extend(received.calls);
     history.calls.sort_by_key(|call| call.entry.order);

@@ -42,6 +42,7 @@ impl Plan {
                 end: End::Eof,
                 end_ns: 0,
                 counters: None,
+                leftovers: None,
             },
         }
     }

@@ -9,6 +9,7 @@
 //! | `liveness` | everything ends within [`bound_ns`] |
 //! | `stable` | no byte shows a write made after its send returned |
 //! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
+//! | `leaks` | nothing is left when everything is closed |
 //! | `datagrams` | what arrived are datagrams that were sent |
 //! | `ledger` | which value a byte of the file may have had, and when |
 //! | `sizes` | how long the file may have been, and when |
@@ -25,6 +26,7 @@ mod breaks;
 mod counts;
 mod datagrams;
 mod interleave;
+mod leaks;
 mod ledger;
 mod liveness;
 mod means;
@@ -56,6 +58,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
+pub use leaks::violation as leak;
 pub use liveness::{HELD_NS, RESCUE_NS, arrival_ns, bound_ns};
 pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
@@ -88,11 +91,13 @@ pub enum Property {
     StableOnReturn,
     /// The kernel's log has no WARN, BUG, Oops or panic.
     Splat,
+    /// Sockets, pages and files are gone when everything is closed.
+    Leaks,
 }
 
 impl Property {
     /// Every property, in the order in which violations are listed.
-    pub const ALL: [Property; 7] = [
+    pub const ALL: [Property; 8] = [
         Property::Wire,
         Property::Datagrams,
         Property::Source,
@@ -100,6 +105,7 @@ impl Property {
         Property::Liveness,
         Property::StableOnReturn,
         Property::Splat,
+        Property::Leaks,
     ];
 }
 
@@ -132,6 +138,7 @@ impl fmt::Display for Property {
             Property::Liveness => "liveness",
             Property::StableOnReturn => "stable-on-return",
             Property::Splat => "splat",
+            Property::Leaks => "leaks",
         })
     }
 }
@@ -156,6 +163,7 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
         counts::judge(scenario, history, &sizes),
         liveness::judge(scenario, history),
         stable,
+        leaks::judge(history),
     ]
     .into_iter()
     .flatten()
@@ -218,7 +226,7 @@ impl FromStr for Property {
             .ok_or_else(|| UnknownName {
                 what: "property",
                 name: name.into(),
-                known: "wire, datagrams, source, counts, liveness, stable-on-return, splat",
+                known: "wire, datagrams, source, counts, liveness, stable-on-return, splat, leaks",
             })
     }
 }

@@ -557,6 +557,7 @@ impl Kernel<'_> {
                 end,
                 end_ns: exit.time_ns,
                 counters: None,
+                leftovers: None,
             },
             torn,
         }

@@ -17,7 +17,7 @@ pub(super) use rule::{Line, Note, Rule};
 
 /// The properties that an `expect` line can name, as
 /// [`crate::oracle::Property`] prints them.
-pub const PROPERTIES: [&str; 7] = [
+pub const PROPERTIES: [&str; 8] = [
     "wire",
     "datagrams",
     "source",
@@ -25,6 +25,7 @@ pub const PROPERTIES: [&str; 7] = [
     "liveness",
     "stable-on-return",
     "splat",
+    "leaks",
 ];
 
 /// Makes `scenario` one that can run. Idempotent; never fails; returns a
