@@ -85,6 +85,11 @@ const TESTS: &[Test] = &[
         run: families::a_send_is_a_datagram,
     },
     Test {
+        name: "packets_keep_their_boundaries",
+        on: On::Every,
+        run: families::packets_keep_their_boundaries,
+    },
+    Test {
         name: "the_end_of_the_file_ends_the_datagram",
         on: On::Patched,
         run: families::the_end_of_the_file_ends_the_datagram,

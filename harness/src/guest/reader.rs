@@ -11,8 +11,11 @@ use super::mailbox::Mailbox;
 use super::receiver::Receiver;
 use crate::history::{Call, Chunk, End, Outcome};
 
-/// Room for one recv(2).
+/// Most that one recv(2) asks for.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Room for one recv(2): for the longest packet of AF_UNIX, which is less than twice
+/// net.core.wmem_max, and so longer than any datagram.
+const ROOM_BYTES: usize = 512 * 1024;
 
 /// One stream to be received.
 #[derive(Debug, Clone)]
@@ -139,7 +142,7 @@ impl Reception {
             };
             let mut got = 0;
             while got < len && ended.is_none() {
-                match self.receive(&socket, len - got, buffer, &mut received) {
+                match self.receive(&socket, (len - got).min(CHUNK_BYTES), buffer, &mut received) {
                     // The last datagram may bring more.
                     Ok(bytes) => got += bytes,
                     Err(end) => ended = Some(end),
@@ -229,7 +232,7 @@ pub struct Buffer(Vec<u8>);
 impl Buffer {
     /// Makes it.
     pub fn new() -> Buffer {
-        Buffer(vec![0; CHUNK_BYTES])
+        Buffer(vec![0; ROOM_BYTES])
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `sizes` | how long the file may have been, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
 //! | `interleave` | the same where several threads sent at once |
+//! | `records` | the same of packets that are never lost |
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `breaks` | what may end a connection or cut a call short, and from when on |
@@ -30,6 +31,7 @@ mod liveness;
 mod means;
 mod pipe;
 mod position;
+mod records;
 mod runs;
 mod sendings;
 mod sizes;
@@ -149,9 +151,14 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
         true => datagrams::judge(scenario, history, &ledger, &sizes, &sent),
         false => in_stream(scenario, history, &ledger, &sent),
     };
+    let records = match scenario.setup.socket.family.has_records() && wire.is_none() {
+        true => records::judge(scenario, history, &sent),
+        false => None,
+    };
     let stable = stable.filter(|_| contract == Contract::Stable);
     [
         wire,
+        records,
         source::judge(scenario, history, &ledger, &sizes),
         counts::judge(scenario, history, &sizes),
         liveness::judge(scenario, history),

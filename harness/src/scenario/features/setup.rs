@@ -14,6 +14,8 @@ pub const FAMILIES: &[Feature] = features! { Family:
     "mptcp4", |s| s.setup.socket.family == Family::Mptcp4, |s| family(s, Family::Mptcp4);
     "mptcp6", |s| s.setup.socket.family == Family::Mptcp6, |s| family(s, Family::Mptcp6);
     "unix", |s| s.setup.socket.family == Family::Unix, |s| family(s, Family::Unix);
+    "unix-seqpacket", |s| s.setup.socket.family == Family::UnixSeqpacket,
+        |s| family(s, Family::UnixSeqpacket);
     "vsock", |s| s.setup.socket.family == Family::Vsock, |s| family(s, Family::Vsock);
     "udp4", |s| s.setup.socket.family == Family::Udp4, |s| family(s, Family::Udp4);
     "udp6", |s| s.setup.socket.family == Family::Udp6, |s| family(s, Family::Udp6);

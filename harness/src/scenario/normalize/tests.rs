@@ -650,5 +650,9 @@ fn a_family_keeps_what_means_something_to_it() {
         "link data delay=1ms\nsocket udp4 sndbuf=5000 rcvbuf=6000 cork nonblock\n"
     );
     assert_eq!(all(Family::Unix), "socket unix sndbuf=5000 nonblock\n");
+    assert_eq!(
+        all(Family::UnixSeqpacket),
+        "socket unix-seqpacket sndbuf=5000 nonblock\n"
+    );
     assert_eq!(all(Family::Vsock), "socket vsock nonblock\n");
 }

@@ -40,6 +40,7 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Mptcp4, 3),
     (Family::Mptcp6, 1),
     (Family::Unix, 4),
+    (Family::UnixSeqpacket, 2),
     (Family::Vsock, 2),
     (Family::Udp4, 8),
     (Family::Udp6, 3),

@@ -132,6 +132,9 @@ fn every_feature_is_generated() {
         ("mptcp4", 1.5, |c| c.setup.socket.family == Family::Mptcp4),
         ("mptcp6", 0.4, |c| c.setup.socket.family == Family::Mptcp6),
         ("unix", 2.5, |c| c.setup.socket.family == Family::Unix),
+        ("unix-seqpacket", 1.0, |c| {
+            c.setup.socket.family == Family::UnixSeqpacket
+        }),
         ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
         ("udp4", 5.0, |c| c.setup.socket.family == Family::Udp4),
         ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
