@@ -102,9 +102,7 @@ pub fn packets_keep_their_boundaries() -> Result {
         *at += len;
         Some(*at)
     });
-    let between_pages = ends
-        .clone()
-        .all(|end| end % PAGE == 0 || end == 200_100);
+    let between_pages = ends.clone().all(|end| end % PAGE == 0 || end == 200_100);
     let refused = call(&history, 4)?.outcome == Outcome::Failed(libc::EMSGSIZE);
     let sizes = got[..2] == [5000, 200_000] && got.last() == Some(&1);
     match sizes && between_pages && spliced.len() > 1 && refused {

@@ -10,6 +10,7 @@
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
+//! * [`sockets`]: their settings are set;
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
@@ -32,6 +33,7 @@ pub mod properties;
 pub mod relay;
 pub mod runner;
 pub mod scarcity;
+pub mod sockets;
 pub mod source;
 pub mod waiting;
 pub mod watch;

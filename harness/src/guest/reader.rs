@@ -25,6 +25,8 @@ pub struct Reception {
     /// Nanoseconds on that clock after which the reader gives up. It then closes
     /// the connection, and the reset ends whatever call still waits for it.
     pub deadline_ns: u64,
+    /// TCP_QUICKACK, where it is asked for: before the first read and after each.
+    pub quickack: Option<bool>,
 }
 
 /// What the reader is told to do next.
@@ -105,6 +107,7 @@ impl Reception {
     ) -> Received {
         let mut received = Received::nothing();
         let mut ended = None;
+        self.ask_for_acks(&socket);
         loop {
             let order = self.next(orders);
             let entry = self.clock.stamp_at_entry();
@@ -197,6 +200,7 @@ impl Reception {
                 let start = into.bytes.len();
                 into.bytes.extend_from_slice(&buffer.0[..len]);
                 into.chunks.push(Chunk { at, start, len });
+                self.ask_for_acks(socket);
                 Ok(len)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
@@ -205,6 +209,14 @@ impl Reception {
                 false => Ok(0),
             },
             Err(error) => Err(End::Failed(error.raw_os_error().unwrap_or(0))),
+        }
+    }
+
+    /// What it says about acknowledgements does not last (tcp(7)).
+    fn ask_for_acks(&self, socket: &Receiver) {
+        if let Some(on) = self.quickack {
+            // It fails on a connection that is gone, and then nothing comes.
+            let _ = socket.socket().set_tcp_quickack(on);
         }
     }
 

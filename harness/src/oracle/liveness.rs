@@ -203,10 +203,14 @@ impl Load {
         }
         // SO_SNDBUF and SO_RCVBUF count overhead as well as data, and the window
         // is a share of the latter: a quarter is less than either gives.
+        let lowat = setup.socket.tcp.notsent_lowat_bytes;
+        let lowat = (lowat > 0).then_some(u64::from(lowat));
         let small = [setup.socket.sndbuf_bytes, setup.socket.rcvbuf_bytes]
             .into_iter()
             .flatten()
             .map(|buffer| u64::from(buffer) / 4)
+            // So it is where the sender takes no more than a little ahead.
+            .chain(lowat)
             .min()
             .unwrap_or(u64::MAX);
         let window = small.clamp(SMALL_SEGMENT_BYTES, INITIAL_WINDOW_BYTES);

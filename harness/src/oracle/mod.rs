@@ -7,6 +7,7 @@
 //! | `source` | the file changes only where the scenario wrote |
 //! | `counts` | returns, offsets, errnos and the total agree |
 //! | `liveness` | everything ends within [`bound_ns`] |
+//! | `polling` | and sends in several calls go on until all is sent |
 //! | `stable` | no byte shows a write made after its send returned |
 //! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
 //! | `datagrams` | what arrived are datagrams that were sent |
@@ -30,6 +31,7 @@ mod ledger;
 mod liveness;
 mod means;
 mod pipe;
+mod polling;
 mod position;
 mod records;
 mod runs;
@@ -161,7 +163,7 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
         records,
         source::judge(scenario, history, &ledger, &sizes),
         counts::judge(scenario, history, &sizes),
-        liveness::judge(scenario, history),
+        liveness::judge(scenario, history).or_else(|| polling::judge(scenario, history)),
         stable,
     ]
     .into_iter()

@@ -75,6 +75,17 @@ impl Family {
         self.passes_link() && !self.has_datagrams()
     }
 
+    /// Whether it is TCP by the socket's own words, whatever is in the stream.
+    pub fn has_tcp_options(self) -> bool {
+        self.is_plain_tcp() || self == Family::Ktls4
+    }
+
+    /// Whether a call can take a part of what it is given, so that the rest has to be
+    /// sent by another one.
+    pub fn has_short_sends(self) -> bool {
+        !self.has_datagrams()
+    }
+
     /// Whether it can be told not to wait for full segments (TCP_NODELAY).
     pub fn has_nodelay(self) -> bool {
         self.is_acknowledged()

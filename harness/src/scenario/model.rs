@@ -4,10 +4,12 @@
 mod actor;
 mod op;
 mod setup;
+mod tcp;
 
 pub use actor::*;
 pub use op::*;
 pub use setup::*;
+pub use tcp::*;
 
 /// Page size of the kernels under test, in bytes.
 pub const PAGE_BYTES: u64 = 4096;

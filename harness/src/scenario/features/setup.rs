@@ -1,7 +1,9 @@
 //! To what socket, from what file, over what link.
 
 use super::{Feature, Group};
-use crate::scenario::{Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario, SocketSpec};
+use crate::scenario::{
+    Congestion, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario, SocketSpec,
+};
 
 fn family(scenario: &mut Scenario, family: Family) {
     scenario.setup.socket.family = family;
@@ -33,6 +35,22 @@ pub const SOCKET: &[Feature] = features! { Socket:
     "nodelay", |s| s.setup.socket.nodelay, |s| s.setup.socket.nodelay = true;
     "cork", |s| s.setup.socket.cork, |s| s.setup.socket.cork = true;
     "nonblock", |s| s.setup.socket.nonblock, |s| s.setup.socket.nonblock = true;
+    "poll", |s| s.setup.socket.poll, |s| {
+        s.setup.socket.nonblock = true;
+        s.setup.socket.poll = true;
+    };
+    "notsent-lowat", |s| s.setup.socket.tcp.notsent_lowat_bytes > 0,
+        |s| s.setup.socket.tcp.notsent_lowat_bytes = 4096;
+    "congestion reno", |s| s.setup.socket.tcp.congestion == Some(Congestion::Reno),
+        |s| s.setup.socket.tcp.congestion = Some(Congestion::Reno);
+    "congestion cubic", |s| s.setup.socket.tcp.congestion == Some(Congestion::Cubic),
+        |s| s.setup.socket.tcp.congestion = Some(Congestion::Cubic);
+    "congestion bbr", |s| s.setup.socket.tcp.congestion == Some(Congestion::Bbr),
+        |s| s.setup.socket.tcp.congestion = Some(Congestion::Bbr);
+    "quickack on", |s| s.setup.socket.tcp.quickack == Some(true),
+        |s| s.setup.socket.tcp.quickack = Some(true);
+    "quickack off", |s| s.setup.socket.tcp.quickack == Some(false),
+        |s| s.setup.socket.tcp.quickack = Some(false);
     "plain", |s| {
         let socket = s.setup.socket;
         socket == SocketSpec { family: socket.family, ..SocketSpec::default() }

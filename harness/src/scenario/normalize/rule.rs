@@ -106,6 +106,9 @@ pub enum Rule {
     NotHeld,
     Passing,
     CloseNeedsNoHold,
+    PollNeedsNonblock,
+    PollNeedsParts,
+    NotsentLowat,
 }
 
 impl fmt::Display for Rule {
@@ -261,6 +264,19 @@ impl fmt::Display for Rule {
                 "a sender closes where nothing is held: of a closed socket TCP gives up data \
                  that stays unacknowledged"
             ),
+            Rule::PollNeedsNonblock => {
+                write!(
+                    f,
+                    "a call that blocks needs no poll: the same line must have `nonblock`"
+                )
+            }
+            Rule::PollNeedsParts => write!(
+                f,
+                "a datagram is taken whole or not at all, so there is no rest to poll for"
+            ),
+            Rule::NotsentLowat => {
+                write!(f, "at most {}", Bytes((*NOTSENT_LOWAT_BYTES.end()).into()))
+            }
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }

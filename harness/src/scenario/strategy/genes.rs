@@ -4,6 +4,7 @@
 //! A smaller number and an unset flag always mean a simpler scenario.
 
 mod setup;
+mod tcp;
 mod wish;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
 pub use setup::{LinkGenes, SocketGenes, Source};
+pub use tcp::TcpGenes;
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
@@ -36,6 +38,7 @@ pub struct Genes {
     /// A family other than TCP.
     pub family: (bool, Draw),
     pub source: Source,
+    pub tcp: TcpGenes,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -191,9 +194,10 @@ pub fn genes() -> BoxedStrategy<Genes> {
         weighted(1.0),
         (weighted(0.28), from(tables::FAMILIES)),
         setup::source(),
+        tcp::tcp(),
     )
         .prop_map(
-            |(wish, link, socket, swarm, file, rounds, ops, again, family, source)| Genes {
+            |(wish, link, socket, swarm, file, rounds, ops, again, family, source, tcp)| Genes {
                 wish,
                 link,
                 socket,
@@ -204,6 +208,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 again,
                 family,
                 source,
+                tcp,
             },
         )
         .boxed()

@@ -6,7 +6,7 @@ use proptest::test_runner::TestError;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
+use crate::scenario::{Actor, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
 
 const CASES: u64 = 4000;
 
@@ -219,6 +219,25 @@ fn every_feature_is_generated() {
         }),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
+        ("poll", 3.0, |c| c.setup.socket.poll),
+        ("notsent-lowat", 2.0, |c| {
+            c.setup.socket.tcp.notsent_lowat_bytes > 0
+        }),
+        ("reno", 0.6, |c| {
+            c.setup.socket.tcp.congestion == Some(Congestion::Reno)
+        }),
+        ("cubic", 0.3, |c| {
+            c.setup.socket.tcp.congestion == Some(Congestion::Cubic)
+        }),
+        ("bbr", 1.5, |c| {
+            c.setup.socket.tcp.congestion == Some(Congestion::Bbr)
+        }),
+        ("quickack on", 1.0, |c| {
+            c.setup.socket.tcp.quickack == Some(true)
+        }),
+        ("quickack off", 1.5, |c| {
+            c.setup.socket.tcp.quickack == Some(false)
+        }),
         ("other senders", 3.0, |c| {
             c.steps
                 .iter()

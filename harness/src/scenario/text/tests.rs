@@ -66,7 +66,7 @@ fn every_line_and_key() {
 #   indented, after a blank line
 link data delay=20ms jitter=5ms loss=1% duplicate=0.5% reorder=2% rate=100mbit limit=1000 seed=7
 link ack delay=1500us loss=0.0001% rate=1234567bit seed=18446744073709551615
-socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s nodelay cork nonblock
+socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s notsent-lowat=16384 congestion=bbr quickack=off nodelay cork nonblock poll
 file memfd size=65536 sparse read-only
 reader paused
 expect 6.12-stock violates stable-on-return
