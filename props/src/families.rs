@@ -4,6 +4,7 @@
 use std::fs;
 
 use inflight::campaign::known::{Bug, Known};
+use inflight::history::Outcome;
 use inflight::oracle::Contract;
 
 use crate::behaviour::{call, run};
@@ -21,6 +22,7 @@ pub fn each_family_takes_its_way() -> Result {
         ("udp4", "link data delay=20ms\n", 20),
         ("udp6", "link data delay=20ms\n", 20),
         ("unix", "", 0),
+        ("unix-seqpacket", "", 0),
         ("vsock", "", 0),
     ] {
         let text = format!("{link}socket {family}\n\nsendfile 0+100\n");
@@ -86,6 +88,27 @@ pub fn the_end_of_the_file_ends_the_datagram() -> Result {
         }
     }
     Ok(())
+}
+
+/// A call that copies is a packet, whatever its length; a splice is cut between pages
+/// only. Where they are too long they are refused.
+pub fn packets_keep_their_boundaries() -> Result {
+    let text = "socket unix-seqpacket\nfile tmpfs size=262144\nreader paused\n\n\
+        write 0+5000\nwritev 5000+200000\nsendfile 100+200000\nsend 7+1\nwrite 0+212961\n";
+    let history = run(Contract::Documented, text)?;
+    let got: Vec<usize> = history.chunks.iter().map(|chunk| chunk.len).collect();
+    let spliced = &got[2..got.len() - 1];
+    let ends = spliced.iter().scan(100, |at, len| {
+        *at += len;
+        Some(*at)
+    });
+    let between_pages = ends.clone().all(|end| end % PAGE == 0 || end == 200_100);
+    let refused = call(&history, 4)?.outcome == Outcome::Failed(libc::EMSGSIZE);
+    let sizes = got[..2] == [5000, 200_000] && got.last() == Some(&1);
+    match sizes && between_pages && spliced.len() > 1 && refused {
+        true => Ok(()),
+        false => Err(format!("packets of {got:?} bytes\n{:#?}", history.calls)),
+    }
 }
 
 /// Nobody repairs what the link does to datagrams: as many are lost as it says.

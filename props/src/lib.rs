@@ -11,6 +11,7 @@
 //! * [`scarcity`]: out of memory at each allocation of a send;
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`company`]: actors go together as the scenario says;
+//! * [`sockets`]: their settings are set;
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`stack`]: the interfaces and the stack are as scenarios say;
 //! * [`watch`]: a kernel that watches itself is heard;
@@ -37,6 +38,7 @@ pub mod properties;
 pub mod relay;
 pub mod runner;
 pub mod scarcity;
+pub mod sockets;
 pub mod source;
 pub mod stack;
 pub mod waiting;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
     behaviour, company, cost, counters, families, guest, holds, leaks, programs, properties, relay,
-    scarcity, source, stack, waiting, watch,
+    scarcity, sockets, source, stack, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -113,6 +113,31 @@ const TESTS: &[Test] = &[
         name: "a_send_is_a_datagram",
         on: On::Every,
         run: families::a_send_is_a_datagram,
+    },
+    Test {
+        name: "packets_keep_their_boundaries",
+        on: On::Every,
+        run: families::packets_keep_their_boundaries,
+    },
+    Test {
+        name: "a_poll_loop_sends_all",
+        on: On::Every,
+        run: sockets::a_poll_loop_sends_all,
+    },
+    Test {
+        name: "acknowledgements_are_quick_or_late",
+        on: On::Every,
+        run: sockets::acknowledgements_are_quick_or_late,
+    },
+    Test {
+        name: "bbr_paces",
+        on: On::Every,
+        run: sockets::bbr_paces,
+    },
+    Test {
+        name: "unsent_bytes_are_bounded",
+        on: On::Every,
+        run: sockets::unsent_bytes_are_bounded,
     },
     Test {
         name: "the_end_of_the_file_ends_the_datagram",

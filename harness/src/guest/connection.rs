@@ -8,12 +8,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::link::Link;
 use super::netns::NetNs;
 use super::receiver::Receiver;
-use crate::scenario::{Family, SocketSpec};
+use crate::scenario::{Congestion, Family, SocketSpec};
 
 /// How often a reader looks at its deadline while nothing arrives.
 pub const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
@@ -126,7 +127,36 @@ impl Sender {
         if let Some(timeout) = timeout(spec.send_timeout_us) {
             self.socket.set_write_timeout(Some(timeout))?;
         }
+        if spec.tcp.notsent_lowat_bytes > 0 {
+            self.socket
+                .set_tcp_notsent_lowat(spec.tcp.notsent_lowat_bytes)?;
+        }
+        if let Some(congestion) = spec.tcp.congestion {
+            self.set_congestion(congestion)?;
+        }
         Ok(())
+    }
+
+    /// TCP_CONGESTION. Read back, since nothing that is received would tell some of them
+    /// from others.
+    fn set_congestion(&self, congestion: Congestion) -> io::Result<()> {
+        let name = congestion.name();
+        self.socket.set_tcp_congestion(name.as_bytes())?;
+        let is = self.socket.tcp_congestion()?;
+        let is = String::from_utf8_lossy(&is);
+        match is.trim_end_matches('\0') == name {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "TCP_CONGESTION is {is}, not {name}"
+            ))),
+        }
+    }
+
+    /// Waits until poll(2) says that there is room, or that there will be none.
+    pub fn await_room(&self) {
+        let mut asked = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+        // It fails for nothing but a signal, and then the next call says how it stands.
+        let _ = poll(&mut asked, PollTimeout::NONE);
     }
 
     /// Ends what is sent: the receiver reads to its end. Flushes a cork.

@@ -24,7 +24,12 @@ pub const SIGNAL: Signal = Signal::SIGUSR1;
 #[derive(Debug)]
 pub enum Event {
     /// An actor has performed a step.
-    Performed(Call),
+    Performed {
+        /// Index into the scenario's steps.
+        step: usize,
+        /// What it called for that.
+        calls: Vec<Call>,
+    },
     /// The reader has performed a `read` step.
     Read(usize),
     /// The reader is through.
@@ -106,11 +111,12 @@ fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Steps, Pthread
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
         loop {
             let (stage, step) = steps.take();
-            let call = stage.perform(step);
+            let mut calls = Vec::with_capacity(1);
+            stage.perform(step, &mut calls);
             // The scheduler owns the file and the socket again once it has heard
             // of the last step.
             drop(stage);
-            events.put(Event::Performed(call));
+            events.put(Event::Performed { step, calls });
         }
     })?;
     Ok((mailbox, thread.as_pthread_t()))

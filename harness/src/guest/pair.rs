@@ -47,6 +47,15 @@ pub fn connect(link: &Link, scenario: &Scenario) -> io::Result<(Sender, Receiver
                 Receiver::stream(receiver),
             )
         }
+        Family::UnixSeqpacket => {
+            let (sender, receiver) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
+            set_sndbuf(&sender, spec)?;
+            (
+                Sender::new(sender, Ending::Shutdown),
+                // They end as a stream does, by a shutdown of the other end.
+                Receiver::datagrams(receiver),
+            )
+        }
         Family::Vsock => {
             let (sender, receiver) = vsock()?;
             (

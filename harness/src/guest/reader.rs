@@ -11,8 +11,11 @@ use super::mailbox::Mailbox;
 use super::receiver::Receiver;
 use crate::history::{Call, Chunk, End, Outcome};
 
-/// Room for one recv(2).
+/// Most that one recv(2) asks for.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Room for one recv(2): for the longest packet of AF_UNIX, which is less than twice
+/// net.core.wmem_max, and so longer than any datagram.
+const ROOM_BYTES: usize = 512 * 1024;
 
 /// One stream to be received.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct Reception {
     /// Nanoseconds on that clock after which the reader gives up. It then closes
     /// the connection, and the reset ends whatever call still waits for it.
     pub deadline_ns: u64,
+    /// TCP_QUICKACK, where it is asked for: before the first read and after each.
+    pub quickack: Option<bool>,
 }
 
 /// What the reader is told to do next.
@@ -102,6 +107,7 @@ impl Reception {
     ) -> Received {
         let mut received = Received::nothing();
         let mut ended = None;
+        self.ask_for_acks(&socket);
         loop {
             let order = self.next(orders);
             let entry = self.clock.stamp_at_entry();
@@ -139,7 +145,7 @@ impl Reception {
             };
             let mut got = 0;
             while got < len && ended.is_none() {
-                match self.receive(&socket, len - got, buffer, &mut received) {
+                match self.receive(&socket, (len - got).min(CHUNK_BYTES), buffer, &mut received) {
                     // The last datagram may bring more.
                     Ok(bytes) => got += bytes,
                     Err(end) => ended = Some(end),
@@ -194,6 +200,7 @@ impl Reception {
                 let start = into.bytes.len();
                 into.bytes.extend_from_slice(&buffer.0[..len]);
                 into.chunks.push(Chunk { at, start, len });
+                self.ask_for_acks(socket);
                 Ok(len)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
@@ -202,6 +209,14 @@ impl Reception {
                 false => Ok(0),
             },
             Err(error) => Err(End::Failed(error.raw_os_error().unwrap_or(0))),
+        }
+    }
+
+    /// What it says about acknowledgements does not last (tcp(7)).
+    fn ask_for_acks(&self, socket: &Receiver) {
+        if let Some(on) = self.quickack {
+            // It fails on a connection that is gone, and then nothing comes.
+            let _ = socket.socket().set_tcp_quickack(on);
         }
     }
 
@@ -229,7 +244,7 @@ pub struct Buffer(Vec<u8>);
 impl Buffer {
     /// Makes it.
     pub fn new() -> Buffer {
-        Buffer(vec![0; CHUNK_BYTES])
+        Buffer(vec![0; ROOM_BYTES])
     }
 }
 

@@ -33,7 +33,7 @@ impl Receiver {
         Receiver::of(socket, Kind::Records)
     }
 
-    /// Of datagrams; they end when somebody shuts the socket down.
+    /// Of datagrams or packets; they end when somebody shuts the socket down.
     pub fn datagrams(socket: Socket) -> Receiver {
         Receiver::of(socket, Kind::Datagrams)
     }

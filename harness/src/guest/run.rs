@@ -207,13 +207,15 @@ impl Guest {
         doorman.expect(Reception {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
+            quickack: None,
         });
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
         let queues = self.link.queues();
         let threads = self.crew.threads;
         let stage = stage(scenario, clock, file, sender, threads, queues, None);
         let steps = 0..scenario.steps.len();
-        let calls = steps.map(|step| stage.perform(step)).collect();
+        let mut calls = Vec::with_capacity(steps.len());
+        steps.for_each(|step| stage.perform(step, &mut calls));
         // It fails when the connection is gone, and then there is nothing to end.
         let _ = stage.sender.finish();
         stage.sender.await_close();
@@ -234,6 +236,7 @@ impl Guest {
         let reception = Reception {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
+            quickack: scenario.setup.socket.tcp.quickack,
         };
         let (sender, orders) = match is_plain_tcp(scenario) {
             true => self.connect_to_reader(scenario, reception)?,
@@ -368,6 +371,7 @@ fn is_simple(scenario: &Scenario) -> bool {
     is_plain_tcp(scenario)
         && setup.reader == ReaderMode::Drain
         && setup.socket.user_timeout_us == 0
+        && setup.socket.tcp.quickack.is_none()
         && setup.socket.rcvbuf_bytes.is_none()
         && setup.stack == Stack::default()
         && steady(&setup.data)
@@ -489,7 +493,7 @@ impl Run<'_> {
             self.handed_out = index + 1;
             match (step.actor, step.op) {
                 (Actor::Reader, op) => orders.put(order(index, op)),
-                (Actor::Link, _) => self.calls.push(stage.perform(index)),
+                (Actor::Link, _) => stage.perform(index, &mut self.calls),
                 (actor, _) => {
                     self.outstanding[actor.index()] += 1;
                     self.crew.perform(actor, &stage, index);
@@ -561,11 +565,11 @@ impl Run<'_> {
     fn next_event(&mut self, patience: Duration) -> Option<Option<usize>> {
         let event = self.event(patience)?;
         match event {
-            Event::Performed(call) => {
-                let actor = self.stage.scenario.steps[call.step].actor;
+            Event::Performed { step, calls } => {
+                let actor = self.stage.scenario.steps[step].actor;
                 self.outstanding[actor.index()] -= 1;
-                self.calls.push(call);
-                Some(Some(call.step))
+                self.calls.extend(calls);
+                Some(Some(step))
             }
             Event::Read(step) => Some(Some(step)),
             Event::Received(received) => {

@@ -20,10 +20,13 @@ use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Actor, Copying, Op, Range, Scenario, Step};
+use crate::scenario::{Actor, Copying, Op, Range, Scenario};
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
+/// Where poll(2) says that there is room, so many calls in a row may find none.
+const MOST_IN_VAIN: u32 = 100;
 
 /// Everything on the sender's side of one scenario.
 #[derive(Debug)]
@@ -73,10 +76,45 @@ struct Done {
 }
 
 impl Stage {
-    /// Performs one step and says what happened. Blocks as long as the system
+    /// Performs one step and adds what happened to `calls`. Blocks as long as the system
     /// call does.
-    pub fn perform(&self, step: usize) -> Call {
-        let Step { actor, op } = self.scenario.steps[step];
+    pub fn perform(&self, step: usize, calls: &mut Vec<Call>) {
+        let op = self.scenario.steps[step].op;
+        match self.scenario.setup.socket.poll && op.sends() {
+            true => self.perform_all(step, op, calls),
+            false => calls.push(self.call(step, op)),
+        }
+    }
+
+    /// A send and, as long as it leaves something, another one for the rest when
+    /// poll(2) says that there is room.
+    fn perform_all(&self, step: usize, op: Op, calls: &mut Vec<Call>) {
+        let mut rest = op;
+        // For a socket that always has room and never takes anything.
+        let mut patience = MOST_IN_VAIN;
+        while patience > 0 {
+            let call = self.call(step, rest);
+            calls.push(call);
+            match call.outcome {
+                Outcome::Failed(libc::EAGAIN) => patience -= 1,
+                Outcome::Returned(bytes @ 1..) => {
+                    let Some(left) = rest.after(bytes) else {
+                        return;
+                    };
+                    (rest, patience) = (left, MOST_IN_VAIN);
+                }
+                _ => return,
+            }
+            let entered = &self.entered[self.scenario.steps[step].actor.index()];
+            *lock(entered) = Some((step, self.clock.stamp_at_entry()));
+            self.sender.await_room();
+            *lock(entered) = None;
+        }
+    }
+
+    /// One system call of a step.
+    fn call(&self, step: usize, op: Op) -> Call {
+        let actor = self.scenario.steps[step].actor;
         let entry = self.clock.stamp_at_entry();
         // What the link does never blocks.
         let entered = (actor != Actor::Link).then(|| &self.entered[actor.index()]);

@@ -1,7 +1,7 @@
 //! The numbers of a scenario, and which smaller values are worth a try.
 
 use crate::scenario::{
-    Actor, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup, Sysctl,
+    Actor, Congestion, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup, Sysctl,
 };
 
 /// A field of the setup as a number; switches are 0 and 1.
@@ -63,6 +63,33 @@ const FAMILY: Field = Field {
             .ok()
             .and_then(|place| Family::NAMED.get(place));
         setup.socket.family = named.map_or_else(Family::default, |(_, family)| *family);
+    },
+    smaller: |place| (1..place).collect(),
+};
+
+/// The congestion control by its place in the list, counted from 1.
+const CONGESTION: Field = Field {
+    get: |setup| setup.socket.tcp.congestion.map_or(0, |it| 1 + it as u64),
+    set: |setup, value| {
+        let place = usize::try_from(value).ok().and_then(|it| it.checked_sub(1));
+        let named = place.and_then(|place| Congestion::NAMED.get(place));
+        setup.socket.tcp.congestion = named.map(|(_, congestion)| *congestion);
+    },
+    smaller: |place| (1..place).collect(),
+};
+
+/// TCP_QUICKACK: 0 none, 1 on, 2 off.
+const QUICKACK: Field = Field {
+    get: |setup| match setup.socket.tcp.quickack {
+        None => 0,
+        Some(true) => 1,
+        Some(false) => 2,
+    },
+    set: |setup, value| {
+        setup.socket.tcp.quickack = [None, Some(true), Some(false)]
+            .get(value as usize)
+            .copied()
+            .flatten();
     },
     smaller: |place| (1..place).collect(),
 };
@@ -151,6 +178,10 @@ pub(super) const FIELDS: &[Field] = &[
     switch!(socket.nonblock),
     number!(socket.user_timeout_us, durations),
     number!(socket.send_timeout_us, durations),
+    switch!(socket.poll),
+    number!(socket.tcp.notsent_lowat_bytes, powers_of_two),
+    CONGESTION,
+    QUICKACK,
     choice!(file.kind, FileKind::Tmpfs, FileKind::Memfd),
     switch!(file.sparse),
     switch!(file.read_only),

@@ -9,6 +9,7 @@ use super::breaks::Breaks;
 use super::datagrams::longest_bytes;
 use super::pipe::PipeModel;
 use super::position::{self, Position};
+use super::records;
 use super::sendings::{Closes, closes};
 use super::sizes::Sizes;
 use super::{Property, Violation, name_errno, name_step};
@@ -145,7 +146,7 @@ impl Judge<'_> {
             },
             Op::Read { len } => match call.outcome {
                 // The last datagram of it is read whole.
-                Outcome::Returned(_) if self.has_datagrams() => None,
+                Outcome::Returned(_) if self.keeps_boundaries() => None,
                 Outcome::Returned(n) => too_many(n, len),
                 // The end of the stream says what broke it.
                 _ => None,
@@ -252,26 +253,61 @@ impl Judge<'_> {
         self.scenario.setup.socket.family.has_datagrams()
     }
 
+    /// Whether the receiver gets whole datagrams or packets.
+    fn keeps_boundaries(&self) -> bool {
+        self.has_datagrams() || self.scenario.setup.socket.family.has_records()
+    }
+
+    /// How many bytes a send can have had to send at most, and in how many parts.
+    fn asked(&self, op: Op, call: &Call) -> Option<(u64, u64)> {
+        match op {
+            Op::Sendfile(range) => {
+                let left = self.sizes.in_call(call).from(range.offset);
+                Some((range.len.min(left.most), 1))
+            }
+            Op::Copy { range, .. } => Some((range.len, 1)),
+            Op::SpliceOut { len, tee, .. } => {
+                let pipe = if tee { &self.second_pipe } else { &self.pipe };
+                Some((len.min(pipe.bytes()), pipe.used_slots()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The errnos that only packets have that are never lost.
+    fn record_errno(&self, op: Op, call: &Call) -> Option<String> {
+        let Outcome::Failed(errno) = call.outcome else {
+            return None;
+        };
+        let (asked, _) = self.asked(op, call)?;
+        // What is spliced goes in rounds, and the first one has failed.
+        let bytes = match op {
+            Op::Copy { .. } => asked,
+            _ => asked.min(records::ROUND_BYTES),
+        };
+        match errno {
+            libc::EMSGSIZE if bytes <= records::longest_bytes(self.scenario) => Some(format!(
+                "failed with EMSGSIZE, but the packet would have had only {bytes} bytes"
+            )),
+            libc::ENOBUFS if bytes <= records::UNSURE_BYTES => {
+                Some(format!("failed with ENOBUFS for {bytes} bytes"))
+            }
+            _ => None,
+        }
+    }
+
     /// The errnos that only datagrams have.
     fn datagram_errno(&self, op: Op, call: &Call) -> Option<String> {
         let Outcome::Failed(errno) = call.outcome else {
             return None;
         };
+        if self.scenario.setup.socket.family.has_records() {
+            return self.record_errno(op, call);
+        }
         if !self.has_datagrams() {
             return None;
         }
-        let (asked, parts) = match op {
-            Op::Sendfile(range) => {
-                let left = self.sizes.in_call(call).from(range.offset);
-                (range.len.min(left.most), 1)
-            }
-            Op::Copy { range, .. } => (range.len, 1),
-            Op::SpliceOut { len, tee, .. } => {
-                let pipe = if tee { &self.second_pipe } else { &self.pipe };
-                (len.min(pipe.bytes()), pipe.used_slots())
-            }
-            _ => return None,
-        };
+        let (asked, parts) = self.asked(op, call)?;
         let bytes = self.open.0.saturating_add(asked);
         let parts = self.open.1.saturating_add(parts);
         let longest = longest_bytes(self.scenario.setup.socket.family.over_ipv6());
@@ -308,7 +344,7 @@ impl Judge<'_> {
         };
         match errno {
             // Where they are wrong, `datagram_errno` has said so.
-            libc::EMSGSIZE | libc::ENOBUFS if self.has_datagrams() => None,
+            libc::EMSGSIZE | libc::ENOBUFS if self.keeps_boundaries() => None,
             libc::EAGAIN if nonblock || self.breaks.send_timeout_in(call) => None,
             libc::EAGAIN => Some("failed with EAGAIN, and nothing about it is non-blocking".into()),
             libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT | libc::EBADF

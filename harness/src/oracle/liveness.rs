@@ -250,7 +250,11 @@ impl Load {
             setup.stack.get(Sysctl::Wmem).map(u64::from),
             setup.stack.get(Sysctl::Rmem).map(u64::from),
         ];
-        let small = buffers.into_iter().flatten().map(|bytes| bytes / 8).min();
+        let lowat = setup.socket.tcp.notsent_lowat_bytes;
+        let lowat = (lowat > 0).then_some(u64::from(lowat));
+        let shares = buffers.into_iter().flatten().map(|bytes| bytes / 8);
+        // So it is where the sender takes no more than a little ahead.
+        let small = shares.chain(lowat).min();
         let full = segment_bytes(scenario);
         let least = full.min(SMALL_SEGMENT_BYTES);
         let initial = INITIAL_WINDOW_SEGMENTS * full.min(Device::USUAL_MTU_BYTES.into());

@@ -7,6 +7,7 @@
 //! | `source` | the file changes only where the scenario wrote |
 //! | `counts` | returns, offsets, errnos and the total agree |
 //! | `liveness` | everything ends within [`bound_ns`] |
+//! | `polling` | and sends in several calls go on until all is sent |
 //! | `stable` | no byte shows a write made after its send returned |
 //! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
 //! | `leaks` | nothing is left when everything is closed |
@@ -15,6 +16,7 @@
 //! | `sizes` | how long the file may have been, and when |
 //! | `stream` | walks the stream once, for `wire` and `stable` |
 //! | `interleave` | the same where several threads sent at once |
+//! | `records` | the same of packets that are never lost |
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `breaks` | what may end a connection or cut a call short, and from when on |
@@ -31,7 +33,9 @@ mod ledger;
 mod liveness;
 mod means;
 mod pipe;
+mod polling;
 mod position;
+mod records;
 mod runs;
 mod sendings;
 mod sizes;
@@ -156,12 +160,17 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
         true => datagrams::judge(scenario, history, &ledger, &sizes, &sent),
         false => in_stream(scenario, history, &ledger, &sent),
     };
+    let records = match scenario.setup.socket.family.has_records() && wire.is_none() {
+        true => records::judge(scenario, history, &sent),
+        false => None,
+    };
     let stable = stable.filter(|_| contract == Contract::Stable);
     [
         wire,
+        records,
         source::judge(scenario, history, &ledger, &sizes),
         counts::judge(scenario, history, &sizes),
-        liveness::judge(scenario, history),
+        liveness::judge(scenario, history).or_else(|| polling::judge(scenario, history)),
         stable,
         leaks::judge(history),
     ]

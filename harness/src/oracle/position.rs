@@ -5,18 +5,34 @@ use crate::history::{Call, History, Outcome};
 use crate::scenario::{Op, Range, Scenario};
 
 /// Where it stands, while the calls are gone through in order. Only one thread moves it.
+/// And what is left of the sends that are made in several calls.
 #[derive(Debug, Default)]
-pub(super) struct Position(u64);
+pub(super) struct Position {
+    at: u64,
+    /// By step.
+    left: Vec<(usize, Op)>,
+}
 
 impl Position {
-    /// What a call was, with the range of the file that the position gives it. The call
-    /// then has moved it.
+    /// What a call was: of a step in several calls the rest that was left for it, with
+    /// the range of the file that the position gives it. The call then has moved it.
     pub fn resolve(&mut self, op: Op, call: &Call) -> Op {
-        let Op::SendfileOn { len } = op else {
+        if !op.sends() {
             return op;
+        }
+        let bytes = call.outcome.bytes();
+        let known = self.left.iter().position(|(step, _)| *step == call.step);
+        let asked = known.map_or(op, |known| self.left[known].1);
+        match (known, asked.after(bytes)) {
+            (Some(known), Some(rest)) => self.left[known].1 = rest,
+            (None, Some(rest)) => self.left.push((call.step, rest)),
+            (_, None) => {}
+        }
+        let Op::SendfileOn { len } = asked else {
+            return asked;
         };
-        let offset = self.0;
-        self.0 = offset.saturating_add(call.outcome.bytes());
+        let offset = self.at;
+        self.at = offset.saturating_add(bytes);
         Op::Sendfile(Range { offset, len })
     }
 }

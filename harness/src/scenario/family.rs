@@ -19,6 +19,8 @@ pub enum Family {
     Mptcp6,
     /// A stream of AF_UNIX.
     Unix,
+    /// Packets of AF_UNIX (SOCK_SEQPACKET): boundaries are kept, and none is lost.
+    UnixSeqpacket,
     /// A stream of AF_VSOCK, to this machine itself.
     Vsock,
     /// UDP over IPv4.
@@ -29,13 +31,14 @@ pub enum Family {
 
 impl Family {
     /// Each with its name, the simplest first.
-    pub const NAMED: [(&'static str, Family); 9] = [
+    pub const NAMED: [(&'static str, Family); 10] = [
         ("tcp4", Family::Tcp4),
         ("tcp6", Family::Tcp6),
         ("ktls4", Family::Ktls4),
         ("mptcp4", Family::Mptcp4),
         ("mptcp6", Family::Mptcp6),
         ("unix", Family::Unix),
+        ("unix-seqpacket", Family::UnixSeqpacket),
         ("vsock", Family::Vsock),
         ("udp4", Family::Udp4),
         ("udp6", Family::Udp6),
@@ -47,14 +50,19 @@ impl Family {
         matches!(self, Family::Tcp4 | Family::Tcp6)
     }
 
-    /// Whether the receiver gets datagrams rather than a stream.
+    /// Whether each send is a datagram that the link may lose and overtake.
     pub fn has_datagrams(self) -> bool {
         matches!(self, Family::Udp4 | Family::Udp6)
     }
 
+    /// Whether the receiver gets records: a stream of which the boundaries are kept.
+    pub fn has_records(self) -> bool {
+        self == Family::UnixSeqpacket
+    }
+
     /// Whether what is sent passes the link of the two namespaces.
     pub fn passes_link(self) -> bool {
-        !matches!(self, Family::Unix | Family::Vsock)
+        !matches!(self, Family::Unix | Family::UnixSeqpacket | Family::Vsock)
     }
 
     /// Whether its packets are IPv6.
@@ -65,6 +73,17 @@ impl Family {
     /// Whether the receiver answers over the link.
     pub fn is_acknowledged(self) -> bool {
         self.passes_link() && !self.has_datagrams()
+    }
+
+    /// Whether it is TCP by the socket's own words, whatever is in the stream.
+    pub fn has_tcp_options(self) -> bool {
+        self.is_plain_tcp() || self == Family::Ktls4
+    }
+
+    /// Whether a call can take a part of what it is given, so that the rest has to be
+    /// sent by another one.
+    pub fn has_short_sends(self) -> bool {
+        !self.has_datagrams()
     }
 
     /// Whether it can be told not to wait for full segments (TCP_NODELAY).

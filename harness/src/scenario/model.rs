@@ -6,12 +6,14 @@ mod device;
 mod op;
 mod setup;
 mod stack;
+mod tcp;
 
 pub use actor::*;
 pub use device::*;
 pub use op::*;
 pub use setup::*;
 pub use stack::*;
+pub use tcp::*;
 
 /// Page size of the kernels under test, in bytes.
 pub const PAGE_BYTES: u64 = 4096;

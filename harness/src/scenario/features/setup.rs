@@ -1,7 +1,9 @@
 //! To what socket, from what file, over what link.
 
 use super::{Feature, Group};
-use crate::scenario::{Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario, SocketSpec};
+use crate::scenario::{
+    Congestion, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario, SocketSpec,
+};
 
 fn family(scenario: &mut Scenario, family: Family) {
     scenario.setup.socket.family = family;
@@ -14,6 +16,8 @@ pub const FAMILIES: &[Feature] = features! { Family:
     "mptcp4", |s| s.setup.socket.family == Family::Mptcp4, |s| family(s, Family::Mptcp4);
     "mptcp6", |s| s.setup.socket.family == Family::Mptcp6, |s| family(s, Family::Mptcp6);
     "unix", |s| s.setup.socket.family == Family::Unix, |s| family(s, Family::Unix);
+    "unix-seqpacket", |s| s.setup.socket.family == Family::UnixSeqpacket,
+        |s| family(s, Family::UnixSeqpacket);
     "vsock", |s| s.setup.socket.family == Family::Vsock, |s| family(s, Family::Vsock);
     "udp4", |s| s.setup.socket.family == Family::Udp4, |s| family(s, Family::Udp4);
     "udp6", |s| s.setup.socket.family == Family::Udp6, |s| family(s, Family::Udp6);
@@ -31,6 +35,22 @@ pub const SOCKET: &[Feature] = features! { Socket:
     "nodelay", |s| s.setup.socket.nodelay, |s| s.setup.socket.nodelay = true;
     "cork", |s| s.setup.socket.cork, |s| s.setup.socket.cork = true;
     "nonblock", |s| s.setup.socket.nonblock, |s| s.setup.socket.nonblock = true;
+    "poll", |s| s.setup.socket.poll, |s| {
+        s.setup.socket.nonblock = true;
+        s.setup.socket.poll = true;
+    };
+    "notsent-lowat", |s| s.setup.socket.tcp.notsent_lowat_bytes > 0,
+        |s| s.setup.socket.tcp.notsent_lowat_bytes = 4096;
+    "congestion reno", |s| s.setup.socket.tcp.congestion == Some(Congestion::Reno),
+        |s| s.setup.socket.tcp.congestion = Some(Congestion::Reno);
+    "congestion cubic", |s| s.setup.socket.tcp.congestion == Some(Congestion::Cubic),
+        |s| s.setup.socket.tcp.congestion = Some(Congestion::Cubic);
+    "congestion bbr", |s| s.setup.socket.tcp.congestion == Some(Congestion::Bbr),
+        |s| s.setup.socket.tcp.congestion = Some(Congestion::Bbr);
+    "quickack on", |s| s.setup.socket.tcp.quickack == Some(true),
+        |s| s.setup.socket.tcp.quickack = Some(true);
+    "quickack off", |s| s.setup.socket.tcp.quickack == Some(false),
+        |s| s.setup.socket.tcp.quickack = Some(false);
     "plain", |s| {
         let socket = s.setup.socket;
         socket == SocketSpec { family: socket.family, ..SocketSpec::default() }

@@ -216,6 +216,22 @@ impl Op {
         )
     }
 
+    /// What a send is to send when so many bytes of it are sent; `None`: nothing.
+    pub fn after(self, bytes: u64) -> Option<Op> {
+        let mut rest = self;
+        match &mut rest {
+            Op::Sendfile(range) | Op::Copy { range, .. } => {
+                range.offset = range.offset.saturating_add(bytes);
+                range.len = range.len.checked_sub(bytes).filter(|len| *len > 0)?;
+            }
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } => {
+                *len = len.checked_sub(bytes).filter(|len| *len > 0)?;
+            }
+            _ => return None,
+        }
+        Some(rest)
+    }
+
     /// The range of the file that it names, whatever for.
     pub fn range(mut self) -> Option<Range> {
         self.range_mut().copied()

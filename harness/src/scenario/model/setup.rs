@@ -1,6 +1,6 @@
 //! What stands before the first operation.
 
-use super::{Device, PAGE_BYTES, Stack};
+use super::{Device, PAGE_BYTES, Stack, TcpSpec};
 use crate::scenario::Family;
 
 /// What stands before the first operation.
@@ -71,10 +71,15 @@ pub struct SocketSpec {
     pub cork: bool,
     /// O_NONBLOCK on the sender.
     pub nonblock: bool,
+    /// A call that does not block and did not move everything is made again for the
+    /// rest, once poll(2) says that there is room.
+    pub poll: bool,
     /// TCP_USER_TIMEOUT of the sender; 0: none.
     pub user_timeout_us: u64,
     /// SO_SNDTIMEO of the sender; 0: none.
     pub send_timeout_us: u64,
+    /// What only TCP has.
+    pub tcp: TcpSpec,
 }
 
 /// The file that is sent.

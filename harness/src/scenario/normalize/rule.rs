@@ -117,6 +117,9 @@ pub enum Rule {
     StackNeedsTcp,
     StackValue(Sysctl),
     BaseMssNeedsProbing,
+    PollNeedsNonblock,
+    PollNeedsParts,
+    NotsentLowat,
 }
 
 impl fmt::Display for Rule {
@@ -292,6 +295,19 @@ impl fmt::Display for Rule {
                 f,
                 "only probing begins there, so the same line must have `mtu-probing=1` or 2"
             ),
+            Rule::PollNeedsNonblock => {
+                write!(
+                    f,
+                    "a call that blocks needs no poll: the same line must have `nonblock`"
+                )
+            }
+            Rule::PollNeedsParts => write!(
+                f,
+                "a datagram is taken whole or not at all, so there is no rest to poll for"
+            ),
+            Rule::NotsentLowat => {
+                write!(f, "at most {}", Bytes((*NOTSENT_LOWAT_BYTES.end()).into()))
+            }
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }

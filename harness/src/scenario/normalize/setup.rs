@@ -78,6 +78,13 @@ fn options(socket: &mut SocketSpec, notes: &mut Notes) {
             notes.push(Line::Socket, key, Rule::SocketOption);
         }
     }
+    if !socket.nonblock && std::mem::take(&mut socket.poll) {
+        notes.push(Line::Socket, "poll", Rule::PollNeedsNonblock);
+    }
+    if !family.has_short_sends() && std::mem::take(&mut socket.poll) {
+        notes.push(Line::Socket, "poll", Rule::PollNeedsParts);
+    }
+    tcp_options(socket, notes);
     for (key, us) in [
         ("user-timeout", &mut socket.user_timeout_us),
         ("send-timeout", &mut socket.send_timeout_us),
@@ -85,6 +92,34 @@ fn options(socket: &mut SocketSpec, notes: &mut Notes) {
         if !family.is_plain_tcp() && std::mem::take(us) > 0 {
             notes.push(Line::Socket, key, Rule::PlainTcp);
         }
+    }
+}
+
+/// Drops what is TCP's where there is none.
+fn tcp_options(socket: &mut SocketSpec, notes: &mut Notes) {
+    if !socket.family.has_tcp_options() {
+        let dropped = std::mem::take(&mut socket.tcp);
+        for (key, set) in [
+            ("notsent-lowat", dropped.notsent_lowat_bytes > 0),
+            ("congestion", dropped.congestion.is_some()),
+            ("quickack", dropped.quickack.is_some()),
+        ] {
+            if set {
+                notes.push(Line::Socket, key, Rule::SocketOption);
+            }
+        }
+    }
+    if socket.tcp.notsent_lowat_bytes > 0 {
+        let mut clamp = Clamp {
+            line: Line::Socket,
+            notes,
+        };
+        clamp.within(
+            "notsent-lowat",
+            &mut socket.tcp.notsent_lowat_bytes,
+            NOTSENT_LOWAT_BYTES,
+            Rule::NotsentLowat,
+        );
     }
 }
 

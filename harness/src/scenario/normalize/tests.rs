@@ -42,6 +42,20 @@ fn wild_netem() -> impl Strategy<Value = Netem> {
     )
 }
 
+fn wild_tcp() -> impl Strategy<Value = TcpSpec> {
+    let congestion = prop::sample::select(Congestion::NAMED.map(|(_, it)| it).to_vec());
+    (
+        wild32(),
+        prop::option::of(congestion),
+        any::<Option<bool>>(),
+    )
+        .prop_map(|(notsent_lowat_bytes, congestion, quickack)| TcpSpec {
+            notsent_lowat_bytes,
+            congestion,
+            quickack,
+        })
+}
+
 fn wild_way() -> impl Strategy<Value = Way> {
     prop::sample::select(vec![Way::Data, Way::Ack])
 }
@@ -128,8 +142,9 @@ prop_compose! {
         stack in wild_stack(),
         family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
-        flags in any::<[bool; 3]>(),
+        flags in any::<[bool; 4]>(),
         timeouts in (wild(), wild()),
+        tcp in wild_tcp(),
         memfd in any::<bool>(),
         source in any::<[bool; 2]>(),
         size_bytes in wild(),
@@ -149,6 +164,8 @@ prop_compose! {
                 nonblock: flags[2],
                 user_timeout_us: timeouts.0,
                 send_timeout_us: timeouts.1,
+                poll: flags[3],
+                tcp,
             },
             file: FileSpec {
                 kind: if memfd { FileKind::Memfd } else { FileKind::Tmpfs },
@@ -656,6 +673,12 @@ fn a_family_keeps_what_means_something_to_it() {
             nonblock: true,
             user_timeout_us: 1_000,
             send_timeout_us: 1_000,
+            poll: true,
+            tcp: TcpSpec {
+                notsent_lowat_bytes: 7,
+                congestion: Some(Congestion::Bbr),
+                quickack: Some(false),
+            },
         };
         let normal = normalize(Scenario {
             setup: Setup {
@@ -680,14 +703,23 @@ fn a_family_keeps_what_means_something_to_it() {
             "tcp4" | "tcp6" => " user-timeout=1ms send-timeout=1ms",
             _ => "",
         };
-        let socket =
-            format!("socket {name} sndbuf=5000 rcvbuf=6000{timeouts} nodelay cork nonblock\n");
+        let tcp = match name {
+            "mptcp4" | "mptcp6" => "",
+            _ => " notsent-lowat=7 congestion=bbr quickack=off",
+        };
+        let socket = format!(
+            "socket {name} sndbuf=5000 rcvbuf=6000{timeouts}{tcp} nodelay cork nonblock poll\n"
+        );
         assert_eq!(all(family), LINK.to_owned() + &socket);
     }
     assert_eq!(
         all(Family::Udp4),
         "link data delay=1ms\nsocket udp4 sndbuf=5000 rcvbuf=6000 cork nonblock\n"
     );
-    assert_eq!(all(Family::Unix), "socket unix sndbuf=5000 nonblock\n");
-    assert_eq!(all(Family::Vsock), "socket vsock nonblock\n");
+    assert_eq!(all(Family::Unix), "socket unix sndbuf=5000 nonblock poll\n");
+    assert_eq!(
+        all(Family::UnixSeqpacket),
+        "socket unix-seqpacket sndbuf=5000 nonblock poll\n"
+    );
+    assert_eq!(all(Family::Vsock), "socket vsock nonblock poll\n");
 }

@@ -27,7 +27,7 @@ pub fn build(genes: &Genes) -> Scenario {
         sparse: genes.source.sparse,
         read_only: genes.source.read_only,
     };
-    let mut socket = setup::socket(&genes.socket);
+    let mut socket = setup::socket(&genes.socket, &genes.tcp);
     if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
         socket.family = other;
     }

@@ -6,6 +6,7 @@
 mod company;
 mod setup;
 mod stack;
+mod tcp;
 mod wish;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ use super::tables::{self, Weighted, total};
 pub use company::Company;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use stack::{DeviceGenes, StackGenes};
+pub use tcp::TcpGenes;
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
@@ -43,6 +45,7 @@ pub struct Genes {
     pub company: Company,
     pub device: DeviceGenes,
     pub stack: StackGenes,
+    pub tcp: TcpGenes,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -205,6 +208,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             company::company(),
             stack::device(),
             stack::stack(),
+            tcp::tcp(),
         ),
     )
         .prop_map(
@@ -218,7 +222,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack),
+                (source, company, device, stack, tcp),
             )| Genes {
                 wish,
                 link,
@@ -233,6 +237,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 company,
                 device,
                 stack,
+                tcp,
             },
         )
         .boxed()

@@ -4,7 +4,7 @@
 //! Each table begins with its simplest value, because shrinking goes to the
 //! front.
 
-use crate::scenario::{Family, Sysctl};
+use crate::scenario::{Congestion, Family, Sysctl};
 
 /// A value and its weight.
 pub type Weighted<T> = (T, u32);
@@ -40,6 +40,7 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Mptcp4, 3),
     (Family::Mptcp6, 1),
     (Family::Unix, 4),
+    (Family::UnixSeqpacket, 2),
     (Family::Vsock, 2),
     (Family::Udp4, 8),
     (Family::Udp6, 3),
@@ -107,6 +108,20 @@ pub const SOCKET_BUFFER_BYTES: &[Weighted<u32>] = &[
     (32_768, 1),
     (212_992, 1),
 ];
+
+/// TCP_NOTSENT_LOWAT, in bytes: up to the initial window and beyond.
+pub const NOTSENT_LOWAT_BYTES: &[Weighted<u32>] =
+    &[(16_384, 3), (1, 1), (1448, 2), (4096, 3), (65_536, 2)];
+
+/// Congestion controls.
+pub const CONGESTIONS: &[Weighted<Congestion>] = &[
+    (Congestion::Reno, 2),
+    (Congestion::Cubic, 1),
+    (Congestion::Bbr, 4),
+];
+
+/// TCP_QUICKACK.
+pub const QUICKACKS: &[Weighted<bool>] = &[(true, 2), (false, 3)];
 
 /// Capacities of the user pipe, in bytes.
 pub const PIPE_BYTES: &[Weighted<u32>] = &[

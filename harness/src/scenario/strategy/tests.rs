@@ -6,7 +6,7 @@ use proptest::test_runner::TestError;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
+use crate::scenario::{Actor, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
 
 const CASES: u64 = 4000;
 
@@ -132,6 +132,9 @@ fn every_feature_is_generated() {
         ("mptcp4", 1.5, |c| c.setup.socket.family == Family::Mptcp4),
         ("mptcp6", 0.4, |c| c.setup.socket.family == Family::Mptcp6),
         ("unix", 2.5, |c| c.setup.socket.family == Family::Unix),
+        ("unix-seqpacket", 1.0, |c| {
+            c.setup.socket.family == Family::UnixSeqpacket
+        }),
         ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
         ("udp4", 5.0, |c| c.setup.socket.family == Family::Udp4),
         ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
@@ -219,6 +222,25 @@ fn every_feature_is_generated() {
         }),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),
         ("send timeout", 2.0, |c| c.setup.socket.send_timeout_us > 0),
+        ("poll", 3.0, |c| c.setup.socket.poll),
+        ("notsent-lowat", 2.0, |c| {
+            c.setup.socket.tcp.notsent_lowat_bytes > 0
+        }),
+        ("reno", 0.6, |c| {
+            c.setup.socket.tcp.congestion == Some(Congestion::Reno)
+        }),
+        ("cubic", 0.3, |c| {
+            c.setup.socket.tcp.congestion == Some(Congestion::Cubic)
+        }),
+        ("bbr", 1.5, |c| {
+            c.setup.socket.tcp.congestion == Some(Congestion::Bbr)
+        }),
+        ("quickack on", 1.0, |c| {
+            c.setup.socket.tcp.quickack == Some(true)
+        }),
+        ("quickack off", 1.5, |c| {
+            c.setup.socket.tcp.quickack == Some(false)
+        }),
         ("other senders", 3.0, |c| {
             c.steps
                 .iter()
@@ -298,7 +320,7 @@ fn the_race_shrinks_to_two_operations() {
 
 #[test]
 fn what_matters_stays_and_the_rest_goes() {
-    const SEEDS: u8 = 10;
+    const SEEDS: u8 = 20;
     let mut simplest = 0;
     for seed in 0..SEEDS {
         let delayed = |s: &Scenario| has_race(s) && s.setup.data.delay_us >= 10_000;
@@ -317,9 +339,8 @@ fn what_matters_stays_and_the_rest_goes() {
             found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
         );
     }
-    // What only a wish brought about stays as the wish has it, and the more features there
-    // are the more wishes come first.
-    assert!(3 * simplest >= SEEDS, "{simplest} of {SEEDS}");
+    // What only a wish brought about stays as the wish has it.
+    assert!(simplest > SEEDS / 2, "{simplest} of {SEEDS}");
 }
 
 /// Prints how long a case takes: `cargo test --release -- --ignored --nocapture

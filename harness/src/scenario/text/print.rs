@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Copying, Device, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, Range,
-    ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, Way,
+    Actor, Copying, Device, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, QUICKACK_NAMED,
+    Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -139,14 +139,38 @@ impl fmt::Display for SocketSpec {
                 write!(f, " {key}={}", Time(us))?;
             }
         }
+        write!(f, "{}", self.tcp)?;
         for (flag, set) in [
             ("nodelay", self.nodelay),
             ("cork", self.cork),
             ("nonblock", self.nonblock),
+            ("poll", self.poll),
         ] {
             if set {
                 write!(f, " {flag}")?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TcpSpec {
+    /// What differs from the default, each as ` KEY=VALUE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TcpSpec {
+            notsent_lowat_bytes,
+            congestion,
+            quickack,
+        } = self;
+        if *notsent_lowat_bytes != 0 {
+            write!(f, " notsent-lowat={notsent_lowat_bytes}")?;
+        }
+        if let Some(congestion) = congestion {
+            write!(f, " congestion={}", congestion.name())?;
+        }
+        let named = QUICKACK_NAMED.iter().find(|(_, on)| *quickack == Some(*on));
+        if let Some((name, _)) = named {
+            write!(f, " quickack={name}")?;
         }
         Ok(())
     }

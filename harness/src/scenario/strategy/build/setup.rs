@@ -1,9 +1,9 @@
 //! The link and the socket.
 
 use super::option;
-use crate::scenario::strategy::genes::{LinkGenes, SocketGenes};
+use crate::scenario::strategy::genes::{LinkGenes, SocketGenes, TcpGenes};
 use crate::scenario::strategy::tables;
-use crate::scenario::{Family, Netem, SocketSpec};
+use crate::scenario::{Family, Netem, SocketSpec, TcpSpec};
 
 pub fn link(genes: &LinkGenes) -> (Netem, Netem) {
     let delay_us = |(on, ms): (bool, u64)| if on { ms * 1000 } else { 0 };
@@ -47,7 +47,7 @@ pub fn link(genes: &LinkGenes) -> (Netem, Netem) {
     }
 }
 
-pub fn socket(genes: &SocketGenes) -> SocketSpec {
+pub fn socket(genes: &SocketGenes, of_tcp: &TcpGenes) -> SocketSpec {
     let buffer = |(on, draw)| option(on, tables::SOCKET_BUFFER_BYTES, draw);
     let timeout = |(on, draw)| option(on, tables::TIMEOUTS_US, draw).unwrap_or(0);
     SocketSpec {
@@ -62,5 +62,16 @@ pub fn socket(genes: &SocketGenes) -> SocketSpec {
         nonblock: genes.nonblock,
         user_timeout_us: timeout(genes.user_timeout),
         send_timeout_us: timeout(genes.send_timeout),
+        poll: genes.nonblock && of_tcp.poll,
+        tcp: tcp(of_tcp),
+    }
+}
+
+fn tcp(genes: &TcpGenes) -> TcpSpec {
+    let (lowat, draw) = genes.notsent_lowat;
+    TcpSpec {
+        notsent_lowat_bytes: option(lowat, tables::NOTSENT_LOWAT_BYTES, draw).unwrap_or(0),
+        congestion: option(genes.congestion.0, tables::CONGESTIONS, genes.congestion.1),
+        quickack: option(genes.quickack.0, tables::QUICKACKS, genes.quickack.1),
     }
 }

@@ -6,7 +6,8 @@ use crate::scenario::text::lex::{Trouble, Word, Words};
 use crate::scenario::text::options::{Key, Options, choose};
 use crate::scenario::text::units;
 use crate::scenario::{
-    Expect, Expected, Family, FileKind, FileSpec, Means, Netem, ReaderMode, SocketSpec,
+    Congestion, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, QUICKACK_NAMED,
+    ReaderMode, SocketSpec,
 };
 
 impl<'a> Reader<'a> {
@@ -109,7 +110,7 @@ impl<'a> Reader<'a> {
     }
 
     fn socket(&mut self, words: &mut Words<'a>) -> Result<SocketSpec, Trouble> {
-        const KEYS: [Key; 7] = [
+        const KEYS: [Key; 11] = [
             Key::with_value("sndbuf", "SIZE"),
             Key::with_value("rcvbuf", "SIZE"),
             Key::with_value("user-timeout", "TIME"),
@@ -117,6 +118,10 @@ impl<'a> Reader<'a> {
             Key::flag("nodelay"),
             Key::flag("cork"),
             Key::flag("nonblock"),
+            Key::flag("poll"),
+            Key::with_value("notsent-lowat", "SIZE"),
+            Key::with_value("congestion", "NAME"),
+            Key::with_value("quickack", "on|off"),
         ];
         let mut socket = SocketSpec {
             family: choose(
@@ -137,6 +142,19 @@ impl<'a> Reader<'a> {
                 "send-timeout" => socket.send_timeout_us = units::time_us(value)?,
                 "nodelay" => socket.nodelay = true,
                 "cork" => socket.cork = true,
+                "poll" => socket.poll = true,
+                "notsent-lowat" => {
+                    let bytes = units::bytes(value)?;
+                    socket.tcp.notsent_lowat_bytes = units::narrow(value, bytes)?;
+                }
+                "congestion" => {
+                    let chosen = choose(value, "congestion control", &Congestion::NAMED)?;
+                    socket.tcp.congestion = Some(chosen);
+                }
+                "quickack" => {
+                    let chosen = choose(value, "value", &QUICKACK_NAMED)?;
+                    socket.tcp.quickack = Some(chosen);
+                }
                 _ => socket.nonblock = true,
             }
         }

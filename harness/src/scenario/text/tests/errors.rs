@@ -137,7 +137,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "socket udp",
-        "1:8: unknown socket family `udp`, did you mean `udp4`? (expected one of `tcp4`, `tcp6`, `ktls4`, `mptcp4`, `mptcp6`, `unix`, `vsock`, `udp4`, `udp6`)",
+        "1:8: unknown socket family `udp`, did you mean `udp4`? (expected one of `tcp4`, `tcp6`, `ktls4`, `mptcp4`, `mptcp6`, `unix`, `unix-seqpacket`, `vsock`, `udp4`, `udp6`)",
     ),
     (
         "file ext4 size=1",
@@ -620,6 +620,30 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "socket tcp4 send-timeout=1us\nsendfile 0+1",
         "1:26: found `1us`: the kernel counts this in whole milliseconds",
+    ),
+    (
+        "socket tcp4 poll\nsendfile 0+1",
+        "1:13: found `poll`: a call that blocks needs no poll: the same line must have `nonblock`",
+    ),
+    (
+        "socket udp4 nonblock poll\nsendfile 0+1",
+        "1:22: found `poll`: a datagram is taken whole or not at all, so there is no rest to poll for",
+    ),
+    (
+        "socket tcp4 notsent-lowat=5M\nsendfile 0+1",
+        "1:27: found `5M`: at most 4194304",
+    ),
+    (
+        "socket tcp4 congestion=vegas\nsendfile 0+1",
+        "1:24: unknown congestion control `vegas`, expected one of `reno`, `cubic`, `bbr`",
+    ),
+    (
+        "socket tcp4 quickack=yes\nsendfile 0+1",
+        "1:22: unknown value `yes`, expected one of `on`, `off`",
+    ),
+    (
+        "socket mptcp4 congestion=reno\nsendfile 0+1",
+        "1:26: found `reno`: on sockets of this family this would do nothing",
     ),
     (
         "splice-in 0+1",
