@@ -6,6 +6,7 @@
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
 //! * [`cost`]: what the cure may cost;
+//! * [`disk`]: files on ext4 are, and what only they have does what it says;
 //! * [`families`]: the sockets are of the families that scenarios name;
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
@@ -29,6 +30,7 @@ pub mod behaviour;
 pub mod company;
 pub mod cost;
 pub mod counters;
+pub mod disk;
 pub mod families;
 pub mod guest;
 pub mod holds;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, company, cost, counters, families, guest, holds, leaks, programs, properties, relay,
-    scarcity, sockets, source, stack, waiting, watch,
+    behaviour, company, cost, counters, disk, families, guest, holds, leaks, programs, properties,
+    relay, scarcity, sockets, source, stack, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -138,6 +138,26 @@ const TESTS: &[Test] = &[
         name: "unsent_bytes_are_bounded",
         on: On::Every,
         run: sockets::unsent_bytes_are_bounded,
+    },
+    Test {
+        name: "a_file_is_on_ext4",
+        on: On::Every,
+        run: disk::a_file_is_on_ext4,
+    },
+    Test {
+        name: "a_direct_write_passes_the_page_cache",
+        on: On::Every,
+        run: disk::a_direct_write_passes_the_page_cache,
+    },
+    Test {
+        name: "a_zeroed_range_is_zeros",
+        on: On::Every,
+        run: disk::a_zeroed_range_is_zeros,
+    },
+    Test {
+        name: "the_disk_does_not_fill_up",
+        on: On::Every,
+        run: disk::the_disk_does_not_fill_up,
     },
     Test {
         name: "the_end_of_the_file_ends_the_datagram",

@@ -15,6 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::unistd::ftruncate;
 
+use super::ext4;
 use crate::history;
 use crate::scenario::limits::FILE_BYTES;
 use crate::scenario::{Copying, FileKind, FileSpec, Op, Range, Step};
@@ -31,6 +32,9 @@ pub struct SentFile {
     /// What is sent from, if that is another descriptor.
     read_only: Option<File>,
     sparse: bool,
+    on_disk: bool,
+    /// The same with O_DIRECT.
+    direct: Option<File>,
     mapping: Option<Mapping>,
     second: Option<Mapping>,
     /// Held by who makes the file shorter, against those who store through the mapping.
@@ -64,11 +68,18 @@ impl SentFile {
                 .custom_flags(libc::O_TMPFILE)
                 .mode(0o600)
                 .open(Path::new(TMPFS))?,
+            FileKind::Ext4 => {
+                ext4::file().map_err(|error| io::Error::other(format!("ext4: {error}")))?
+            }
             FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
         };
         match spec.sparse {
             true => file.set_len(spec.size_bytes)?,
             false => file.write_all_at(pristine(0, spec.size_bytes), 0)?,
+        }
+        let on_disk = spec.kind == FileKind::Ext4;
+        if on_disk {
+            ext4::settle(&file)?;
         }
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let read_only = spec.read_only.then(|| File::open(path)).transpose()?;
@@ -77,6 +88,8 @@ impl SentFile {
             size_bytes: spec.size_bytes,
             read_only,
             sparse: spec.sparse,
+            on_disk,
+            direct: None,
             mapping: None,
             second: None,
             size: RwLock::new(()),
@@ -94,6 +107,17 @@ impl SentFile {
         map(&mut self.second, &self.file, len)
     }
 
+    /// Opens it once more, past the page cache.
+    pub fn open_direct(&mut self) -> io::Result<()> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let direct = File::options()
+            .write(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(path)?;
+        self.direct = Some(direct);
+        Ok(())
+    }
+
     /// Puts generation 0 back over what `steps` wrote, the way they wrote it.
     /// Returns whether the file then is as new; `content` is what was read back. What
     /// gave pages away, or filled a hole, is not undone.
@@ -102,7 +126,8 @@ impl SentFile {
             true => op.writes().is_some() || op.maps(),
             false => op.zeroes(),
         };
-        if steps.iter().any(|step| spoils(step.op)) {
+        // What is on its way to a disk, and where it lies there, is not put back either.
+        if self.on_disk || steps.iter().any(|step| spoils(step.op)) {
             return false;
         }
         if self.sparse {
@@ -178,6 +203,24 @@ impl SentFile {
         nix::sys::uio::pwrite(self.file.as_fd(), &bytes, range.offset as libc::off_t)
     }
 
+    /// pwrite(2) of `generation` of the pattern, past the page cache.
+    ///
+    /// # Panics
+    /// When the file was not opened for that.
+    pub fn write_direct(&self, range: Range, generation: u8) -> nix::Result<usize> {
+        /// What every device is content with.
+        const ALIGNED_BYTES: usize = 4096;
+        let direct = self.direct.as_ref();
+        let direct = direct.expect("a scenario that writes past the page cache opens its file so");
+        let len = range.len as usize;
+        let mut room = vec![0; len + ALIGNED_BYTES];
+        let start = room.as_ptr().align_offset(ALIGNED_BYTES);
+        let bytes = &mut room[start..start + len];
+        bytes.copy_from_slice(pristine(range.offset, range.len));
+        advance(bytes, generation);
+        nix::sys::uio::pwrite(direct, bytes, range.offset as libc::off_t)
+    }
+
     /// Keeps the file from becoming shorter.
     pub fn hold_size(&self) -> SizeGuard<'_> {
         let guard = self.size.read().unwrap_or_else(PoisonError::into_inner);
@@ -198,6 +241,13 @@ impl SentFile {
     /// fallocate(2): the pages of the range are given back.
     pub fn punch(&self, range: Range) -> nix::Result<()> {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (offset, len) = (range.offset as libc::off_t, range.len as libc::off_t);
+        fallocate(&self.file, flags, offset, len)
+    }
+
+    /// fallocate(2): the range is zeros, which nobody has written.
+    pub fn zero(&self, range: Range) -> nix::Result<()> {
+        let flags = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let (offset, len) = (range.offset as libc::off_t, range.len as libc::off_t);
         fallocate(&self.file, flags, offset, len)
     }

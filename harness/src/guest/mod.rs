@@ -24,6 +24,7 @@ mod crew;
 mod doorman;
 mod entropy;
 mod ethtool;
+mod ext4;
 mod file;
 pub mod init;
 pub mod job;

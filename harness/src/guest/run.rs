@@ -145,6 +145,11 @@ impl Guest {
             file.map(scenario.extent_bytes())
                 .map_err(context("map the file"))?;
         }
+        let direct = |step: &Step| matches!(step.op, Op::DirectWrite(_));
+        if scenario.steps.iter().any(direct) {
+            file.open_direct()
+                .map_err(context("open the file with O_DIRECT"))?;
+        }
         let beside = |step: &Step| matches!(step.op, Op::SecondWrite(_));
         if scenario.steps.iter().any(beside) {
             file.map_again(scenario.extent_bytes())

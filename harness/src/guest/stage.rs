@@ -20,7 +20,7 @@ use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Actor, Copying, Op, Range, Scenario};
+use crate::scenario::{Actor, Copying, FileKind, Op, Range, Scenario};
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -160,6 +160,11 @@ impl Stage {
             Op::ForkWrite(range) => self.store_by_child(range, step),
             Op::Truncate { size_bytes } => change(self.file.truncate(size_bytes)),
             Op::Punch(range) => change(self.file.punch(range)),
+            Op::ZeroRange(range) => change(self.file.zero(range)),
+            Op::DirectWrite(range) => match self.file.write_direct(range, self.generation(step)) {
+                Ok(bytes) => returned(bytes as u64),
+                Err(errno) => failed(errno),
+            },
             Op::Wait { us } => {
                 std::thread::sleep(Duration::from_micros(us));
                 returned(0)
@@ -189,7 +194,11 @@ impl Stage {
             | Op::Read { .. }
             | Op::Hold { .. }
             | Op::Release { .. }
+            | Op::DirectWrite(_)
+            | Op::ZeroRange(_)
             | Op::ForkWrite(_) => self.clock.stamp(),
+            // So may everything that meets a disk.
+            _ if self.scenario.setup.file.kind == FileKind::Ext4 => self.clock.stamp(),
             _ => self.clock.stamp_at_entry(),
         };
         if let Some(entered) = entered {

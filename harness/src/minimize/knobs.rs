@@ -94,6 +94,17 @@ const QUICKACK: Field = Field {
     smaller: |place| (1..place).collect(),
 };
 
+/// The kind of file by its place in the list, which begins with the simplest.
+const FILE_KIND: Field = Field {
+    get: |setup| setup.file.kind as u64,
+    set: |setup, value| {
+        let place = usize::try_from(value).ok();
+        let named = place.and_then(|place| FileKind::NAMED.get(place));
+        setup.file.kind = named.map_or_else(FileKind::default, |(_, kind)| *kind);
+    },
+    smaller: |place| (1..place).collect(),
+};
+
 /// A buffer size that may be left to the kernel.
 macro_rules! buffer {
     ($($path:ident).+) => {
@@ -182,7 +193,7 @@ pub(super) const FIELDS: &[Field] = &[
     number!(socket.tcp.notsent_lowat_bytes, powers_of_two),
     CONGESTION,
     QUICKACK,
-    choice!(file.kind, FileKind::Tmpfs, FileKind::Memfd),
+    FILE_KIND,
     switch!(file.sparse),
     switch!(file.read_only),
     number!(file.size_bytes, powers_of_two),

@@ -133,6 +133,7 @@ impl Judge<'_> {
             }
             Op::Pipe { capacity_bytes } => self.resize(capacity_bytes, call),
             Op::Pwrite(range)
+            | Op::DirectWrite(range)
             | Op::MmapWrite(range)
             | Op::ForkWrite(range)
             | Op::SecondWrite(range) => match call.outcome {
@@ -175,7 +176,8 @@ impl Judge<'_> {
             | Op::Msync
             | Op::DropCaches
             | Op::Truncate { .. }
-            | Op::Punch(_) => self.failed(call, &[]),
+            | Op::Punch(_)
+            | Op::ZeroRange(_) => self.failed(call, &[]),
         }
     }
 

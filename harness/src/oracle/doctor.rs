@@ -57,6 +57,7 @@ impl Plan {
             Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
             Op::MmapWrite(range)
             | Op::Pwrite(range)
+            | Op::DirectWrite(range)
             | Op::ForkWrite(range)
             | Op::SecondWrite(range) => (range.len, None),
             Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
@@ -71,7 +72,7 @@ impl Plan {
             let file = &mut self.history.file_pread;
             let end = match op {
                 Op::Truncate { size_bytes } => size_bytes,
-                Op::Pwrite(range) => range.end().max(file.len() as u64),
+                Op::Pwrite(range) | Op::DirectWrite(range) => range.end().max(file.len() as u64),
                 _ => file.len() as u64,
             };
             file.resize(end as usize, 0);

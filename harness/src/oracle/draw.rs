@@ -82,6 +82,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     size_bytes: rng.below(size + 200),
                 },
             ),
+            21 if rng.chance(50) => (writer, Op::ZeroRange(inside)),
             21 => (writer, Op::Punch(inside)),
             4 => (Actor::A, Op::SpliceIn(any)),
             5 => (
@@ -99,7 +100,8 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     capacity_bytes: 1 + rng.below(10_000) as u32,
                 },
             ),
-            7 | 8 => (writer, Op::Pwrite(inside)),
+            7 => (writer, Op::Pwrite(inside)),
+            8 => (writer, Op::DirectWrite(inside)),
             9 => (writer, Op::MmapWrite(inside)),
             10 => (writer, Op::SecondWrite(inside)),
             11 => (

@@ -9,8 +9,8 @@
 //! that a byte's value depends on; [`super::sizes`] knows it.
 
 use super::runs::{generation_at, matching, zeros};
-use crate::history::{History, Outcome, Stamp};
-use crate::scenario::{Range, Scenario};
+use crate::history::{Call, History, Outcome, Stamp};
+use crate::scenario::{Op, Range, Scenario};
 
 /// A set of generations; 0 is what the file was filled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +83,17 @@ impl Write {
     }
 }
 
+/// Whether something was stored or written through the page cache while a call ran.
+fn is_mixed(scenario: &Scenario, history: &History, call: &Call) -> bool {
+    history.calls.iter().any(|other| {
+        let op = scenario.steps.get(other.step).map(|step| step.op);
+        let cached = op.is_some_and(|op| op.stores() || matches!(op, Op::Pwrite(_)));
+        let open = matches!(other.outcome, Outcome::Pending | Outcome::Killed);
+        let before = !open && other.exit.order < call.entry.order;
+        cached && !before && other.entry.order < call.exit.order
+    })
+}
+
 /// The stretch of time in which a value may have been taken: from one
 /// [`Stamp::order`] to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +152,13 @@ impl Ledger {
                 continue;
             };
             let (len, exit_order) = match call.outcome {
+                // Beside it a store can be to a page that was read before, and what is
+                // stored to is written back whole: open(2) warns of that.
+                Outcome::Returned(len)
+                    if matches!(op, Op::DirectWrite(_)) && is_mixed(scenario, history, call) =>
+                {
+                    (len.min(range.len), u64::MAX)
+                }
                 // All or nothing; they return no count.
                 Outcome::Returned(_) if op.zeroes() => (range.len, call.exit.order),
                 Outcome::Returned(len) => (len.min(range.len), call.exit.order),
@@ -316,7 +334,6 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::oracle::doctor::{self, Plan};
-    use crate::scenario::Op;
 
     fn ledger(plan: &Plan) -> Ledger {
         Ledger::new(&plan.scenario(), &plan.history())
@@ -429,5 +446,16 @@ mod tests {
         assert_eq!(ledger.during(9, Window::END), set(&[1, 3]));
         assert_eq!(ledger.ever(9, 4), set(&[0, 1]));
         assert_eq!(ledger.newest(), 3);
+    }
+
+    #[test]
+    fn what_passes_the_page_cache_beside_a_store_may_be_lost() {
+        for (entry, exit, left) in [(1, 2, &[2][..]), (3, 5, &[1, 2]), (6, 7, &[1])] {
+            let mut plan = Plan::new(4096);
+            plan.call(Op::MmapWrite(doctor::range(0, 512)), entry, exit);
+            plan.call(Op::DirectWrite(doctor::range(0, 512)), 4, 5);
+            let ledger = ledger(&plan);
+            assert_eq!(ledger.during(0, Window::END), set(left), "{entry}");
+        }
     }
 }

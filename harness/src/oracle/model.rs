@@ -340,10 +340,11 @@ impl Kernel<'_> {
             }
             Op::MmapWrite(range)
             | Op::Pwrite(range)
+            | Op::DirectWrite(range)
             | Op::ForkWrite(range)
             | Op::SecondWrite(range) => {
                 let len = match op {
-                    Op::Pwrite(_) => self.short(range.len),
+                    Op::Pwrite(_) | Op::DirectWrite(_) => self.short(range.len),
                     _ => range.len.min(size.saturating_sub(range.offset)),
                 };
                 call.outcome = match len {
@@ -352,7 +353,7 @@ impl Kernel<'_> {
                 };
                 let generation = self.scenario.generation(call.step).unwrap();
                 let left = (range.offset..range.offset + len).collect();
-                let grows = matches!(op, Op::Pwrite(_));
+                let grows = matches!(op, Op::Pwrite(_) | Op::DirectWrite(_));
                 Work::Write {
                     left,
                     generation,
@@ -364,7 +365,7 @@ impl Kernel<'_> {
                 let (zeros, size) = (op.writes().unwrap(), size_bytes);
                 Work::Cut { zeros, size }
             }
-            Op::Punch(zeros) => {
+            Op::Punch(zeros) | Op::ZeroRange(zeros) => {
                 call.outcome = Outcome::Returned(0);
                 Work::Cut { zeros, size }
             }

@@ -138,7 +138,7 @@ fn change(scenario: &Scenario, call: &Call) -> Option<Change> {
     };
     let (size_bytes, cuts) = match scenario.steps.get(call.step)?.op {
         Op::Truncate { size_bytes } => (size_bytes, true),
-        Op::Pwrite(Range { offset, len }) => {
+        Op::Pwrite(Range { offset, len }) | Op::DirectWrite(Range { offset, len }) => {
             (offset.saturating_add(done.unwrap_or(len).min(len)), false)
         }
         _ => return None,

@@ -44,6 +44,9 @@ pub const SOCKET_BUFFER_BYTES: RangeInclusive<u32> = 2304..=4 << 20;
 /// TCP_NOTSENT_LOWAT, in bytes; 0, no limit, is legal too.
 pub const NOTSENT_LOWAT_BYTES: RangeInclusive<u32> = 1..=4 << 20;
 
+/// What an O_DIRECT write is a whole number of, in bytes.
+pub const SECTOR_BYTES: u64 = 512;
+
 /// F_SETPIPE_SZ, in bytes: one page to fs/pipe.c:pipe_max_size.
 pub const PIPE_BYTES: RangeInclusive<u32> = 4096..=1 << 20;
 

@@ -388,7 +388,12 @@ fn a_mapping_ends_with_the_last_page_of_the_file() {
 
 #[test]
 fn a_cut_does_not_fail() {
-    for op in [Op::Truncate { size_bytes: 5 }, Op::Punch(range(0, 5))] {
+    let zeroed = range(0, 5);
+    for op in [
+        Op::Truncate { size_bytes: 5 },
+        Op::Punch(zeroed),
+        Op::ZeroRange(zeroed),
+    ] {
         let mut plan = Plan::new(4096);
         plan.call(op, 1, 2);
         holds(&plan);

@@ -1,10 +1,14 @@
 //! What is done, and by whom.
 
 use super::{Feature, Group};
-use crate::scenario::limits::FILE_BYTES;
-use crate::scenario::{Actor, Copying, Op, Range, ReaderMode, Scenario, Step, Way};
+use crate::scenario::limits::{FILE_BYTES, SECTOR_BYTES};
+use crate::scenario::{Actor, Copying, FileKind, Op, Range, ReaderMode, Scenario, Step, Way};
 
 const ONE: Range = Range { offset: 0, len: 1 };
+const SECTOR: Range = Range {
+    offset: 0,
+    len: SECTOR_BYTES,
+};
 const TOO_LONG: Range = Range {
     offset: 0,
     len: *FILE_BYTES.end() + 1,
@@ -29,6 +33,14 @@ fn by_a(scenario: &mut Scenario, op: Op) {
 fn by_reader(scenario: &mut Scenario, op: Op) {
     scenario.setup.reader = ReaderMode::Paused;
     push(scenario, Actor::Reader, op);
+}
+
+/// On a file that has a sector.
+fn on_ext4(scenario: &mut Scenario, op: Op) {
+    let file = &mut scenario.setup.file;
+    file.kind = FileKind::Ext4;
+    file.size_bytes = file.size_bytes.max(SECTOR_BYTES);
+    by_a(scenario, op);
 }
 
 fn splice_out(scenario: &mut Scenario, more: bool, nonblock: bool) {
@@ -116,6 +128,10 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
     "truncate", |s| any(s, |op| matches!(op, Op::Truncate { .. })),
         |s| by_a(s, Op::Truncate { size_bytes: 1 });
     "punch", |s| any(s, |op| matches!(op, Op::Punch(_))), |s| by_a(s, Op::Punch(ONE));
+    "dwrite", |s| any(s, |op| matches!(op, Op::DirectWrite(_))),
+        |s| on_ext4(s, Op::DirectWrite(SECTOR));
+    "zero", |s| any(s, |op| matches!(op, Op::ZeroRange(_))),
+        |s| on_ext4(s, Op::ZeroRange(ONE));
     "read", |s| any(s, |op| matches!(op, Op::Read { .. })), |s| by_reader(s, Op::Read { len: 1 });
     "own read", Scenario::reads_itself, |s| {
         s.setup.reader = ReaderMode::Paused;

@@ -60,6 +60,7 @@ pub const SOCKET: &[Feature] = features! { Socket:
 pub const FILE: &[Feature] = features! { File:
     "tmpfs", |s| s.setup.file.kind == FileKind::Tmpfs, |s| s.setup.file.kind = FileKind::Tmpfs;
     "memfd", |s| s.setup.file.kind == FileKind::Memfd, |s| s.setup.file.kind = FileKind::Memfd;
+    "ext4", |s| s.setup.file.kind == FileKind::Ext4, |s| s.setup.file.kind = FileKind::Ext4;
     "sparse", |s| s.setup.file.sparse, |s| s.setup.file.sparse = true;
     "read-only", |s| s.setup.file.read_only, |s| s.setup.file.read_only = true;
     "part of a page", |s| s.setup.file.size_bytes < PAGE_BYTES,

@@ -116,6 +116,10 @@ pub enum Op {
     },
     /// fallocate(2) with FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE: zeros.
     Punch(Range),
+    /// pwrite(2) by a descriptor with O_DIRECT, past the page cache.
+    DirectWrite(Range),
+    /// fallocate(2) with FALLOC_FL_ZERO_RANGE and FALLOC_FL_KEEP_SIZE: zeros.
+    ZeroRange(Range),
     /// The receiver reads this many bytes, or to the end of the stream. For another
     /// actor it does so at that one's word, who waits for it: who sends and reads in
     /// one thread.
@@ -186,6 +190,8 @@ impl Op {
             | Op::Pwrite(range)
             | Op::ForkWrite(range)
             | Op::SecondWrite(range)
+            | Op::DirectWrite(range)
+            | Op::ZeroRange(range)
             | Op::Punch(range) => Some(range),
             Op::Truncate { size_bytes } => Some(Range {
                 offset: size_bytes,
@@ -197,7 +203,12 @@ impl Op {
 
     /// Whether what it writes is zeros.
     pub fn zeroes(self) -> bool {
-        matches!(self, Op::Truncate { .. } | Op::Punch(_))
+        matches!(self, Op::Truncate { .. } | Op::Punch(_) | Op::ZeroRange(_))
+    }
+
+    /// Whether only ext4 has it.
+    pub fn needs_ext4(self) -> bool {
+        matches!(self, Op::DirectWrite(_) | Op::ZeroRange(_))
     }
 
     /// Whether it stores through the mapping of the file.
@@ -249,6 +260,8 @@ impl Op {
             | Op::Pwrite(range)
             | Op::ForkWrite(range)
             | Op::SecondWrite(range)
+            | Op::DirectWrite(range)
+            | Op::ZeroRange(range)
             | Op::Punch(range) => Some(range),
             _ => None,
         }

@@ -115,6 +115,17 @@ pub enum FileKind {
     Tmpfs,
     /// memfd_create(2).
     Memfd,
+    /// An unlinked file on ext4, on a loop device.
+    Ext4,
+}
+
+impl FileKind {
+    /// All of them, with the words that the text has for them, the simplest first.
+    pub const NAMED: [(&'static str, FileKind); 3] = [
+        ("tmpfs", FileKind::Tmpfs),
+        ("memfd", FileKind::Memfd),
+        ("ext4", FileKind::Ext4),
+    ];
 }
 
 /// How the receiver reads.

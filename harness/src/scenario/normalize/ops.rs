@@ -2,7 +2,7 @@
 
 use super::rule::{Line, Notes, Rule};
 use crate::scenario::limits::*;
-use crate::scenario::{Actor, Op, Range, ReaderMode, Setup, Step, Way};
+use crate::scenario::{Actor, FileKind, Op, Range, ReaderMode, Setup, Step, Way};
 
 /// Makes `steps` runnable under `setup`, which is normalized already.
 pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
@@ -152,7 +152,12 @@ impl Pass<'_> {
             Op::Pwrite(range) => self.write(line, range).map(Op::Pwrite),
             Op::ForkWrite(range) => self.write(line, range).map(Op::ForkWrite),
             Op::SecondWrite(range) => self.write(line, range).map(Op::SecondWrite),
+            op if op.needs_ext4() && self.setup.file.kind != FileKind::Ext4 => {
+                self.drop(line, Rule::NeedsExt4)
+            }
             Op::Punch(range) => self.write(line, range).map(Op::Punch),
+            Op::ZeroRange(range) => self.write(line, range).map(Op::ZeroRange),
+            Op::DirectWrite(range) => self.direct_write(line, range).map(Op::DirectWrite),
             Op::Truncate { size_bytes } => Some(self.truncate(line, size_bytes)),
             Op::Close if actor != Actor::Reader => match self.setup.reader {
                 ReaderMode::Drain if self.holds => self.drop(line, Rule::CloseNeedsNoHold),
@@ -301,6 +306,25 @@ impl Pass<'_> {
             return self.drop(line, Rule::Nothing);
         }
         Some(self.inside(line, range, Rule::WriteInside))
+    }
+
+    /// What passes the page cache is in whole sectors.
+    fn direct_write(&mut self, line: Line, range: Range) -> Option<Range> {
+        let Range { offset, len } = self.write(line, range)?;
+        let sectors = |bytes: u64| bytes / SECTOR_BYTES * SECTOR_BYTES;
+        let end = sectors(self.extent_bytes).min((offset + len).next_multiple_of(SECTOR_BYTES));
+        let offset = sectors(offset).min(end.saturating_sub(SECTOR_BYTES));
+        let whole = Range {
+            offset,
+            len: end - offset,
+        };
+        if whole.len == 0 {
+            return self.drop(line, Rule::WholeSectors);
+        }
+        if whole != range {
+            self.notes.push(line, "", Rule::WholeSectors);
+        }
+        Some(whole)
     }
 
     fn truncate(&mut self, line: Line, size_bytes: u64) -> Op {

@@ -120,6 +120,8 @@ pub enum Rule {
     PollNeedsNonblock,
     PollNeedsParts,
     NotsentLowat,
+    NeedsExt4,
+    WholeSectors,
 }
 
 impl fmt::Display for Rule {
@@ -308,6 +310,12 @@ impl fmt::Display for Rule {
             Rule::NotsentLowat => {
                 write!(f, "at most {}", Bytes((*NOTSENT_LOWAT_BYTES.end()).into()))
             }
+            Rule::NeedsExt4 => write!(f, "only files on ext4 have this: `file ext4`"),
+            Rule::WholeSectors => write!(
+                f,
+                "what passes the page cache begins and ends at multiples of {SECTOR_BYTES} bytes, \
+                 inside the file"
+            ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }

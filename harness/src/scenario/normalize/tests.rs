@@ -103,6 +103,8 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::Pwrite),
         range().prop_map(Op::ForkWrite),
         range().prop_map(Op::Punch),
+        range().prop_map(Op::DirectWrite),
+        range().prop_map(Op::ZeroRange),
         range().prop_map(Op::SecondWrite),
         wild().prop_map(|size_bytes| Op::Truncate { size_bytes }),
         wild().prop_map(|len| Op::Read { len }),
@@ -145,7 +147,7 @@ prop_compose! {
         flags in any::<[bool; 4]>(),
         timeouts in (wild(), wild()),
         tcp in wild_tcp(),
-        memfd in any::<bool>(),
+        kind in prop::sample::select(FileKind::NAMED.map(|(_, kind)| kind).to_vec()),
         source in any::<[bool; 2]>(),
         size_bytes in wild(),
         paused in any::<bool>(),
@@ -168,7 +170,7 @@ prop_compose! {
                 tcp,
             },
             file: FileSpec {
-                kind: if memfd { FileKind::Memfd } else { FileKind::Tmpfs },
+                kind,
                 size_bytes,
                 sparse: source[0],
                 read_only: source[1],
@@ -375,7 +377,13 @@ fn what_was_normalized_can_run() {
                 | Op::Pwrite(range)
                 | Op::ForkWrite(range)
                 | Op::SecondWrite(range)
+                | Op::DirectWrite(range)
+                | Op::ZeroRange(range)
                 | Op::Punch(range) => {
+                    let direct = matches!(op, Op::DirectWrite(_));
+                    let whole = (range.offset | range.len).is_multiple_of(512);
+                    prop_assert!(whole || !direct);
+                    prop_assert!(!op.needs_ext4() || setup.file.kind == FileKind::Ext4);
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0 && range.end() <= extent);
                 }
@@ -477,6 +485,44 @@ fn writes_may_go_as_far_as_the_file_ever_went() {
         "pwrite 4095+1\ntruncate 5000\ntruncate 0\npwrite 4990+10\nb: punch 4999+1\n\
          truncate 1M\npwrite 4990+100\n",
     );
+}
+
+#[test]
+fn a_direct_write_is_whole_sectors_of_a_file_on_ext4() {
+    let write = |offset, len| step(Actor::A, Op::DirectWrite(range(offset, len)));
+    let steps = vec![
+        write(0, 1),
+        write(700, 1),
+        write(513, 512),
+        write(1500, 5),
+        write(0, 9999),
+        write(512, 512),
+        write(5, 0),
+    ];
+    let on = |kind, size_bytes| {
+        let file = FileSpec {
+            kind,
+            size_bytes,
+            ..FileSpec::default()
+        };
+        let normal = normalize(Scenario {
+            setup: Setup {
+                file,
+                ..Setup::default()
+            },
+            steps: steps.clone(),
+            ..Scenario::default()
+        });
+        let lines: Vec<String> = normal.steps.iter().map(|step| step.to_string()).collect();
+        lines.join(" ")
+    };
+    assert_eq!(
+        on(FileKind::Ext4, 1600),
+        "dwrite 0+512 dwrite 512+512 dwrite 512+1024 dwrite 1024+512 dwrite 0+1536 dwrite 512+512"
+    );
+    // There is no whole one.
+    assert_eq!(on(FileKind::Ext4, 511), "sendfile 0+511");
+    assert_eq!(on(FileKind::Tmpfs, 4096), "sendfile 0+4096");
 }
 
 /// A thread can be late, so that a send meets what stands below it.

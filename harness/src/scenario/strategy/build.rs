@@ -19,9 +19,10 @@ pub fn build(genes: &Genes) -> Scenario {
     let leaves = |op: &OpGenes| pick(KINDS, op.kind) == Kind::Leave;
     let paused = genes.socket.paused || genes.swarm.trouble && genes.ops.iter().any(leaves);
     let file = FileSpec {
-        kind: match genes.swarm.memfd {
-            true => FileKind::Memfd,
-            false => FileKind::Tmpfs,
+        kind: match (genes.source.ext4, genes.swarm.memfd) {
+            (true, _) => FileKind::Ext4,
+            (false, true) => FileKind::Memfd,
+            (false, false) => FileKind::Tmpfs,
         },
         size_bytes: pick(tables::FILE_BYTES, genes.file),
         sparse: genes.source.sparse,
@@ -200,6 +201,14 @@ impl Builder<'_> {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::Punch(range));
             }
+            Some(Kind::DirectWrite) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::DirectWrite(range));
+            }
+            Some(Kind::ZeroRange) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::ZeroRange(range));
+            }
             Some(Kind::Hold) => {
                 let (way, packets) = self.passing(genes);
                 let after_packets = packets.unwrap_or(0);
@@ -251,6 +260,7 @@ impl Builder<'_> {
             Kind::SecondWrite => (self.source.pages, Some(Kind::MmapWrite)),
             Kind::Msync | Kind::DropCaches => (self.source.pages, None),
             Kind::Truncate | Kind::Punch => (self.source.cuts, Some(Kind::MmapWrite)),
+            Kind::DirectWrite | Kind::ZeroRange => (self.source.ext4, Some(Kind::MmapWrite)),
             Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
             Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
             Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),

@@ -114,6 +114,8 @@ pub enum Kind {
     ForkWrite,
     Truncate,
     Punch,
+    DirectWrite,
+    ZeroRange,
     SecondWrite,
     Msync,
     DropCaches,
@@ -159,6 +161,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Hold, 8),
     (Kind::Release, 14),
     (Kind::Await, 5),
+    (Kind::DirectWrite, 6),
+    (Kind::ZeroRange, 3),
 ];
 
 /// How a write lies to the send it aims at.

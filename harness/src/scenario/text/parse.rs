@@ -27,6 +27,8 @@ const OPS: &[&str] = &[
     "drop-caches",
     "truncate",
     "punch",
+    "dwrite",
+    "zero",
     "read",
     "wait",
     "await",

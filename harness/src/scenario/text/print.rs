@@ -178,10 +178,7 @@ impl fmt::Display for TcpSpec {
 
 impl fmt::Display for FileSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            FileKind::Tmpfs => "tmpfs",
-            FileKind::Memfd => "memfd",
-        };
+        let kind = FileKind::NAMED[self.kind as usize].0;
         write!(f, "{kind} size={}", self.size_bytes)?;
         for (flag, set) in [("sparse", self.sparse), ("read-only", self.read_only)] {
             if set {
@@ -288,6 +285,8 @@ impl fmt::Display for Op {
             Op::DropCaches => write!(f, "drop-caches"),
             Op::Truncate { size_bytes } => write!(f, "truncate {size_bytes}"),
             Op::Punch(range) => write!(f, "punch {range}"),
+            Op::DirectWrite(range) => write!(f, "dwrite {range}"),
+            Op::ZeroRange(range) => write!(f, "zero {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
             Op::Await { who } => write!(f, "await {who}"),

@@ -71,7 +71,7 @@ stack mtu-probing=1 base-mss=512 sack=0 dsack=0 recovery=6 early-retrans=0 frto=
 retrans-collapse=0 autocorking=0 min-tso-segs=1 tso-win-divisor=0 limit-output=16384 \
 window-scaling=0 timestamps=0 ecn=1 slow-start-after-idle=0 moderate-rcvbuf=0 wmem=4096 rmem=4096
 socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s notsent-lowat=16384 congestion=bbr quickack=off nodelay cork nonblock poll
-file memfd size=65536 sparse read-only
+file ext4 size=65536 sparse read-only
 reader paused
 expect 6.12-stock violates stable-on-return
 expect patched holds
@@ -108,6 +108,8 @@ b: drop-caches
 truncate 100000
 b: truncate 0
 punch 99999+1
+dwrite 512+1024
+b: zero 5+7
 b: shutdown
 reader: shutdown
 reset

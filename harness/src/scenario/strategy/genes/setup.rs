@@ -15,6 +15,8 @@ pub struct Source {
     pub pages: bool,
     pub sparse: bool,
     pub read_only: bool,
+    /// On ext4, with what only that has.
+    pub ext4: bool,
 }
 
 /// The link. A value counts only if its flag is set.
@@ -124,11 +126,13 @@ pub fn source() -> impl Strategy<Value = Source> {
         weighted(0.15),
         weighted(0.06),
         weighted(0.12),
+        weighted(0.08),
     )
-        .prop_map(|(cuts, pages, sparse, read_only)| Source {
+        .prop_map(|(cuts, pages, sparse, read_only, ext4)| Source {
             cuts,
             pages,
             sparse,
             read_only,
+            ext4,
         })
 }

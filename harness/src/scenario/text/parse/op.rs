@@ -70,6 +70,8 @@ impl<'a> Reader<'a> {
                 size_bytes: units::bytes(argument)?,
             },
             "punch" => Op::Punch(range(argument)?),
+            "dwrite" => Op::DirectWrite(range(argument)?),
+            "zero" => Op::ZeroRange(range(argument)?),
             "vmsplice" => Op::Vmsplice {
                 range: range(argument)?,
                 gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),

@@ -163,9 +163,9 @@ impl<'a> Reader<'a> {
 
     fn file(&mut self, words: &mut Words<'a>) -> Result<FileSpec, Trouble> {
         let kind = choose(
-            words.need("`tmpfs` or `memfd`")?,
+            words.need("`tmpfs`, `memfd` or `ext4`")?,
             "kind of file",
-            &[("tmpfs", FileKind::Tmpfs), ("memfd", FileKind::Memfd)],
+            &FileKind::NAMED,
         )?;
         const SIZE: Key = Key::with_value("size", "SIZE");
         const KEYS: [Key; 3] = [SIZE, Key::flag("sparse"), Key::flag("read-only")];

@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -140,8 +140,8 @@ const ERRORS: &[(&str, &str)] = &[
         "1:8: unknown socket family `udp`, did you mean `udp4`? (expected one of `tcp4`, `tcp6`, `ktls4`, `mptcp4`, `mptcp6`, `unix`, `unix-seqpacket`, `vsock`, `udp4`, `udp6`)",
     ),
     (
-        "file ext4 size=1",
-        "1:6: unknown kind of file `ext4`, expected one of `tmpfs`, `memfd`",
+        "file ext3 size=1",
+        "1:6: unknown kind of file `ext3`, did you mean `ext4`? (expected one of `tmpfs`, `memfd`, `ext4`)",
     ),
     (
         "reader pause",
@@ -620,6 +620,18 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "socket tcp4 send-timeout=1us\nsendfile 0+1",
         "1:26: found `1us`: the kernel counts this in whole milliseconds",
+    ),
+    (
+        "file memfd size=4096\ndwrite 0+512",
+        "2:8: found `0+512`: only files on ext4 have this: `file ext4`",
+    ),
+    (
+        "file ext4 size=4096\ndwrite 5+512",
+        "2:8: found `5+512`: what passes the page cache begins and ends at multiples of 512 bytes, inside the file",
+    ),
+    (
+        "file ext4 size=1000\ndwrite 512+512",
+        "2:8: found `512+512`: a write must lie inside the file",
     ),
     (
         "socket tcp4 poll\nsendfile 0+1",
