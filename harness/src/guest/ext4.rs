@@ -8,10 +8,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 
 /// Where the image is.
 const TMPFS: &str = "/dev/shm";
@@ -40,14 +40,35 @@ struct LoopConfig {
 }
 const _: () = assert!(size_of::<LoopConfig>() == 304);
 
+/// Where it is mounted, by this process.
+static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Whether it is mounted.
+pub fn is_mounted() -> bool {
+    DIRECTORY.get().is_some()
+}
+
+/// Makes it and mounts it, once.
+pub fn mount() -> io::Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_mounted() {
+        let made = make().map_err(what("ext4"))?;
+        let _ = DIRECTORY.set(made);
+    }
+    Ok(())
+}
+
 /// An unlinked, empty file on it.
 pub fn file() -> io::Result<File> {
+    mount()?;
+    let directory = DIRECTORY.get().ok_or(io::ErrorKind::NotFound)?;
     File::options()
         .read(true)
         .write(true)
         .custom_flags(libc::O_TMPFILE)
         .mode(0o600)
-        .open(directory()?)
+        .open(directory)
 }
 
 /// Writes all that waits to be written there: what one scenario has left must not be
@@ -56,16 +77,6 @@ pub fn settle(file: &File) -> io::Result<()> {
     // SAFETY: the descriptor is open.
     Errno::result(unsafe { libc::syncfs(file.as_raw_fd()) })?;
     Ok(())
-}
-
-/// Where it is mounted, by this process.
-fn directory() -> io::Result<PathBuf> {
-    static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut known = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*known {
-        Some(path) => Ok(path.clone()),
-        None => Ok(known.insert(make()?).clone()),
-    }
 }
 
 fn make() -> io::Result<PathBuf> {
@@ -80,7 +91,7 @@ fn make() -> io::Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("ext4-{}", std::process::id()));
     std::fs::create_dir(&path)?;
     // Who only reads changes nothing.
-    mount(
+    nix::mount::mount(
         Some(&device),
         &path,
         Some("ext4"),

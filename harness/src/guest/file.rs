@@ -68,9 +68,7 @@ impl SentFile {
                 .custom_flags(libc::O_TMPFILE)
                 .mode(0o600)
                 .open(Path::new(TMPFS))?,
-            FileKind::Ext4 => {
-                ext4::file().map_err(|error| io::Error::other(format!("ext4: {error}")))?
-            }
+            FileKind::Ext4 => ext4::file()?,
             FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
         };
         match spec.sparse {

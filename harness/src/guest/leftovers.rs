@@ -59,6 +59,16 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What it would be if what came between two others had been there already.
+    pub fn with(self, before: Reading, after: Reading) -> Reading {
+        Reading {
+            sockets: self.sockets + after.sockets - before.sockets,
+            files: self.files + after.files - before.files,
+            pages: self.pages + after.pages - before.pages,
+            pins: self.pins + after.pins - before.pins,
+        }
+    }
+
     /// What came since an earlier one.
     pub fn since(self, before: Reading) -> Leftovers {
         let came = |now: i64, before: i64| u64::try_from(now - before).unwrap_or(0);
@@ -240,5 +250,7 @@ mod tests {
             pins: 1,
         };
         assert_eq!(now.since(before), came);
+        // What is there to stay.
+        assert_eq!(now.since(before.with(before, now)), Leftovers::default());
     }
 }

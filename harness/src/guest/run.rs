@@ -22,6 +22,7 @@ use super::counters;
 use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
 use super::entropy::Entropy;
+use super::ext4;
 use super::file::SentFile;
 use super::leftovers::{Gauge, Reading};
 use super::link::{Link, Queues};
@@ -32,7 +33,8 @@ use super::stage::{Stage, context};
 use crate::history::{Call, Counters, End, History, Leftovers, Outcome};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
 use crate::scenario::{
-    Actor, Expect, Expected, Family, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step,
+    Actor, Expect, Expected, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Setup, Stack,
+    Step,
 };
 
 /// See [`RESCUE_NS`].
@@ -137,10 +139,27 @@ impl Guest {
         }
     }
 
+    /// Mounts ext4 where a scenario is the first to need it. It stays, with the files that
+    /// it has open, and so it is nothing that the scenario leaves.
+    fn ready_disk(&mut self, spec: &FileSpec) -> io::Result<()> {
+        if spec.kind != FileKind::Ext4 || ext4::is_mounted() {
+            return Ok(());
+        }
+        let Some(at_rest) = self.at_rest else {
+            return ext4::mount();
+        };
+        let before = self.gauge.read()?;
+        ext4::mount()?;
+        self.at_rest = Some(at_rest.with(before, self.gauge.read()?));
+        Ok(())
+    }
+
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
         self.rests = false;
-        let mut file = self.file(&scenario.setup.file).map_err(context("file"))?;
+        let spec = &scenario.setup.file;
+        self.ready_disk(spec).map_err(context("disk"))?;
+        let mut file = self.file(spec).map_err(context("file"))?;
         if scenario.steps.iter().any(|step| step.op.maps()) {
             file.map(scenario.extent_bytes())
                 .map_err(context("map the file"))?;

@@ -58,7 +58,6 @@ fn a_case_depends_on_its_seed_and_index_only() {
 fn a_seed_keeps_its_meaning() {
     expect_test::expect![[r#"
         link data delay=41ms
-        stack timestamps=0 slow-start-after-idle=0 rmem=16384
         file tmpfs size=4097
         reader paused
 
