@@ -19,6 +19,9 @@ use crate::scenario::{Congestion, Family, SocketSpec};
 /// How often a reader looks at its deadline while nothing arrives.
 pub const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// With packets lost both ways a handshake can fail; that is not what is tested.
+const CONNECT_ATTEMPTS: usize = 20;
+
 /// The receiver's listening socket.
 #[derive(Debug)]
 pub struct Listener {
@@ -282,6 +285,19 @@ fn send_close_notify(socket: &Socket) -> io::Result<()> {
     };
     nix::errno::Errno::result(sent)?;
     Ok(())
+}
+
+/// Tries to connect, again and again.
+pub fn retry<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut attempt = 1;
+    loop {
+        match connect() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
 }
 
 fn stream(family: Family) -> io::Result<Socket> {

@@ -40,6 +40,7 @@ mod reader;
 mod receiver;
 mod rtnl;
 mod run;
+mod settle;
 mod stage;
 mod sysctl;
 pub mod transfer;

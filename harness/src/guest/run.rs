@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::clock::{self, Clock};
-use super::connection::{Listener, Sender, reset_on_close};
+use super::connection::{Listener, Sender, reset_on_close, retry};
 use super::counters;
 use super::crew::{Crew, Door, Event, Threads};
 use super::doorman::Doorman;
@@ -29,13 +29,11 @@ use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
 use super::pair;
 use super::reader::{Read, Received, Reception};
+use super::settle::settle;
 use super::stage::{Stage, context};
-use crate::history::{Call, Counters, End, History, Leftovers, Outcome};
+use crate::history::{Call, End, History, Leftovers, Outcome};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
-use crate::scenario::{
-    Actor, Expect, Expected, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Setup, Stack,
-    Step,
-};
+use crate::scenario::{Actor, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Stack, Step};
 
 /// See [`RESCUE_NS`].
 pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
@@ -43,8 +41,6 @@ pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
 const BLOCKED_AFTER: Duration = Duration::from_micros(1);
 /// How long a call may go on after the reader has reset the connection.
 const GRACE: Duration = Duration::from_secs(300);
-/// With packets lost both ways a handshake can fail; that is not what is tested.
-const CONNECT_ATTEMPTS: usize = 20;
 /// Files kept for the next scenario of the same setup.
 const MOST_FILES: usize = 16;
 /// Listeners kept for the next scenario of the same kind.
@@ -180,14 +176,14 @@ impl Guest {
         if is_plain_tcp(scenario) && !is_simple(scenario) {
             self.listener(scenario).map_err(context("listener"))?;
         }
-        let before = counted(scenario).map_err(context("counters"))?;
+        let before = counters::asked(scenario).map_err(context("counters"))?;
         self.begin_anew(scenario)?;
         let (stage, mut history) = match is_simple(scenario) {
             true => self.run_alone(scenario, file)?,
             false => self.run_together(scenario, file)?,
         };
         if let Some(before) = before {
-            let after = counted(scenario).map_err(context("counters"))?;
+            let after = counters::asked(scenario).map_err(context("counters"))?;
             history.counters = after.map(|after| after.since(before));
         }
         let moved = |call: &Call| call.f_pos_after.is_some_and(|position| position != 0);
@@ -376,16 +372,6 @@ fn is_plain_tcp(scenario: &Scenario) -> bool {
     scenario.setup.socket.family.is_plain_tcp()
 }
 
-/// The kernel's counters, where a line asks for them: reading them costs more than
-/// what most scenarios do.
-fn counted(scenario: &Scenario) -> io::Result<Option<Counters>> {
-    let asks = |expect: &Expect| matches!(expect.verdict, Expected::Holds(Some(_)));
-    match scenario.expects.iter().any(asks) {
-        true => counters::read(),
-        false => Ok(None),
-    }
-}
-
 /// One sender that nobody can overtake, a reader that needs no orders, a listener
 /// like every other, a link on which nothing is lost or overtakes, and a connection
 /// that ends only at the end.
@@ -413,45 +399,8 @@ fn awaits(step: &Step) -> bool {
     matches!(step.op, Op::Await { .. })
 }
 
-/// How long the kernel keeps the fragments of a datagram the others of which are lost:
-/// IP_FRAG_TIME and IPV6_FRAG_TIMEOUT (include/net/ip.h, include/net/ipv6.h).
-const FRAGMENTS_KEPT_S: (u64, u64) = (30, 60);
-/// By how much a timer of so long can be late: from 41 s on those of the kernel's wheel
-/// fire at multiples of 512 ticks of 10 ms (kernel/time/timer.c).
-const LATE_S: u64 = 6;
-
-/// What is still on its way belongs to nobody; lets it arrive before the next
-/// scenario, which shares the link. Half a datagram would meet the other half of the
-/// next one: with the same random numbers it can have the same identification.
-fn settle(setup: &Setup) {
-    let mut settle_us: u64 = [setup.data, setup.ack]
-        .iter()
-        .map(|netem| netem.delay_us + netem.jitter_us)
-        .sum();
-    let loses_some = setup.data.is_random() || setup.data.limit_packets > 0;
-    let family = setup.socket.family;
-    if family.has_datagrams() && loses_some {
-        let (ipv4_s, ipv6_s) = FRAGMENTS_KEPT_S;
-        let kept_s = if family.over_ipv6() { ipv6_s } else { ipv4_s };
-        settle_us += (kept_s + LATE_S) * 1_000_000;
-    }
-    std::thread::sleep(Duration::from_micros(settle_us));
-}
-
 fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
     retry(|| Sender::connect(&scenario.setup.socket, listener))
-}
-
-fn retry<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let mut attempt = 1;
-    loop {
-        match connect() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
-                attempt += 1;
-            }
-            result => return result,
-        }
-    }
 }
 
 fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<History, RunError> {
