@@ -402,7 +402,7 @@ const LATE_S: u64 = 6;
 fn settle(setup: &Setup) {
     let mut settle_us: u64 = [setup.data, setup.ack]
         .iter()
-        .map(|netem| netem.delay_us + netem.jitter_us)
+        .map(crate::scenario::Netem::longest_us)
         .sum();
     let loses_some = setup.data.is_random() || setup.data.limit_packets > 0;
     let family = setup.socket.family;
@@ -422,12 +422,18 @@ fn retry<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {
         match connect() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
+            Err(error) if failed_on_the_way(&error) && attempt < CONNECT_ATTEMPTS => {
                 attempt += 1;
             }
             result => return result,
         }
     }
+}
+
+/// Whether a handshake can fail so because of what the link does: packets are lost, or an
+/// IPv6 header gets corrupt, which the other end answers with a complaint.
+fn failed_on_the_way(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut || error.raw_os_error() == Some(libc::EPROTO)
 }
 
 fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<History, RunError> {
