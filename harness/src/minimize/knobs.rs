@@ -1,7 +1,8 @@
 //! The numbers of a scenario, and which smaller values are worth a try.
 
 use crate::scenario::{
-    Actor, Congestion, Distribution, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup, Sysctl,
+    Actor, Congestion, Distribution, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup,
+    Sysctl,
 };
 
 /// A field of the setup as a number; switches are 0 and 1.

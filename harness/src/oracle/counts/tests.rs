@@ -2,7 +2,6 @@ use super::*;
 use crate::oracle::doctor::{Plan, range};
 use crate::scenario::{Actor, Copying, Family};
 
-
 fn sent(returned: u64) -> Plan {
     let mut plan = Plan::new(4096);
     let call = plan.call(Op::Sendfile(range(1000, 4000)), 1, 2);

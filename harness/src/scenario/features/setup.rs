@@ -2,7 +2,8 @@
 
 use super::{Feature, Group};
 use crate::scenario::{
-    Congestion, Distribution, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario, SocketSpec, Sysctl,
+    Congestion, Distribution, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario,
+    SocketSpec, Sysctl,
 };
 
 fn family(scenario: &mut Scenario, family: Family) {

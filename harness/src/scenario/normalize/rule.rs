@@ -117,7 +117,20 @@ pub enum Rule {
     StackNeedsTcp,
     StackValue(Sysctl),
     BaseMssNeedsProbing,
-    Correlation, CorrelationNeedsChance, Corrupt, DistributionNeedsJitter, Gap, GapNeedsReorder, MarkNeedsEcn, NotsentLowat, Overhead, OverheadNeedsRate, PollNeedsNonblock, PollNeedsParts, Recover, RecoverNeedsLoss,
+    Correlation,
+    CorrelationNeedsChance,
+    Corrupt,
+    DistributionNeedsJitter,
+    Gap,
+    GapNeedsReorder,
+    MarkNeedsEcn,
+    NotsentLowat,
+    Overhead,
+    OverheadNeedsRate,
+    PollNeedsNonblock,
+    PollNeedsParts,
+    Recover,
+    RecoverNeedsLoss,
 }
 
 impl fmt::Display for Rule {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Copying, Device, Distribution, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, TcpSpec, Way,
+    Actor, Copying, Device, Distribution, Expect, Expected, FileKind, FileSpec, Means, Netem, Op,
+    QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {

@@ -6,7 +6,8 @@ use crate::scenario::text::lex::{Trouble, Word, Words};
 use crate::scenario::text::options::{Key, Options, choose};
 use crate::scenario::text::units;
 use crate::scenario::{
-    Congestion, Distribution, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, QUICKACK_NAMED, ReaderMode, SocketSpec,
+    Congestion, Distribution, Expect, Expected, Family, FileKind, FileSpec, Means, Netem,
+    QUICKACK_NAMED, ReaderMode, SocketSpec,
 };
 
 impl<'a> Reader<'a> {
