@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, company, cost, counters, disk, families, guest, holds, leaks, programs, properties,
-    relay, scarcity, sockets, source, stack, waiting, watch,
+    behaviour, chances, company, cost, counters, disk, families, guest, holds, leaks, programs,
+    properties, relay, scarcity, sockets, source, stack, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -103,6 +103,46 @@ const TESTS: &[Test] = &[
         name: "the_buffers_of_the_stack_limit_a_send",
         on: On::Every,
         run: stack::the_buffers_of_the_stack_limit_a_send,
+    },
+    Test {
+        name: "what_is_corrupt_is_lost",
+        on: On::Every,
+        run: chances::what_is_corrupt_is_lost,
+    },
+    Test {
+        name: "losses_come_in_bursts",
+        on: On::Every,
+        run: chances::losses_come_in_bursts,
+    },
+    Test {
+        name: "chances_follow_each_other",
+        on: On::Every,
+        run: chances::chances_follow_each_other,
+    },
+    Test {
+        name: "a_gap_spaces_what_overtakes",
+        on: On::Every,
+        run: chances::a_gap_spaces_what_overtakes,
+    },
+    Test {
+        name: "packets_leave_in_slots",
+        on: On::Every,
+        run: chances::packets_leave_in_slots,
+    },
+    Test {
+        name: "packets_are_longer_on_the_wire",
+        on: On::Every,
+        run: chances::packets_are_longer_on_the_wire,
+    },
+    Test {
+        name: "jitter_has_a_distribution",
+        on: On::Every,
+        run: chances::jitter_has_a_distribution,
+    },
+    Test {
+        name: "a_mark_takes_the_place_of_a_loss",
+        on: On::Every,
+        run: chances::a_mark_takes_the_place_of_a_loss,
     },
     Test {
         name: "each_family_takes_its_way",

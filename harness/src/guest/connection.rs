@@ -292,12 +292,18 @@ pub fn retry<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {
         match connect() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && attempt < CONNECT_ATTEMPTS => {
+            Err(error) if failed_on_the_way(&error) && attempt < CONNECT_ATTEMPTS => {
                 attempt += 1;
             }
             result => return result,
         }
     }
+}
+
+/// Whether a handshake can fail so because of what the link does: packets are lost, or an
+/// IPv6 header gets corrupt, which the other end answers with a complaint.
+fn failed_on_the_way(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut || error.raw_os_error() == Some(libc::EPROTO)
 }
 
 fn stream(family: Family) -> io::Result<Socket> {

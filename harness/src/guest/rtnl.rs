@@ -1,6 +1,7 @@
 //! The few rtnetlink(7) requests that a link needs, behind one small type: the
 //! netlink crate is young, and nothing else of the suite sees it.
 
+mod distribution;
 mod hold;
 mod mtu;
 
@@ -10,7 +11,10 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_bindings::rt_link::{self, Ifinfomsg};
-use netlink_bindings::tc::{self, OptionsMsg, TcNetemQopt, TcNetemRate, TcNetemReorder, Tcmsg};
+use netlink_bindings::tc::{
+    self, OptionsMsg, TcNetemCorr, TcNetemCorrupt, TcNetemGemodel, TcNetemQopt, TcNetemRate,
+    TcNetemReorder, TcNetemSlot, Tcmsg,
+};
 use netlink_bindings::{rt_addr, rt_neigh};
 use netlink_socket2::NetlinkSocket;
 
@@ -195,21 +199,38 @@ impl Rtnl {
             .set_create()
             .set_replace()
             .op_newqdisc_do(&header);
-        request
+        let mut options = request
             .encode()
             .nested_options_netem(&wanted.qopt)
             .push_latency64(wanted.latency_ns)
             .push_jitter64(wanted.jitter_ns)
-            .push_reorder(TcNetemReorder {
-                probability: wanted.reorder,
-                correlation: 0,
-            })
-            .push_rate(TcNetemRate {
-                rate: wanted.rate_bytes,
+            .push_reorder(wanted.reorder.clone())
+            .push_rate(wanted.rate.clone())
+            .push_prng_seed(mix(netem.seed));
+        // What is rare is left out where it is not asked for.
+        if wanted.correlation != TcNetemCorr::default() {
+            options = options.push_corr(wanted.correlation.clone());
+        }
+        if wanted.corrupt.probability > 0 {
+            options = options.push_corrupt(wanted.corrupt.clone());
+        }
+        if let Some(model) = wanted.bursts.clone() {
+            options = options.nested_loss().push_ge(model).end_nested();
+        }
+        if wanted.slot_ns > 0 {
+            options = options.push_slot(TcNetemSlot {
+                min_delay: wanted.slot_ns,
+                max_delay: wanted.slot_ns,
                 ..Default::default()
-            })
-            .push_prng_seed(mix(netem.seed))
-            .end_nested();
+            });
+        }
+        if wanted.mark {
+            options = options.push_ecn(1);
+        }
+        if let Some(table) = distribution::table(netem.distribution) {
+            options = options.push_delay_dist(&table);
+        }
+        options.end_nested();
         // Linux 6.1.y refuses to replace a netem queue where the old or the new one
         // duplicates, as if both were to stay (net/sched/sch_netem.c:
         // check_netem_in_tree): so take the old one away first.
@@ -268,8 +289,16 @@ impl Rtnl {
                 seen = Some(Wire {
                     latency_ns: options.get_latency64().unwrap_or(0),
                     jitter_ns: options.get_jitter64().unwrap_or(0),
-                    reorder: options.get_reorder().map_or(0, |it| it.probability),
-                    rate_bytes: options.get_rate().map_or(0, |it| it.rate),
+                    reorder: options.get_reorder().unwrap_or_default(),
+                    rate: TcNetemRate {
+                        cell_size: 0,
+                        ..options.get_rate().unwrap_or_default()
+                    },
+                    correlation: options.get_corr().unwrap_or_default(),
+                    corrupt: options.get_corrupt().unwrap_or_default(),
+                    bursts: options.get_loss().ok().and_then(|loss| loss.get_ge().ok()),
+                    slot_ns: options.get_slot().map_or(0, |it| it.min_delay),
+                    mark: options.get_ecn().is_ok_and(|it| it != 0),
                     qopt: TcNetemQopt {
                         latency: 0,
                         jitter: 0,
@@ -300,27 +329,67 @@ impl Rtnl {
 struct Wire {
     latency_ns: i64,
     jitter_ns: i64,
-    reorder: u32,
-    rate_bytes: u32,
+    reorder: TcNetemReorder,
+    rate: TcNetemRate,
+    correlation: TcNetemCorr,
+    corrupt: TcNetemCorrupt,
+    /// The model of Gilbert and Elliott: good and bad times, in which nothing passes.
+    bursts: Option<TcNetemGemodel>,
+    slot_ns: i64,
+    mark: bool,
     qopt: TcNetemQopt,
 }
 
 impl Wire {
     fn of(netem: &Netem) -> Wire {
+        let correlation = probability(netem.correlation_ppm);
+        // Only where there is something to correlate: the kernel tells no other.
+        let following = |chance: bool| if chance { correlation } else { 0 };
+        let bursts = netem.recover_ppm > 0;
         Wire {
             latency_ns: nanoseconds(netem.delay_us),
             jitter_ns: nanoseconds(netem.jitter_us),
-            reorder: probability(netem.reorder_ppm),
-            rate_bytes: u32::try_from(netem.rate_bps / 8).unwrap_or(u32::MAX),
+            reorder: TcNetemReorder {
+                probability: probability(netem.reorder_ppm),
+                correlation: following(netem.reorder_ppm > 0),
+            },
+            rate: TcNetemRate {
+                rate: u32::try_from(netem.rate_bps / 8).unwrap_or(u32::MAX),
+                packet_overhead: i32::try_from(netem.overhead_bytes).unwrap_or(i32::MAX),
+                ..Default::default()
+            },
+            correlation: TcNetemCorr {
+                delay_corr: following(netem.jitter_us > 0),
+                loss_corr: following(netem.loss_ppm > 0 && !bursts),
+                dup_corr: following(netem.duplicate_ppm > 0),
+            },
+            corrupt: TcNetemCorrupt {
+                probability: probability(netem.corrupt_ppm),
+                correlation: following(netem.corrupt_ppm > 0),
+            },
+            bursts: bursts.then(|| TcNetemGemodel {
+                p: probability(netem.loss_ppm),
+                r: probability(netem.recover_ppm),
+                ..Default::default()
+            }),
+            slot_ns: nanoseconds(netem.slot_us),
+            mark: netem.mark,
             qopt: TcNetemQopt {
                 limit: match netem.limit_packets {
                     0 => DEFAULT_LIMIT_PACKETS,
                     limit => limit,
                 },
-                loss: probability(netem.loss_ppm),
+                loss: if bursts {
+                    0
+                } else {
+                    probability(netem.loss_ppm)
+                },
                 duplicate: probability(netem.duplicate_ppm),
                 // A gap turns reordering on; with 1 every packet is a candidate.
-                gap: u32::from(netem.reorder_ppm > 0),
+                gap: match netem.reorder_ppm {
+                    0 => 0,
+                    _ => netem.gap_packets.max(1),
+                },
                 ..Default::default()
             },
         }
@@ -384,21 +453,49 @@ mod tests {
             rate_bps: 8_000_000,
             limit_packets: 7,
             seed: 1,
+            corrupt_ppm: 100_000,
+            correlation_ppm: 500_000,
+            gap_packets: 5,
+            recover_ppm: 0,
+            slot_us: 7,
+            overhead_bytes: 100,
+            ..Netem::default()
         });
         assert_eq!((wire.latency_ns, wire.jitter_ns), (20_000_000, 3_000));
         assert_eq!(wire.qopt.loss, u32::MAX);
         assert_eq!(wire.qopt.duplicate, u32::MAX / 2);
-        assert_eq!((wire.reorder, wire.qopt.gap), (u32::MAX / 4, 1));
-        assert_eq!((wire.rate_bytes, wire.qopt.limit), (1_000_000, 7));
+        assert_eq!((wire.reorder.probability, wire.qopt.gap), (u32::MAX / 4, 5));
+        assert_eq!((wire.rate.rate, wire.qopt.limit), (1_000_000, 7));
+        assert_eq!((wire.rate.packet_overhead, wire.slot_ns), (100, 7_000));
+        assert_eq!(wire.corrupt.probability, u32::MAX / 10);
+        assert_eq!(wire.correlation.loss_corr, u32::MAX / 2);
+        assert_eq!(wire.reorder.correlation, u32::MAX / 2);
+    }
+
+    #[test]
+    fn bursts_take_the_place_of_single_losses() {
+        let wire = Wire::of(&Netem {
+            loss_ppm: 100_000,
+            recover_ppm: 500_000,
+            ..Netem::default()
+        });
+        let model = wire.bursts.unwrap();
+        assert_eq!((model.p, model.r), (u32::MAX / 10, u32::MAX / 2));
+        assert_eq!((model.h, model.k1, wire.qopt.loss), (0, 0, 0));
     }
 
     #[test]
     fn a_link_of_no_settings_does_nothing() {
         let wire = Wire::of(&Netem::default());
-        let nothing = (wire.latency_ns, wire.jitter_ns, wire.rate_bytes);
+        let nothing = (wire.latency_ns, wire.jitter_ns, wire.rate.rate);
         assert_eq!(nothing, (0, 0, 0));
         let qopt = &wire.qopt;
-        let chances = (qopt.loss, qopt.duplicate, wire.reorder, qopt.gap);
+        let chances = (
+            qopt.loss,
+            qopt.duplicate,
+            wire.reorder.probability,
+            qopt.gap,
+        );
         assert_eq!(chances, (0, 0, 0, 0));
         assert_eq!(qopt.limit, DEFAULT_LIMIT_PACKETS);
     }

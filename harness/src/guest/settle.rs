@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scenario::Setup;
+use crate::scenario::{Netem, Setup};
 
 /// How long the kernel keeps the fragments of a datagram the others of which are lost:
 /// IP_FRAG_TIME and IPV6_FRAG_TIMEOUT (include/net/ip.h, include/net/ipv6.h).
@@ -15,10 +15,7 @@ const LATE_S: u64 = 6;
 /// scenario, which shares the link. Half a datagram would meet the other half of the
 /// next one: with the same random numbers it can have the same identification.
 pub fn settle(setup: &Setup) {
-    let mut settle_us: u64 = [setup.data, setup.ack]
-        .iter()
-        .map(|netem| netem.delay_us + netem.jitter_us)
-        .sum();
+    let mut settle_us: u64 = [setup.data, setup.ack].iter().map(Netem::longest_us).sum();
     let loses_some = setup.data.is_random() || setup.data.limit_packets > 0;
     let family = setup.socket.family;
     if family.has_datagrams() && loses_some {

@@ -1,7 +1,8 @@
 //! The numbers of a scenario, and which smaller values are worth a try.
 
 use crate::scenario::{
-    Actor, Congestion, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup, Sysctl,
+    Actor, Congestion, Distribution, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup,
+    Sysctl,
 };
 
 /// A field of the setup as a number; switches are 0 and 1.
@@ -118,6 +119,22 @@ macro_rules! buffer {
     };
 }
 
+/// A distribution by its place in the list, which begins with the simplest.
+macro_rules! distribution {
+    ($way:ident) => {
+        Field {
+            get: |setup| setup.$way.distribution as u64,
+            set: |setup, value| {
+                let named = usize::try_from(value)
+                    .ok()
+                    .and_then(|place| Distribution::NAMED.get(place));
+                setup.$way.distribution = named.map_or_else(Distribution::default, |it| it.1);
+            },
+            smaller: none,
+        }
+    };
+}
+
 /// A setting of the stack: one more than its value, and 0 where the kernel's is kept.
 macro_rules! sysctl {
     ($sysctl:ident) => {
@@ -140,6 +157,14 @@ macro_rules! sysctl {
 /// Every field of the setup.
 pub(super) const FIELDS: &[Field] = &[
     number!(data.seed, none),
+    switch!(data.mark),
+    number!(data.correlation_ppm, round),
+    number!(data.recover_ppm, round),
+    number!(data.gap_packets, round),
+    number!(data.overhead_bytes, round),
+    distribution!(data),
+    number!(data.corrupt_ppm, round),
+    number!(data.slot_us, durations),
     number!(data.loss_ppm, round),
     number!(data.duplicate_ppm, round),
     number!(data.reorder_ppm, round),
@@ -148,6 +173,14 @@ pub(super) const FIELDS: &[Field] = &[
     number!(data.limit_packets, round),
     number!(data.delay_us, durations),
     number!(ack.seed, none),
+    switch!(ack.mark),
+    number!(ack.correlation_ppm, round),
+    number!(ack.recover_ppm, round),
+    number!(ack.gap_packets, round),
+    number!(ack.overhead_bytes, round),
+    distribution!(ack),
+    number!(ack.corrupt_ppm, round),
+    number!(ack.slot_us, durations),
     number!(ack.loss_ppm, round),
     number!(ack.duplicate_ppm, round),
     number!(ack.reorder_ppm, round),

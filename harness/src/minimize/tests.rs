@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::scenario::{Actor, Family, FileKind, Netem, Op, Range, ReaderMode, Step};
+use crate::scenario::{Actor, Distribution, Family, FileKind, Netem, Op, Range, ReaderMode, Step};
 
 const PLENTY: Budget = Budget {
     runs: 100_000,
@@ -42,6 +42,14 @@ fn large() -> Scenario {
         rate_bps: 9_999_999,
         limit_packets: 77,
         seed: 42,
+        corrupt_ppm: 999,
+        correlation_ppm: 11_111,
+        gap_packets: 3,
+        recover_ppm: 600_000,
+        slot_us: 300,
+        overhead_bytes: 33,
+        distribution: Distribution::Pareto,
+        mark: false,
     };
     let mut scenario = Scenario {
         header: "Why.".into(),

@@ -340,6 +340,13 @@ impl Judge<'_> {
         }
     }
 
+    /// Nothing checks the header of IPv6: where a bit of its next header is flipped, the
+    /// other end answers that it does not know that one (ICMPv6 Parameter Problem).
+    fn corrupts_ipv6(&self) -> bool {
+        let setup = &self.scenario.setup;
+        setup.socket.family.over_ipv6() && setup.data.corrupt_ppm + setup.ack.corrupt_ppm > 0
+    }
+
     fn send_errno(&self, call: &Call, nonblock: bool) -> Option<String> {
         let Outcome::Failed(errno) = call.outcome else {
             return None;
@@ -347,6 +354,7 @@ impl Judge<'_> {
         match errno {
             // Where they are wrong, `datagram_errno` has said so.
             libc::EMSGSIZE | libc::ENOBUFS if self.keeps_boundaries() => None,
+            libc::EPROTO if self.corrupts_ipv6() => None,
             libc::EAGAIN if nonblock || self.breaks.send_timeout_in(call) => None,
             libc::EAGAIN => Some("failed with EAGAIN, and nothing about it is non-blocking".into()),
             libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT | libc::EBADF

@@ -69,8 +69,8 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     // Spurious retransmissions travel too: each direction carries a few times
     // what it must.
     let serialize_ns = load
-        .serialize_ns(setup.data.rate_bps)
-        .saturating_add(load.serialize_ns(setup.ack.rate_bps))
+        .serialize_ns(&setup.data)
+        .saturating_add(load.serialize_ns(&setup.ack))
         .saturating_mul(4);
     let round_ns = rtt_ns.saturating_add(TIMER_NS);
     // SYN, data, FIN; a SYN whose answer takes more than a second is sent again,
@@ -107,7 +107,7 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
 pub fn arrival_ns(scenario: &Scenario) -> u64 {
     let data = &scenario.setup.data;
     // netem duplicates, and each copy takes its turn.
-    let serialize_ns = Load::of(scenario).serialize_ns(data.rate_bps);
+    let serialize_ns = Load::of(scenario).serialize_ns(data);
     one_way_ns(data)
         .saturating_add(serialize_ns.saturating_mul(2))
         .saturating_add(MS)
@@ -174,13 +174,11 @@ fn times_out(scenario: &Scenario) -> bool {
 
 /// Whether packets are lost by chance, or look as if they were.
 fn shuffles(link: &Netem) -> bool {
-    link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0
+    link.loss_ppm > 0 || link.corrupt_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0
 }
 
 fn one_way_ns(link: &Netem) -> u64 {
-    link.delay_us
-        .saturating_add(link.jitter_us)
-        .saturating_mul(1_000)
+    link.longest_us().saturating_mul(1_000)
 }
 
 /// For how long a scenario waits of its own accord.
@@ -272,13 +270,15 @@ impl Load {
         }
     }
 
-    fn serialize_ns(&self, rate_bps: u64) -> u64 {
+    fn serialize_ns(&self, link: &Netem) -> u64 {
+        let rate_bps = link.rate_bps;
+        let extra_bytes = HEADER_BYTES.saturating_add(link.overhead_bytes.into());
         if rate_bps == 0 {
             return 0;
         }
         let wire_bytes = self
             .bytes
-            .saturating_add(self.packets.saturating_mul(HEADER_BYTES));
+            .saturating_add(self.packets.saturating_mul(extra_bytes));
         let bits = u128::from(wire_bytes) * 8;
         u64::try_from(bits * u128::from(SECOND) / u128::from(rate_bps)).unwrap_or(u64::MAX)
     }
@@ -383,7 +383,7 @@ fn secs(ns: u64) -> String {
 mod tests {
     use super::*;
     use crate::oracle::doctor::{Plan, range, stamp};
-    use crate::scenario::{Actor, Scenario, Step, Way};
+    use crate::scenario::{Actor, Distribution, Scenario, Step, Way};
 
     fn race() -> Plan {
         let mut plan = Plan::new(4096);
@@ -503,6 +503,21 @@ mod tests {
         assert!(bound_s(paused) >= 2 * 60 + 60);
         // 4096 bytes at 1 kbit/s take 33 s.
         assert!(bound_s(|s| s.setup.data.rate_bps = 1_000) >= 4 * 33);
+        // The same, of bytes that only the wire has.
+        let long = |s: &mut Scenario| {
+            (s.setup.data.rate_bps, s.setup.data.overhead_bytes) = (1_000, 9_000);
+        };
+        assert!(bound_s(long) >= 4 * 9 * 72);
+        // Slots, and delays far from their mean.
+        assert!(bound_s(|s| s.setup.data.slot_us = 2_000_000) >= 3 * 2);
+        let late = |s: &mut Scenario| {
+            (s.setup.data.delay_us, s.setup.data.jitter_us) = (1_000_000, 1_000_000);
+        };
+        let later = |s: &mut Scenario| {
+            late(s);
+            s.setup.data.distribution = Distribution::Normal;
+        };
+        assert!(bound_s(later) >= bound_s(late) + 3 * 3);
         // A satellite's round trips.
         assert!(bound_s(|s| s.setup.ack.delay_us = 2_000_000) >= 3 * 2);
         // Windows of one small segment.
@@ -585,10 +600,11 @@ mod tests {
 
     #[test]
     fn losses_leave_room_for_a_connection_that_nearly_dies() {
-        let changes: [fn(&mut Scenario); 4] = [
+        let changes: [fn(&mut Scenario); 5] = [
             |s| s.setup.data.loss_ppm = 1,
             |s| s.setup.ack.loss_ppm = 200_000,
             |s| s.setup.data.limit_packets = 1,
+            |s| s.setup.ack.corrupt_ppm = 1,
             |s| (s.setup.ack.delay_us, s.setup.ack.jitter_us) = (1_000, 500),
         ];
         for change in changes {

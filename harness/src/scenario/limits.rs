@@ -84,3 +84,21 @@ pub const MTU_BYTES: RangeInclusive<u32> = 576..=65_535;
 
 /// The least of these over IPv6 (IPV6_MIN_MTU).
 pub const LEAST_IPV6_MTU_BYTES: u32 = 1280;
+
+/// Highest corruption of one direction, in parts per million: each such packet is lost.
+pub const MAX_CORRUPT_PPM: u32 = 100_000;
+
+/// Highest correlation, in parts per million.
+pub const MAX_CORRELATION_PPM: u32 = 500_000;
+
+/// A loss ends as often as to leave this share of all packets lost, at most: one in five.
+pub const LEAST_RECOVERY: u32 = 4;
+
+/// Certainty, in parts per million.
+pub const CERTAIN_PPM: u32 = 1_000_000;
+
+/// Longest gap of reordering, in packets.
+pub const MAX_GAP_PACKETS: u32 = 1000;
+
+/// Most that a packet can be longer on the wire, in bytes.
+pub const MAX_OVERHEAD_BYTES: u32 = 9000;

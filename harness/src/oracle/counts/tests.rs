@@ -1,6 +1,6 @@
 use super::*;
 use crate::oracle::doctor::{Plan, range};
-use crate::scenario::{Actor, Copying};
+use crate::scenario::{Actor, Copying, Family};
 
 fn sent(returned: u64) -> Plan {
     let mut plan = Plan::new(4096);
@@ -201,6 +201,18 @@ fn an_errno_that_nothing_explains_is_named() {
     says(&failed_with(libc::EINVAL), "failed with EINVAL");
     // ERESTARTSYS must never reach the user.
     says(&failed_with(512), "failed with errno 512");
+}
+
+/// ICMPv6 says so of a header in which a bit was flipped; IPv4 checks its headers.
+#[test]
+fn a_protocol_error_needs_a_corrupt_header_of_ipv6() {
+    let mut plan = failed_with(libc::EPROTO);
+    plan.scenario.setup.socket.family = Family::Tcp6;
+    says(&plan, "EPROTO");
+    plan.scenario.setup.data.corrupt_ppm = 1;
+    holds(&plan);
+    plan.scenario.setup.socket.family = Family::Tcp4;
+    says(&plan, "EPROTO");
 }
 
 #[test]

@@ -104,6 +104,9 @@ fn losses_need_a_link_that_loses() {
         plan.scenario.setup.data.loss_ppm = 1;
         holds(&plan);
         plan.scenario.setup.data.loss_ppm = 0;
+        plan.scenario.setup.data.corrupt_ppm = 1;
+        holds(&plan);
+        plan.scenario.setup.data.corrupt_ppm = 0;
         plan.scenario.setup.data.limit_packets = 2;
         holds(&plan);
         plan.scenario.setup.data.limit_packets = 0;

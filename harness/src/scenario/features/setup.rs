@@ -2,7 +2,8 @@
 
 use super::{Feature, Group};
 use crate::scenario::{
-    Congestion, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario, SocketSpec,
+    Congestion, Distribution, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario,
+    SocketSpec, Sysctl,
 };
 
 fn family(scenario: &mut Scenario, family: Family) {
@@ -82,7 +83,7 @@ const DELAY_US: u64 = 1000;
 
 // The same for both directions; a function pointer cannot carry which one it is.
 macro_rules! link {
-    ($group:ident, $way:ident) => {
+    ($group:ident, $way:ident; $($more:tt)*) => {
         features! { $group:
             "none", |s| s.setup.$way == Netem::default(), |s| s.setup.$way = Netem::default();
             "delay", |s| s.setup.$way.delay_us > 0, |s| s.setup.$way.delay_us = DELAY_US;
@@ -99,9 +100,40 @@ macro_rules! link {
             };
             "rate", |s| s.setup.$way.rate_bps > 0, |s| s.setup.$way.rate_bps = 10_000_000;
             "limit", |s| s.setup.$way.limit_packets > 0, |s| s.setup.$way.limit_packets = 10;
+            "corrupt", |s| s.setup.$way.corrupt_ppm > 0, |s| s.setup.$way.corrupt_ppm = 1000;
+            "correlation", |s| s.setup.$way.correlation_ppm > 0, |s| {
+                s.setup.$way.loss_ppm = 1000;
+                s.setup.$way.correlation_ppm = 1000;
+            };
+            "gap", |s| s.setup.$way.gap_packets > 0, |s| {
+                s.setup.$way.delay_us = DELAY_US;
+                s.setup.$way.reorder_ppm = 1000;
+                s.setup.$way.gap_packets = 5;
+            };
+            "recover", |s| s.setup.$way.recover_ppm > 0, |s| {
+                s.setup.$way.loss_ppm = 1000;
+                s.setup.$way.recover_ppm = 500_000;
+            };
+            "slot", |s| s.setup.$way.slot_us > 0, |s| s.setup.$way.slot_us = DELAY_US;
+            "overhead", |s| s.setup.$way.overhead_bytes > 0, |s| {
+                s.setup.$way.rate_bps = 10_000_000;
+                s.setup.$way.overhead_bytes = 100;
+            };
+            "distribution", |s| s.setup.$way.distribution != Distribution::Uniform, |s| {
+                s.setup.$way.delay_us = DELAY_US;
+                s.setup.$way.jitter_us = DELAY_US;
+                s.setup.$way.distribution = Distribution::Normal;
+            };
+            $($more)*
         }
     };
 }
 
-pub const DATA: &[Feature] = link!(LinkData, data);
-pub const ACK: &[Feature] = link!(LinkAck, ack);
+pub const DATA: &[Feature] = link!(LinkData, data;
+    "mark", |s| s.setup.data.mark, |s| {
+        s.setup.data.loss_ppm = 1000;
+        s.setup.data.mark = true;
+        s.setup.stack.set(Sysctl::Ecn, Some(1));
+    };
+);
+pub const ACK: &[Feature] = link!(LinkAck, ack;);

@@ -42,6 +42,52 @@ pub struct Netem {
     pub limit_packets: u32,
     /// Seed of netem's own random numbers (Linux 6.7 and later).
     pub seed: u64,
+    /// Packets in which a bit is flipped, in parts per million.
+    pub corrupt_ppm: u32,
+    /// How far each random number follows the one before, in parts per million.
+    pub correlation_ppm: u32,
+    /// Only one of so many packets may be reordered; 0: any.
+    pub gap_packets: u32,
+    /// Losses come in bursts, and this is the chance that one ends, in parts per million;
+    /// 0: each packet is lost or not by itself.
+    pub recover_ppm: u32,
+    /// Packets leave only so often; 0: at any time.
+    pub slot_us: u64,
+    /// What each packet is longer on the wire, in bytes; needs a rate.
+    pub overhead_bytes: u32,
+    /// How jitter is distributed.
+    pub distribution: Distribution,
+    /// Data of a connection that uses ECN is marked where it would be lost.
+    pub mark: bool,
+}
+
+/// How delays lie around their mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Distribution {
+    /// All of them equally likely, no further away than the jitter.
+    #[default]
+    Uniform,
+    /// The jitter is the standard deviation.
+    Normal,
+    /// The same, and a few are very late.
+    Pareto,
+}
+
+impl Distribution {
+    /// All of them with the words that the text has for them.
+    pub const NAMED: [(&str, Distribution); 3] = [
+        ("uniform", Distribution::Uniform),
+        ("normal", Distribution::Normal),
+        ("pareto", Distribution::Pareto),
+    ];
+
+    /// How far from its mean a delay can be, in jitters: netem's tables end there.
+    pub fn reach(self) -> u64 {
+        match self {
+            Distribution::Uniform => 1,
+            Distribution::Normal | Distribution::Pareto => 4,
+        }
+    }
 }
 
 impl Netem {
@@ -53,6 +99,16 @@ impl Netem {
             || self.duplicate_ppm > 0
             || self.reorder_ppm > 0
             || self.rate_bps > 0
+            || self.corrupt_ppm > 0
+            || self.slot_us > 0
+    }
+
+    /// The longest that it keeps a packet, others before it and its rate aside.
+    pub fn longest_us(&self) -> u64 {
+        let spread_us = self.jitter_us.saturating_mul(self.distribution.reach());
+        self.delay_us
+            .saturating_add(spread_us)
+            .saturating_add(self.slot_us)
     }
 }
 

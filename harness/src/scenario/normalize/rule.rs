@@ -117,11 +117,22 @@ pub enum Rule {
     StackNeedsTcp,
     StackValue(Sysctl),
     BaseMssNeedsProbing,
+    Correlation,
+    CorrelationNeedsChance,
+    Corrupt,
+    DistributionNeedsJitter,
+    Gap,
+    GapNeedsReorder,
+    MarkNeedsEcn,
+    NotsentLowat,
+    Overhead,
+    OverheadNeedsRate,
     PollNeedsNonblock,
     PollNeedsParts,
-    NotsentLowat,
     NeedsExt4,
     WholeSectors,
+    Recover,
+    RecoverNeedsLoss,
 }
 
 impl fmt::Display for Rule {
@@ -315,6 +326,45 @@ impl fmt::Display for Rule {
                 f,
                 "what passes the page cache begins and ends at multiples of {SECTOR_BYTES} bytes, \
                  inside the file"
+            ),
+            Rule::Corrupt => write!(
+                f,
+                "at most {}, since what is corrupt is lost",
+                Percent(MAX_CORRUPT_PPM)
+            ),
+            Rule::Correlation => write!(
+                f,
+                "at most {}: with more, one packet after the other is lost until the connection fails",
+                Percent(MAX_CORRELATION_PPM)
+            ),
+            Rule::CorrelationNeedsChance => write!(
+                f,
+                "nothing of this line is left to chance: no jitter, no loss, no shuffling"
+            ),
+            Rule::Gap => write!(f, "at most {MAX_GAP_PACKETS} packets"),
+            Rule::GapNeedsReorder => write!(f, "the same line must have `reorder`"),
+            Rule::Recover => write!(
+                f,
+                "at least {LEAST_RECOVERY} times the loss of the same line, and at most {}: \
+                 one packet in five is then lost at most",
+                Percent(CERTAIN_PPM)
+            ),
+            Rule::RecoverNeedsLoss => write!(f, "the same line must have `loss`"),
+            Rule::Overhead => write!(f, "at most {}", Bytes(MAX_OVERHEAD_BYTES.into())),
+            Rule::OverheadNeedsRate => write!(
+                f,
+                "how long a packet is matters to its rate, so the same line must have a `rate`"
+            ),
+            Rule::DistributionNeedsJitter => {
+                write!(
+                    f,
+                    "jitter is what is distributed: the same line must have it"
+                )
+            }
+            Rule::MarkNeedsEcn => write!(
+                f,
+                "what is marked is data that would be lost, of connections that use ECN: this \
+                 needs `loss`, `stack ecn=1`, and `link data`"
             ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::rule::{Line, Notes, Rule};
 use super::stack;
 use crate::scenario::limits::*;
-use crate::scenario::{Netem, Setup, SocketSpec};
+use crate::scenario::{Distribution, Netem, Setup, SocketSpec, Sysctl};
 
 pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
     let family = setup.socket.family;
@@ -19,6 +19,15 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
     setup.ack = netem(setup.ack, Line::Ack, notes);
     setup.device = stack::device(setup.device, family, notes);
     setup.stack = stack::stack(setup.stack, family, notes);
+    let marks = setup.stack.get(Sysctl::Ecn) == Some(1);
+    for (netem, line, can_mark) in [
+        (&mut setup.data, Line::Data, marks),
+        (&mut setup.ack, Line::Ack, false),
+    ] {
+        if !(can_mark && netem.loss_ppm > 0) && std::mem::take(&mut netem.mark) {
+            notes.push(line, "mark", Rule::MarkNeedsEcn);
+        }
+    }
     options(&mut setup.socket, notes);
 
     let mut clamp = Clamp {
@@ -158,6 +167,64 @@ fn netem(mut netem: Netem, line: Line, notes: &mut Notes) -> Netem {
         0..=MAX_LIMIT_PACKETS,
         Rule::Limit,
     );
+    chances(netem, line, notes)
+}
+
+/// What makes of chances, rates and times something else.
+fn chances(mut netem: Netem, line: Line, notes: &mut Notes) -> Netem {
+    let mut clamp = Clamp { line, notes };
+    let corrupt = 0..=MAX_CORRUPT_PPM;
+    clamp.within("corrupt", &mut netem.corrupt_ppm, corrupt, Rule::Corrupt);
+    clamp.within("slot", &mut netem.slot_us, 0..=MAX_DELAY_US, Rule::Delay);
+    for (key, number, most, rule, needs, has) in [
+        (
+            "gap",
+            &mut netem.gap_packets,
+            MAX_GAP_PACKETS,
+            Rule::Gap,
+            Rule::GapNeedsReorder,
+            netem.reorder_ppm > 0,
+        ),
+        (
+            "recover",
+            &mut netem.recover_ppm,
+            CERTAIN_PPM,
+            Rule::Recover,
+            Rule::RecoverNeedsLoss,
+            netem.loss_ppm > 0,
+        ),
+        (
+            "overhead",
+            &mut netem.overhead_bytes,
+            MAX_OVERHEAD_BYTES,
+            Rule::Overhead,
+            Rule::OverheadNeedsRate,
+            netem.rate_bps > 0,
+        ),
+    ] {
+        match has {
+            true => clamp.within(key, number, 0..=most, rule),
+            false => clamp.within(key, number, 0..=0, needs),
+        }
+    }
+    if netem.recover_ppm > 0 {
+        let least = LEAST_RECOVERY * netem.loss_ppm;
+        let recover = &mut netem.recover_ppm;
+        clamp.within("recover", recover, least..=CERTAIN_PPM, Rule::Recover);
+    }
+    if netem.jitter_us == 0 && netem.distribution != Distribution::default() {
+        netem.distribution = Distribution::default();
+        clamp
+            .notes
+            .push(line, "distribution", Rule::DistributionNeedsJitter);
+    }
+    let chance = netem.jitter_us > 0
+        || netem.loss_ppm + netem.duplicate_ppm + netem.reorder_ppm + netem.corrupt_ppm > 0;
+    let (most, rule) = match chance {
+        true => (MAX_CORRELATION_PPM, Rule::Correlation),
+        false => (0, Rule::CorrelationNeedsChance),
+    };
+    clamp.within("correlation", &mut netem.correlation_ppm, 0..=most, rule);
     netem
 }
 

@@ -24,22 +24,33 @@ fn wild32() -> impl Strategy<Value = u32> {
 }
 
 fn wild_netem() -> impl Strategy<Value = Netem> {
-    let times = (wild(), wild());
-    let shares = (wild32(), wild32(), wild32());
-    (times, shares, wild(), wild32(), any::<u64>()).prop_map(
-        |((delay_us, jitter_us), (loss_ppm, duplicate_ppm, reorder_ppm), rate_bps, limit, seed)| {
-            Netem {
-                delay_us,
-                jitter_us,
-                loss_ppm,
-                duplicate_ppm,
-                reorder_ppm,
-                rate_bps,
-                limit_packets: limit,
-                seed,
-            }
-        },
-    )
+    let times = (wild(), wild(), wild());
+    let shares = prop::collection::vec(wild32(), 6);
+    let numbers = prop::collection::vec(wild32(), 3);
+    let rest = (
+        wild(),
+        any::<u64>(),
+        0..Distribution::NAMED.len(),
+        any::<bool>(),
+    );
+    (times, shares, numbers, rest).prop_map(|(times, shares, numbers, rest)| Netem {
+        delay_us: times.0,
+        jitter_us: times.1,
+        slot_us: times.2,
+        loss_ppm: shares[0],
+        duplicate_ppm: shares[1],
+        reorder_ppm: shares[2],
+        corrupt_ppm: shares[3],
+        correlation_ppm: shares[4],
+        recover_ppm: shares[5],
+        limit_packets: numbers[0],
+        gap_packets: numbers[1],
+        overhead_bytes: numbers[2],
+        rate_bps: rest.0,
+        seed: rest.1,
+        distribution: Distribution::NAMED[rest.2].1,
+        mark: rest.3,
+    })
 }
 
 fn wild_tcp() -> impl Strategy<Value = TcpSpec> {
@@ -268,6 +279,11 @@ fn what_was_normalized_can_run() {
             prop_assert!(netem.loss_ppm <= 200_000);
             prop_assert!(netem.reorder_ppm == 0 || netem.delay_us > 0);
             prop_assert!(netem.rate_bps == 0 || netem.rate_bps >= 1_000_000);
+            prop_assert!(netem.slot_us <= 2_000_000 && netem.corrupt_ppm <= 100_000);
+            prop_assert!(netem.recover_ppm == 0 || netem.recover_ppm >= 4 * netem.loss_ppm);
+            prop_assert!(netem.recover_ppm <= 1_000_000 && netem.correlation_ppm <= 500_000);
+            prop_assert!(netem.gap_packets == 0 || netem.reorder_ppm > 0);
+            prop_assert!(!netem.mark || setup.stack.get(Sysctl::Ecn) == Some(1));
         }
         let (family, mtu) = (setup.socket.family, setup.device.mtu_bytes());
         let least = if family.over_ipv6() { 1280 } else { 576 };

@@ -36,7 +36,7 @@ pub fn build(genes: &Genes) -> Scenario {
         data,
         ack,
         device: stack::device(&genes.device),
-        stack: stack::stack(&genes.stack),
+        stack: stack::stack(&genes.stack, data.mark),
         socket,
         file,
         reader: match paused {

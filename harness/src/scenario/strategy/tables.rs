@@ -163,6 +163,9 @@ pub const SHARES_PPM: &[Weighted<u32>] = &[
     (200_000, 1),
 ];
 
+/// Corruption, in parts per million.
+pub const CORRUPT_PPM: &[Weighted<u32>] = &[(10_000, 3), (50_000, 2), (100_000, 1)];
+
 /// Rates, in bits per second.
 pub const RATES_BPS: &[Weighted<u64>] = &[
     (100_000_000, 4),

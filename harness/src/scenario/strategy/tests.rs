@@ -57,12 +57,16 @@ fn a_case_depends_on_its_seed_and_index_only() {
 #[test]
 fn a_seed_keeps_its_meaning() {
     expect_test::expect![[r#"
-        link data delay=41ms
-        file tmpfs size=4097
+        link data delay=41ms slot=17ms
+        link veth mtu=1280
+        socket tcp6
+        file memfd size=16384
         reader paused
 
-        b: sendfile 0+1447
-        c: mmap-write 0+1447
+        sendfile 4097+12287
+        b: read 65536
+        read 100
+        a: hold data
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Copying, Device, Expect, Expected, FileKind, FileSpec, Means, Netem, Op, QUICKACK_NAMED,
-    Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, TcpSpec, Way,
+    Actor, Copying, Device, Distribution, Expect, Expected, FileKind, FileSpec, Means, Netem, Op,
+    QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -70,8 +70,20 @@ impl fmt::Display for Netem {
             rate_bps,
             limit_packets,
             seed,
+            corrupt_ppm,
+            correlation_ppm,
+            gap_packets,
+            recover_ppm,
+            slot_us,
+            overhead_bytes,
+            distribution,
+            mark,
         } = *self;
-        for (key, us) in [("delay", delay_us), ("jitter", jitter_us)] {
+        for (key, us) in [
+            ("delay", delay_us),
+            ("jitter", jitter_us),
+            ("slot", slot_us),
+        ] {
             if us != 0 {
                 write!(f, " {key}={}", Time(us))?;
             }
@@ -80,6 +92,9 @@ impl fmt::Display for Netem {
             ("loss", loss_ppm),
             ("duplicate", duplicate_ppm),
             ("reorder", reorder_ppm),
+            ("corrupt", corrupt_ppm),
+            ("correlation", correlation_ppm),
+            ("recover", recover_ppm),
         ] {
             if ppm != 0 {
                 write!(f, " {key}={}", Percent(ppm))?;
@@ -88,13 +103,32 @@ impl fmt::Display for Netem {
         if rate_bps != 0 {
             write!(f, " rate={}", Rate(rate_bps))?;
         }
-        if limit_packets != 0 {
-            write!(f, " limit={limit_packets}")?;
+        for (key, number) in [
+            ("overhead", overhead_bytes),
+            ("limit", limit_packets),
+            ("gap", gap_packets),
+        ] {
+            if number != 0 {
+                write!(f, " {key}={number}")?;
+            }
+        }
+        if distribution != Distribution::default() {
+            write!(f, " distribution={distribution}")?;
+        }
+        if mark {
+            write!(f, " mark")?;
         }
         if seed != 0 {
             write!(f, " seed={seed}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = Distribution::NAMED[*self as usize];
+        f.pad(name)
     }
 }
 

@@ -65,7 +65,8 @@ fn every_line_and_key() {
 #
 #   indented, after a blank line
 link data delay=20ms jitter=5ms loss=1% duplicate=0.5% reorder=2% rate=100mbit limit=1000 seed=7
-link ack delay=1500us loss=0.0001% rate=1234567bit seed=18446744073709551615
+link ack delay=1500us jitter=1ms slot=5ms loss=0.0001% reorder=1% corrupt=3% correlation=25% recover=50% \
+rate=1234567bit overhead=24 gap=5 distribution=pareto seed=18446744073709551615
 link veth mtu=9000 gro no-tso no-gso no-sg no-checksum
 stack mtu-probing=1 base-mss=512 sack=0 dsack=0 recovery=6 early-retrans=0 frto=0 reordering=10 \
 retrans-collapse=0 autocorking=0 min-tso-segs=1 tso-win-divisor=0 limit-output=16384 \
@@ -126,6 +127,7 @@ reset
         rate_bps: 100_000_000,
         limit_packets: 1000,
         seed: 7,
+        ..Netem::default()
     };
     assert_eq!(all.setup.data, data);
     assert_eq!(all.setup.ack.loss_ppm, 1);
@@ -367,7 +369,7 @@ fn garbage_never_panics() {
     });
     // Of the words of the language, so that it gets further.
     let word = prop::sample::select(
-        "link data ack veth mtu= gro no-sg stack sack= mtu-probing= base-mss= delay= jitter= loss= rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
+        "link data ack veth mtu= gro no-sg stack sack= mtu-probing= base-mss= delay= jitter= loss= corrupt= recover= slot= mark distribution=normal rate= seed= 1ms 5% socket tcp6 sndbuf= 4096 cork \
          file memfd size= reader paused expect stock holds violates wire sendfile 0+4096 pipe \
          tee vmsplice gift signal truncate punch second msync sparse read-only shutdown reset close cork uncork user-timeout= waited \
          hold release after= packets= link: \

@@ -3,7 +3,7 @@
 use super::option;
 use crate::scenario::strategy::genes::{LinkGenes, SocketGenes, TcpGenes};
 use crate::scenario::strategy::tables;
-use crate::scenario::{Family, Netem, SocketSpec, TcpSpec};
+use crate::scenario::{Distribution, Family, Netem, SocketSpec, TcpSpec};
 
 pub fn link(genes: &LinkGenes) -> (Netem, Netem) {
     let delay_us = |(on, ms): (bool, u64)| if on { ms * 1000 } else { 0 };
@@ -15,16 +15,21 @@ pub fn link(genes: &LinkGenes) -> (Netem, Netem) {
     let (loss_ppm, duplicate_ppm) = (shares(genes.loss), shares(genes.duplicate));
     let rate_bps = option(genes.rate.0, tables::RATES_BPS, genes.rate.1).unwrap_or(0);
     let limit_packets = option(genes.limit.0, tables::LIMITS_PACKETS, genes.limit.1).unwrap_or(0);
-    let shaped = |delay_us: u64| {
-        let jitter_us = of_delay(delay_us);
-        let reorder_ppm = if delay_us > 0 {
+    let shaped = |delayed_us: u64| {
+        let jitter_us = of_delay(delayed_us);
+        let reorder_ppm = if delayed_us > 0 {
             shares(genes.reorder)
         } else {
             0
         };
-        let random = jitter_us > 0 || loss_ppm + duplicate_ppm + reorder_ppm > 0;
+        let chance = &genes.chance;
+        let corrupt_ppm =
+            option(chance.corrupt.0, tables::CORRUPT_PPM, chance.corrupt.1).unwrap_or(0);
+        let random = jitter_us > 0 || loss_ppm + duplicate_ppm + reorder_ppm + corrupt_ppm > 0;
+        let (uneven, distribution) = chance.distribution;
+        let with = |on: bool, value: u32| if on { value } else { 0 };
         Netem {
-            delay_us,
+            delay_us: delayed_us,
             jitter_us,
             loss_ppm,
             duplicate_ppm,
@@ -33,6 +38,17 @@ pub fn link(genes: &LinkGenes) -> (Netem, Netem) {
             limit_packets,
             // Without a seed of its own netem would draw another one each run.
             seed: if random { genes.seed } else { 0 },
+            corrupt_ppm,
+            correlation_ppm: with(chance.correlation && random, 250_000),
+            gap_packets: with(chance.gap && reorder_ppm > 0, 3),
+            recover_ppm: with(chance.recover && loss_ppm > 0, (5 * loss_ppm).max(500_000)),
+            slot_us: delay_us(chance.slot_ms),
+            overhead_bytes: with(chance.overhead && rate_bps > 0, 100),
+            distribution: match uneven && jitter_us > 0 {
+                true => Distribution::NAMED[distribution as usize].1,
+                false => Distribution::Uniform,
+            },
+            mark: chance.mark && loss_ppm > 0,
         }
     };
     let plain = |delay_us| Netem {

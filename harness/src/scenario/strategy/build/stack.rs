@@ -18,8 +18,12 @@ pub fn device(genes: &DeviceGenes) -> Device {
     }
 }
 
-pub fn stack(genes: &StackGenes) -> Stack {
+/// `marks`: the link is to mark what it would lose.
+pub fn stack(genes: &StackGenes, marks: bool) -> Stack {
     let mut stack = Stack::default();
+    if marks {
+        stack.set(Sysctl::Ecn, Some(1));
+    }
     for (sysctl, &(on, draw)) in Sysctl::all().zip(&genes.values) {
         if genes.any && on {
             stack.set(sysctl, Some(tables::sysctl_values(sysctl)[draw as usize]));

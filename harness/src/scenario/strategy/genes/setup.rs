@@ -34,6 +34,21 @@ pub struct LinkGenes {
     /// Which directions the six above apply to: data, acknowledgements, both.
     pub direction: Draw,
     pub seed: u64,
+    pub chance: ChanceGenes,
+}
+
+/// What makes of chances, rates and times of a link something else: in the same
+/// directions. A value counts only if its flag is set.
+#[derive(Debug, Clone)]
+pub struct ChanceGenes {
+    pub corrupt: (bool, Draw),
+    pub correlation: bool,
+    pub gap: bool,
+    pub recover: bool,
+    pub slot_ms: (bool, u64),
+    pub overhead: bool,
+    pub distribution: (bool, Draw),
+    pub mark: bool,
 }
 
 /// The socket and the reader.
@@ -62,10 +77,21 @@ pub fn link() -> impl Strategy<Value = LinkGenes> {
         (weighted(0.15), from(tables::RATES_BPS)),
         (weighted(0.05), from(tables::LIMITS_PACKETS)),
         0..6_u32,
-        1..1_000_u64,
+        (1..1_000_u64, chance()),
     )
         .prop_map(
-            |(data, ack, jitter, loss, duplicate, reorder, rate, limit, direction, seed)| {
+            |(
+                data,
+                ack,
+                jitter,
+                loss,
+                duplicate,
+                reorder,
+                rate,
+                limit,
+                direction,
+                (seed, chance),
+            )| {
                 LinkGenes {
                     data_delay_ms: data,
                     ack_delay_ms: ack,
@@ -77,6 +103,34 @@ pub fn link() -> impl Strategy<Value = LinkGenes> {
                     limit,
                     direction,
                     seed,
+                    chance,
+                }
+            },
+        )
+}
+
+fn chance() -> impl Strategy<Value = ChanceGenes> {
+    (
+        (weighted(0.05), from(tables::CORRUPT_PPM)),
+        weighted(0.15),
+        weighted(0.4),
+        weighted(0.3),
+        (weighted(0.05), 1..=20_u64),
+        weighted(0.3),
+        (weighted(0.4), 1..3_u32),
+        weighted(0.3),
+    )
+        .prop_map(
+            |(corrupt, correlation, gap, recover, slot_ms, overhead, distribution, mark)| {
+                ChanceGenes {
+                    corrupt,
+                    correlation,
+                    gap,
+                    recover,
+                    slot_ms,
+                    overhead,
+                    distribution,
+                    mark,
                 }
             },
         )

@@ -6,8 +6,8 @@ use crate::scenario::text::lex::{Trouble, Word, Words};
 use crate::scenario::text::options::{Key, Options, choose};
 use crate::scenario::text::units;
 use crate::scenario::{
-    Congestion, Expect, Expected, Family, FileKind, FileSpec, Means, Netem, QUICKACK_NAMED,
-    ReaderMode, SocketSpec,
+    Congestion, Distribution, Expect, Expected, Family, FileKind, FileSpec, Means, Netem,
+    QUICKACK_NAMED, ReaderMode, SocketSpec,
 };
 
 impl<'a> Reader<'a> {
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
     }
 
     fn netem(&mut self, line: Line, words: &mut Words<'a>) -> Result<Netem, Trouble> {
-        const KEYS: [Key; 8] = [
+        const KEYS: [Key; 16] = [
             Key::with_value("delay", "TIME"),
             Key::with_value("jitter", "TIME"),
             Key::with_value("loss", "SHARE"),
@@ -90,6 +90,14 @@ impl<'a> Reader<'a> {
             Key::with_value("rate", "RATE"),
             Key::with_value("limit", "PACKETS"),
             Key::with_value("seed", "NUMBER"),
+            Key::with_value("corrupt", "SHARE"),
+            Key::with_value("correlation", "SHARE"),
+            Key::with_value("gap", "PACKETS"),
+            Key::with_value("recover", "SHARE"),
+            Key::with_value("slot", "TIME"),
+            Key::with_value("overhead", "SIZE"),
+            Key::with_value("distribution", "NAME"),
+            Key::flag("mark"),
         ];
         let mut netem = Netem::default();
         let mut options = Options::new(&KEYS);
@@ -103,7 +111,17 @@ impl<'a> Reader<'a> {
                 "reorder" => netem.reorder_ppm = units::share_ppm(value)?,
                 "rate" => netem.rate_bps = units::rate_bps(value)?,
                 "limit" => netem.limit_packets = units::narrow(value, units::number(value)?)?,
-                _ => netem.seed = units::number(value)?,
+                "seed" => netem.seed = units::number(value)?,
+                "corrupt" => netem.corrupt_ppm = units::share_ppm(value)?,
+                "correlation" => netem.correlation_ppm = units::share_ppm(value)?,
+                "gap" => netem.gap_packets = units::narrow(value, units::number(value)?)?,
+                "recover" => netem.recover_ppm = units::share_ppm(value)?,
+                "slot" => netem.slot_us = units::time_us(value)?,
+                "overhead" => netem.overhead_bytes = units::narrow(value, units::bytes(value)?)?,
+                "distribution" => {
+                    netem.distribution = choose(value, "distribution", &Distribution::NAMED)?;
+                }
+                _ => netem.mark = true,
             }
         }
         Ok(netem)

@@ -103,6 +103,47 @@ const ERRORS: &[(&str, &str)] = &[
         "1:5: found the end of the line, expected `data`, `ack` or `veth`",
     ),
     (
+        "link data corrupt=11%",
+        "1:19: found `11%`: at most 10%, since what is corrupt is lost",
+    ),
+    (
+        "link data gap=3",
+        "1:15: found `3`: the same line must have `reorder`",
+    ),
+    (
+        "link data recover=50%",
+        "1:19: found `50%`: the same line must have `loss`",
+    ),
+    (
+        "link data loss=20% recover=50%",
+        "1:28: found `50%`: at least 4 times the loss of the same line, and at most 100%",
+    ),
+    (
+        "link data overhead=20",
+        "1:20: found `20`: how long a packet is matters to its rate",
+    ),
+    (
+        "link data distribution=normal",
+        "1:24: found `normal`: jitter is what is distributed",
+    ),
+    (
+        "link data distribution=norml",
+        "1:24: unknown distribution `norml`, did you mean `normal`?",
+    ),
+    (
+        "link data delay=1ms correlation=5%",
+        "1:33: found `5%`: nothing of this line is left to chance",
+    ),
+    (
+        "link data loss=1% correlation=51%",
+        "1:31: found `51%`: at most 50%",
+    ),
+    (
+        "link data loss=1% mark",
+        "1:19: found `mark`: what is marked is data that would be lost",
+    ),
+    ("link data slot=3s", "1:16: found `3s`: at most 2s"),
+    (
         "link veth mtu=100",
         "1:15: found `100`: between 576 and 65535 bytes",
     ),
