@@ -46,6 +46,8 @@ pub struct Genes {
     pub device: DeviceGenes,
     pub stack: StackGenes,
     pub tcp: TcpGenes,
+    /// Sends by reference, and waits for their completion.
+    pub borrows: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -127,6 +129,9 @@ pub enum Kind {
     Release,
     /// A write by who waits for that moment.
     Await,
+    /// A send by reference.
+    Borrow,
+    AwaitCompletions,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -159,6 +164,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Hold, 8),
     (Kind::Release, 14),
     (Kind::Await, 5),
+    (Kind::Borrow, 16),
+    (Kind::AwaitCompletions, 4),
 ];
 
 /// How a write lies to the send it aims at.
@@ -209,6 +216,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             stack::device(),
             stack::stack(),
             tcp::tcp(),
+            weighted(0.3),
         ),
     )
         .prop_map(
@@ -222,7 +230,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp),
+                (source, company, device, stack, tcp, borrows),
             )| Genes {
                 wish,
                 link,
@@ -238,6 +246,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 device,
                 stack,
                 tcp,
+                borrows,
             },
         )
         .boxed()
