@@ -5,6 +5,7 @@
 //!
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
+//! * [`borrowed`]: what is sent by reference is, and is completed when it says;
 //! * [`cost`]: what the cure may cost;
 //! * [`families`]: the sockets are of the families that scenarios name;
 //! * [`guest`]: the guest does what a scenario says;
@@ -26,6 +27,7 @@
 //! kernel which watches itself run on `6.12-patched-debug` if that is built.
 
 pub mod behaviour;
+pub mod borrowed;
 pub mod company;
 pub mod cost;
 pub mod counters;
