@@ -70,6 +70,41 @@ pub struct Chunk {
     pub len: usize,
 }
 
+/// What the kernel has told about sends by reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Completion {
+    /// Just after it was read.
+    pub at: Stamp,
+    /// What.
+    pub of: Completed,
+}
+
+/// What a [`Completion`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Completed {
+    /// The kernel is done with the pages of these calls with MSG_ZEROCOPY, by number
+    /// from 0, of those that have sent something: from the error queue.
+    Sends {
+        /// The first.
+        first: u32,
+        /// The last.
+        last: u32,
+        /// Whether it had copied them, at least in part.
+        copied: bool,
+    },
+    /// The ring is to tell when the pages of this call are done with
+    /// (IORING_CQE_F_MORE).
+    Promised {
+        /// [`Stamp::order`] of its entry: a step can have several.
+        call: u64,
+    },
+    /// They are (IORING_CQE_F_NOTIF).
+    Notified {
+        /// [`Stamp::order`] of its entry.
+        call: u64,
+    },
+}
+
 /// How the stream ended at the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
@@ -89,6 +124,8 @@ pub enum End {
 pub struct History {
     /// Every step that was started, in order of entry.
     pub calls: Vec<Call>,
+    /// What was told about sends by reference, in order.
+    pub completions: Vec<Completion>,
     /// Every recv(2), in order.
     pub chunks: Vec<Chunk>,
     /// The received stream.
@@ -182,6 +219,10 @@ impl History {
                     ..*call
                 }
             ));
+        }
+        for told in &self.completions {
+            let at = timeless(told.at);
+            add(format_args!("{:?}", Completion { at, ..*told }));
         }
         for chunk in &self.chunks {
             let at = timeless(chunk.at);

@@ -5,6 +5,7 @@
 //!
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
+//! * [`borrowed`]: what is sent by reference is, and is completed when it says;
 //! * [`chances`]: what makes of chances, rates and times of the link something else;
 //! * [`cost`]: what the cure may cost;
 //! * [`disk`]: files on ext4 are, and what only they have does what it says;
@@ -28,6 +29,7 @@
 //! kernel which watches itself run on `6.12-patched-debug` if that is built.
 
 pub mod behaviour;
+pub mod borrowed;
 pub mod chances;
 pub mod company;
 pub mod cost;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, chances, company, cost, counters, disk, families, guest, holds, leaks, programs,
-    properties, relay, scarcity, sockets, source, stack, waiting, watch,
+    behaviour, borrowed, chances, company, cost, counters, disk, families, guest, holds, leaks,
+    programs, properties, relay, scarcity, sockets, source, stack, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -143,6 +143,26 @@ const TESTS: &[Test] = &[
         name: "a_mark_takes_the_place_of_a_loss",
         on: On::Every,
         run: chances::a_mark_takes_the_place_of_a_loss,
+    },
+    Test {
+        name: "what_is_lent_is_given_back",
+        on: On::Every,
+        run: borrowed::what_is_lent_is_given_back,
+    },
+    Test {
+        name: "a_wait_for_what_stays_lent_ends",
+        on: On::Every,
+        run: borrowed::a_wait_for_what_stays_lent_ends,
+    },
+    Test {
+        name: "only_what_was_sent_is_counted",
+        on: On::Every,
+        run: borrowed::only_what_was_sent_is_counted,
+    },
+    Test {
+        name: "families_lend_or_refuse",
+        on: On::Every,
+        run: borrowed::families_lend_or_refuse,
     },
     Test {
         name: "each_family_takes_its_way",

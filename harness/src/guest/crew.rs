@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::pthread::Pthread;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -30,6 +31,8 @@ pub enum Event {
         /// What it called for that.
         calls: Vec<Call>,
     },
+    /// An actor has waited for what its ring has to tell.
+    Collected,
     /// The reader has performed a `read` step.
     Read(usize),
     /// The reader is through.
@@ -39,7 +42,7 @@ pub enum Event {
 /// The threads and the way back from them.
 #[derive(Debug)]
 pub struct Crew {
-    actors: [Steps; 3],
+    actors: [Tasks; 3],
     /// Whom a signal goes to.
     pub threads: Threads,
     reader: Arc<Mailbox<Errand>>,
@@ -59,8 +62,16 @@ pub enum Door {
     Open(Receiver),
 }
 
-/// Steps for one actor: on which stage, and which.
-type Steps = Arc<Mailbox<(Arc<Stage>, usize)>>;
+/// What an actor is to do, and on which stage.
+type Tasks = Arc<Mailbox<(Arc<Stage>, Task)>>;
+
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    /// A step.
+    Step(usize),
+    /// To wait so long at most for what its ring has to tell of it.
+    Collect(Actor, Duration),
+}
 
 /// What the reader is sent for.
 #[derive(Debug)]
@@ -90,7 +101,13 @@ impl Crew {
 
     /// Hands a step to its actor, behind the steps that it already has.
     pub fn perform(&self, actor: Actor, stage: &Arc<Stage>, step: usize) {
-        self.actors[actor.index()].put((Arc::clone(stage), step));
+        self.actors[actor.index()].put((Arc::clone(stage), Task::Step(step)));
+    }
+
+    /// Has an actor wait, for so long at most, for what its ring has to tell.
+    pub fn collect(&self, actor: Actor, stage: &Arc<Stage>, patience: Duration) {
+        let task = Task::Collect(actor, patience);
+        self.actors[actor.index()].put((Arc::clone(stage), task));
     }
 
     /// Lets the reader in; it then waits for orders.
@@ -105,18 +122,27 @@ impl Crew {
     }
 }
 
-fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Steps, Pthread)> {
-    let mailbox = Steps::new(Mailbox::new());
-    let (steps, events) = (Arc::clone(&mailbox), Arc::clone(events));
+fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Tasks, Pthread)> {
+    let mailbox = Tasks::new(Mailbox::new());
+    let (tasks, events) = (Arc::clone(&mailbox), Arc::clone(events));
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
         loop {
-            let (stage, step) = steps.take();
-            let mut calls = Vec::with_capacity(1);
-            stage.perform(step, &mut calls);
+            let (stage, task) = tasks.take();
+            let event = match task {
+                Task::Step(step) => {
+                    let mut calls = Vec::with_capacity(1);
+                    stage.perform(step, &mut calls);
+                    Event::Performed { step, calls }
+                }
+                Task::Collect(actor, patience) => {
+                    stage.borrowed.await_ring(actor, &stage.clock, patience);
+                    Event::Collected
+                }
+            };
             // The scheduler owns the file and the socket again once it has heard
             // of the last step.
             drop(stage);
-            events.put(Event::Performed { step, calls });
+            events.put(event);
         }
     })?;
     Ok((mailbox, thread.as_pthread_t()))

@@ -308,6 +308,29 @@ impl SentFile {
         nix::errno::Errno::result(bytes).map(|bytes| bytes as usize)
     }
 
+    /// A part of the mapping, for a send by reference.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn part(&self, range: Range) -> libc::iovec {
+        let mapping = self.mapping.as_ref();
+        let mapping = mapping.expect("a scenario that sends from its mapping maps its file");
+        mapping.part(range)
+    }
+
+    /// send(2) of a part of the mapping with MSG_ZEROCOPY.
+    ///
+    /// # Panics
+    /// As [`SentFile::store`].
+    pub fn lend_to(&self, to: &impl AsFd, range: Range) -> nix::Result<usize> {
+        let part = self.part(range);
+        let to = to.as_fd().as_raw_fd();
+        // SAFETY: `part` lies inside the mapping, which outlives the call; from then on
+        // the kernel holds the pages themselves.
+        let bytes = unsafe { libc::send(to, part.iov_base, part.iov_len, libc::MSG_ZEROCOPY) };
+        nix::errno::Errno::result(bytes).map(|bytes| bytes as usize)
+    }
+
     /// The content by pread(2), to the end of the file.
     pub fn read_back(&self, most_bytes: u64) -> io::Result<Vec<u8>> {
         // One byte more than it should hold, so that a file that grew is seen.

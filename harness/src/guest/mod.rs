@@ -11,11 +11,13 @@
 //! * [`leftovers`]: what is left when everything is closed;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `child`: what another process does;
+//! * `borrowed`, `ring`, `error_queue`: sends by reference, and what is told of them;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * [`transfer`]: what a way of sending costs in virtual time;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
+mod borrowed;
 mod child;
 mod clock;
 mod connection;
@@ -23,6 +25,7 @@ pub mod counters;
 mod crew;
 mod doorman;
 mod entropy;
+mod error_queue;
 mod ethtool;
 mod ext4;
 mod file;
@@ -38,6 +41,7 @@ pub mod netns;
 mod pair;
 mod reader;
 mod receiver;
+mod ring;
 mod rtnl;
 mod run;
 mod settle;

@@ -16,6 +16,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::borrowed::Borrowed;
 use super::clock::{self, Clock};
 use super::connection::{Listener, Sender, reset_on_close, retry};
 use super::counters;
@@ -29,7 +30,7 @@ use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
 use super::pair;
 use super::reader::{Read, Received, Reception};
-use super::settle::settle;
+use super::settle::{self, settle};
 use super::stage::{Stage, context};
 use crate::history::{Call, End, History, Leftovers, Outcome};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
@@ -350,6 +351,7 @@ fn stage(
     // Time begins now, or has begun when the other end accepted.
     clock.elapsed_ns();
     Arc::new(Stage {
+        borrowed: Borrowed::new(scenario, &sender),
         scenario: scenario.clone(),
         clock,
         file,
@@ -390,7 +392,8 @@ fn is_simple(scenario: &Scenario) -> bool {
             let other = matches!(
                 step.op,
                 Op::Signal { .. } | Op::Await { .. } | Op::Shutdown | Op::Close
-            ) || step.op.way().is_some();
+            ) || matches!(step.op, Op::Borrow { .. })
+                || step.op.way().is_some();
             step.actor == Actor::A && !other
         })
 }
@@ -412,6 +415,7 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
         .map_err(context("read the file back"))?;
     let mut history = History {
         calls,
+        completions: stage.borrowed.completions(),
         chunks: received.chunks,
         received: received.bytes,
         file_mmap: file.mapped_bytes(file_pread.len()),
@@ -545,6 +549,7 @@ impl Run<'_> {
                 Some(Some(step))
             }
             Event::Read(step) => Some(Some(step)),
+            Event::Collected => Some(None),
             Event::Received(received) => {
                 self.received = Some(received);
                 Some(None)
@@ -565,16 +570,37 @@ impl Run<'_> {
         while self.received.is_none() && self.next_event(bound + GRACE).is_some() {}
         let mut received = self
             .received
+            .take()
             .ok_or_else(|| io::Error::other("the reader does not answer"))?
             .map_err(context("accept"))?;
         if received.end == End::GivenUp && (gave_up || self.stage.sender.timed_out()) {
             received.end = End::Failed(libc::ETIMEDOUT);
+        }
+        if !wedged && self.stage.scenario.borrows_any() {
+            self.collect(bound);
         }
         let history = history(self.calls, received, &self.stage)?;
         match wedged {
             true => Err(RunError::Wedged(Box::new(history))),
             false => Ok((self.stage, history)),
         }
+    }
+
+    /// Waits for what is yet to be told of sends by reference. The receiver has closed its
+    /// end by now, so that nothing is sent again for ever; but half a datagram may wait for
+    /// its other half.
+    fn collect(&self, bound: Duration) {
+        let stage = &self.stage;
+        let bound = bound + settle::longest_half();
+        for actor in Actor::SENDING_SIDE {
+            if stage.borrowed.has_ring(actor) {
+                self.crew.collect(actor, stage, bound);
+                while !matches!(self.event(bound + GRACE), Some(Event::Collected) | None) {}
+            }
+        }
+        stage
+            .borrowed
+            .await_queue(&stage.sender, &stage.clock, bound);
     }
 
     fn note_pending(&mut self) {

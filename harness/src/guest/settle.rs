@@ -11,6 +11,12 @@ const FRAGMENTS_KEPT_S: (u64, u64) = (30, 60);
 /// fire at multiples of 512 ticks of 10 ms (kernel/time/timer.c).
 const LATE_S: u64 = 6;
 
+/// How long half a datagram can wait for its other half.
+pub fn longest_half() -> Duration {
+    let (_, kept_s) = FRAGMENTS_KEPT_S;
+    Duration::from_secs(kept_s + LATE_S)
+}
+
 /// What is still on its way belongs to nobody; lets it arrive before the next
 /// scenario, which shares the link. Half a datagram would meet the other half of the
 /// next one: with the same random numbers it can have the same identification.

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::sys::pthread::pthread_kill;
 use nix::unistd::{Whence, lseek, pipe2};
 
+use super::borrowed::Borrowed;
 use super::child::{Child, Ended};
 use super::clock::Clock;
 use super::connection::Sender;
@@ -20,7 +21,8 @@ use super::mailbox::Mailbox;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
-use crate::scenario::{Actor, Copying, FileKind, Op, Range, Scenario};
+use crate::oracle::AWAIT_NS;
+use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -55,6 +57,8 @@ pub struct Stage {
     pub child: Child,
     /// Whether it was.
     pub killed: AtomicBool,
+    /// What was sent by reference.
+    pub borrowed: Borrowed,
     /// What holds packets.
     pub queues: Arc<Queues>,
     /// What the reader is told to do; `None`: it needs no telling.
@@ -108,6 +112,12 @@ impl Stage {
             let entered = &self.entered[self.scenario.steps[step].actor.index()];
             *lock(entered) = Some((step, self.clock.stamp_at_entry()));
             self.sender.await_room();
+            // A completion to be read wakes poll(2) as well, and not in vain.
+            while self.scenario.borrows(Borrowing::Send)
+                && self.borrowed.look(&self.sender, &self.clock)
+            {
+                self.sender.await_room();
+            }
             *lock(entered) = None;
         }
     }
@@ -136,6 +146,8 @@ impl Stage {
             Op::Sendfile(range) => self.sendfile(range),
             Op::SendfileOn { len } => done(outcome(self.call_sendfile_on(len))),
             Op::Copy { by, range } => done(outcome(self.call_copy(by, range))),
+            Op::Borrow { by, range } => self.lend(actor, by, range, entry),
+            Op::AwaitCompletions => returned(self.await_completions(actor)),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
             Op::SpliceIn(range) => self.splice_in(range),
             Op::SpliceOut {
@@ -188,6 +200,8 @@ impl Stage {
             Op::Sendfile(_)
             | Op::SendfileOn { .. }
             | Op::Copy { .. }
+            | Op::Borrow { .. }
+            | Op::AwaitCompletions
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
             | Op::Await { .. }
@@ -392,6 +406,51 @@ impl Stage {
     fn call_copy(&self, by: Copying, range: Range) -> nix::Result<isize> {
         let bytes = self.file.copy_to(&self.sender, by, range);
         bytes.map(|bytes| bytes as isize)
+    }
+
+    fn lend(&self, actor: Actor, by: Borrowing, range: Range, entry: Stamp) -> Done {
+        let lent = match by {
+            Borrowing::Send => match self.borrowed.allowed() {
+                Ok(()) if self.scenario.kills(actor) => {
+                    self.send_by_child(|| (self.call_lend(range), None))
+                }
+                Ok(()) => done(outcome(self.call_lend(range))),
+                Err(errno) => failed(errno),
+            },
+            // As with a pipe: what could be killed has no part in it.
+            Borrowing::Uring if self.killed.load(Ordering::SeqCst) => skipped(),
+            Borrowing::Uring => {
+                let part = self.file.part(range);
+                // SAFETY: the mapping is the file's, which outlives the call.
+                let sent = unsafe {
+                    self.borrowed
+                        .send_by_ring(actor, &self.sender, part, entry, &self.clock)
+                };
+                match sent {
+                    Ok(bytes) => returned(bytes),
+                    Err(error) => status(Err(error)),
+                }
+            }
+        };
+        if by == Borrowing::Send && lent.outcome.bytes() > 0 {
+            self.borrowed.note_sent();
+        }
+        lent
+    }
+
+    fn call_lend(&self, range: Range) -> nix::Result<isize> {
+        let bytes = self.file.lend_to(&self.sender, range);
+        bytes.map(|bytes| bytes as isize)
+    }
+
+    /// How many sends are still open after a while.
+    fn await_completions(&self, actor: Actor) -> u64 {
+        let patience = Duration::from_nanos(AWAIT_NS);
+        let by_ring = self.borrowed.await_ring(actor, &self.clock, patience);
+        by_ring
+            + self
+                .borrowed
+                .await_queue(&self.sender, &self.clock, patience)
     }
 
     fn set_pipe(&self, capacity_bytes: u32) -> Done {

@@ -4,7 +4,7 @@
 use super::Propose;
 use super::knobs::{FIELDS, KNOBS, Knob, rank, read, rounder, turn, turn_all};
 use super::size::place;
-use crate::scenario::{Actor, Copying, Op, PAGE_BYTES, Range, Scenario, Setup};
+use crate::scenario::{Actor, Borrowing, Copying, Op, PAGE_BYTES, Range, Scenario, Setup};
 
 /// Above this many steps all pairs are too many.
 const PAIRS_UP_TO_STEPS: usize = 12;
@@ -207,6 +207,16 @@ fn clear_flags(search: &mut impl Propose) {
             |op: &mut Op| {
                 if let Op::Copy { range, .. } = *op {
                     *op = Op::Sendfile(range);
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Borrow { range, .. } = *op {
+                    *op = Op::Sendfile(range);
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Borrow { by, .. } = op {
+                    *by = Borrowing::Send;
                 }
             },
             |op: &mut Op| {

@@ -51,6 +51,7 @@ impl Size {
             Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
             // So is what a plain sendfile or splice does as well.
             Op::Copy { by, .. } => 1 + by as usize,
+            Op::Borrow { by, .. } => 1 + by as usize,
             Op::SendfileOn { .. } | Op::PipeWrite(_) => 1,
             Op::Release { packets, .. } => usize::from(packets.is_some()),
             _ => 0,
@@ -87,6 +88,7 @@ pub(super) fn place(op: Op) -> u8 {
         Op::Pipe { .. } | Op::Hold { .. } => 0,
         Op::SpliceIn(_) | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
         Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. } => 2,
+        Op::Borrow { .. } | Op::AwaitCompletions => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
         Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => 3,
         Op::DirectWrite(_) | Op::ZeroRange(_) => 3,

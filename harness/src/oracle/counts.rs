@@ -14,7 +14,9 @@ use super::sendings::{Closes, closes};
 use super::sizes::Sizes;
 use super::{Property, Violation, name_errno, name_step};
 use crate::history::{Call, End, History, Outcome};
-use crate::scenario::{Op, PAGE_BYTES, Range, Scenario};
+use crate::scenario::{Borrowing, Family, Op, PAGE_BYTES, Range, Scenario};
+
+mod borrows;
 
 /// So many parts, each of which can lie on two pages, always fit the 17 pieces that a
 /// packet can refer to (CONFIG_MAX_SKB_FRAGS).
@@ -103,9 +105,24 @@ impl Judge<'_> {
                     Outcome::Returned(n) => too_many(n, range.len),
                     _ => None,
                 };
-                match call.outcome {
-                    Outcome::Failed(libc::EFAULT) if self.is_torn_off(range, call) => None,
-                    _ => odd
+                match self.may_lack_pages(range, call) {
+                    true => None,
+                    false => odd
+                        .or_else(|| self.datagram_errno(op, call))
+                        .or_else(|| self.send_errno(call, nonblock)),
+                }
+            }
+            Op::Borrow { by, range } => {
+                self.sent = self.sent.saturating_add(call.outcome.bytes());
+                let odd = match call.outcome {
+                    Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
+                    Outcome::Returned(n) => too_many(n, range.len),
+                    _ => None,
+                };
+                match self.refusal(by, call) {
+                    Some(verdict) => verdict,
+                    None if self.may_lack_pages(range, call) => None,
+                    None => odd
                         .or_else(|| self.datagram_errno(op, call))
                         .or_else(|| self.send_errno(call, nonblock)),
                 }
@@ -173,6 +190,7 @@ impl Judge<'_> {
             | Op::Hold { .. }
             | Op::Release { .. }
             | Op::Cork { .. }
+            | Op::AwaitCompletions
             | Op::Msync
             | Op::DropCaches
             | Op::Truncate { .. }
@@ -236,9 +254,9 @@ impl Judge<'_> {
         self.mapped_bytes(call) <= range.offset
     }
 
-    /// Whether it may have had none somewhere in `range`.
-    fn is_torn_off(&self, range: Range, call: &Call) -> bool {
-        self.mapped_bytes(call) < range.end()
+    /// Whether a call failed because it may have had none somewhere in `range`.
+    fn may_lack_pages(&self, range: Range, call: &Call) -> bool {
+        call.outcome == Outcome::Failed(libc::EFAULT) && self.mapped_bytes(call) < range.end()
     }
 
     /// How much of the mapping had pages, at least.
@@ -268,6 +286,7 @@ impl Judge<'_> {
                 Some((range.len.min(left.most), 1))
             }
             Op::Copy { range, .. } => Some((range.len, 1)),
+            Op::Borrow { range, .. } => Some((range.len, range.len.div_ceil(PAGE_BYTES))),
             Op::SpliceOut { len, tee, .. } => {
                 let pipe = if tee { &self.second_pipe } else { &self.pipe };
                 Some((len.min(pipe.bytes()), pipe.used_slots()))
@@ -332,6 +351,7 @@ impl Judge<'_> {
         self.open.0 = self.open.0.saturating_add(call.outcome.bytes());
         self.open.1 += match op {
             Op::Sendfile(_) | Op::Copy { .. } => 1,
+            Op::Borrow { .. } => call.outcome.bytes().div_ceil(PAGE_BYTES),
             // And part of one more.
             _ => emptied_slots + 1,
         };

@@ -14,13 +14,10 @@
 use super::ledger::{Generations, Ledger};
 use super::sendings::{Rigour, Sendings};
 use super::sizes::Sizes;
-use super::stream::{Place, Sent, StableFault};
-use super::{Property, Violation, name_step, stable};
+use super::stream::{Place, Promise, Sent, StableFault};
+use super::{Found, Property, Violation, completion, name_step, stable};
 use crate::history::{End, History};
 use crate::scenario::Scenario;
-
-/// What breaks `datagrams`, and what breaks `stable-on-return`.
-type Found = (Option<Violation>, Option<Violation>);
 
 /// Judges what was received, which is datagrams.
 pub(super) fn judge(
@@ -33,7 +30,7 @@ pub(super) fn judge(
     // What a call that never returned has sent is anybody's guess, and it has broken
     // liveness already.
     if runs.iter().any(|run| !run.certain) {
-        return (None, None);
+        return Found::default();
     }
     let judge = Judge {
         scenario,
@@ -44,9 +41,17 @@ pub(super) fn judge(
     };
     let data = &scenario.setup.data;
     let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0 || data.duplicate_ppm > 0;
-    match shuffles {
-        true => judge.in_any_order(),
-        false => judge.in_order(),
+    let found = |promise| match shuffles {
+        true => judge.in_any_order(promise),
+        false => judge.in_order(promise),
+    };
+    let (wire, stable) = found(Promise::Return);
+    let completes = runs.iter().any(|run| run.promise == Promise::Completion);
+    let completion = completes.then(|| found(Promise::Completion).1).flatten();
+    Found {
+        wire,
+        stable,
+        completion,
     }
 }
 
@@ -68,15 +73,18 @@ struct Trail {
 
 impl Judge<'_> {
     /// Each received datagram by itself.
-    fn in_any_order(&self) -> Found {
+    fn in_any_order(&self, promise: Promise) -> (Option<Violation>, Option<Violation>) {
+        let strict = Rigour::Keeps(promise);
         let starts: Vec<usize> = self.sendings.starts().collect();
         let (mut unknown, mut unstable) = (None, None);
         for received in 0..self.history.chunks.len() {
-            if self.fitting(received, &starts, Rigour::Stable).is_some() {
+            if self.fitting(received, &starts, strict).is_some() {
                 continue;
             }
             match self.fitting(received, &starts, Rigour::Documented) {
-                Some(sent) => unstable = unstable.or_else(|| self.unstable(received, sent)),
+                Some(sent) => {
+                    unstable = unstable.or_else(|| self.unstable(promise, received, sent))
+                }
                 None => unknown = unknown.or_else(|| Some(self.unknown(received, &[]))),
             }
         }
@@ -84,8 +92,8 @@ impl Judge<'_> {
     }
 
     /// The received datagrams one after the other.
-    fn in_order(&self) -> Found {
-        let strict = self.follow(Rigour::Stable);
+    fn in_order(&self, promise: Promise) -> (Option<Violation>, Option<Violation>) {
+        let strict = self.follow(Rigour::Keeps(promise));
         if strict.whole {
             return (None, None);
         }
@@ -98,12 +106,14 @@ impl Judge<'_> {
         // As far as it can be followed, it needs a write after a return to have changed
         // a datagram, or to have destroyed one.
         let further = loose.whole || strict.reached.len() < loose.reached.len();
-        let unstable = further.then(|| self.first_unstable(&loose)).flatten();
+        let unstable = further
+            .then(|| self.first_unstable(promise, &loose))
+            .flatten();
         (unknown, unstable)
     }
 
     /// What is not stable about a way to explain all that can be explained.
-    fn first_unstable(&self, loose: &Trail) -> Option<Violation> {
+    fn first_unstable(&self, promise: Promise, loose: &Trail) -> Option<Violation> {
         let explained = loose.reached.len() - 1;
         let mut next = loose.reached[explained].iter().copied().max()?;
         if loose.whole && loose.reached[explained].contains(&self.sendings.count()) {
@@ -123,14 +133,17 @@ impl Judge<'_> {
             way.push((received, sent, next));
             next = sent.0;
         }
-        let stable =
-            |from: usize, to: usize| self.sendings.skip(&[from], Rigour::Stable).contains(&to);
+        let stable = |from: usize, to: usize| {
+            self.sendings
+                .skip(&[from], Rigour::Keeps(promise))
+                .contains(&to)
+        };
         if !stable(0, next) {
-            return Some(self.destroyed(0, next));
+            return Some(self.destroyed(promise, 0, next));
         }
         way.into_iter().rev().find_map(|(received, sent, next)| {
-            let torn = self.unstable(received, sent);
-            torn.or_else(|| (!stable(sent.1, next)).then(|| self.destroyed(sent.1, next)))
+            let torn = self.unstable(promise, received, sent);
+            torn.or_else(|| (!stable(sent.1, next)).then(|| self.destroyed(promise, sent.1, next)))
         })
     }
 
@@ -197,7 +210,11 @@ impl Judge<'_> {
                     let byte = self.history.received[stream];
                     let wrong = match rigour {
                         _ if !self.ledger.allows(&ever, at, byte) => Some(ever),
-                        Rigour::Stable if !self.ledger.allows(&during, at, byte) => Some(during),
+                        Rigour::Keeps(promise)
+                            if promise == run.promise && !self.ledger.allows(&during, at, byte) =>
+                        {
+                            Some(during)
+                        }
                         _ => None,
                     };
                     if let Some(allowed) = wrong {
@@ -217,8 +234,13 @@ impl Judge<'_> {
     }
 
     /// What is torn in a datagram that holds bytes of another time than its send's.
-    fn unstable(&self, received: usize, sent: (usize, usize)) -> Option<Violation> {
-        let Err(Some((at, allowed))) = self.fits(received, sent, Rigour::Stable) else {
+    fn unstable(
+        &self,
+        promise: Promise,
+        received: usize,
+        sent: (usize, usize),
+    ) -> Option<Violation> {
+        let Err(Some((at, allowed))) = self.fits(received, sent, Rigour::Keeps(promise)) else {
             return None;
         };
         let shown = |file: u64, byte: u8| {
@@ -242,7 +264,11 @@ impl Judge<'_> {
             generation,
             allowed,
         };
-        Some(stable::violation(
+        let words = match promise {
+            Promise::Return => stable::violation,
+            Promise::Completion => completion::violation,
+        };
+        Some(words(
             self.scenario,
             self.history,
             self.ledger,
@@ -293,13 +319,13 @@ impl Judge<'_> {
 
     /// A datagram that never came, which a write after the return explains: the first
     /// such between two that came.
-    fn destroyed(&self, from: usize, next: usize) -> Violation {
+    fn destroyed(&self, promise: Promise, from: usize, next: usize) -> Violation {
         let over = self.sendings.skip(&[from], Rigour::Documented);
         let mut ways = (over.iter())
             .flat_map(|&first| self.sendings.ends(first).map(move |end| (first, end)))
             .filter(|(_, end)| *end <= next);
         let found = ways.find_map(|sent| {
-            let strict = self.sendings.torn(sent, Rigour::Stable);
+            let strict = self.sendings.torn(sent, Rigour::Keeps(promise));
             let torn = self.sendings.torn(sent, Rigour::Documented)?;
             strict.is_none().then_some((sent, torn))
         });
@@ -307,12 +333,16 @@ impl Judge<'_> {
             return self.missing(&[from]);
         };
         let after_ns = write.entry.time_ns.saturating_sub(run.exit.time_ns);
+        let (property, what) = match promise {
+            Promise::Return => (Property::StableOnReturn, "the send had returned"),
+            Promise::Completion => (Property::Completion, "its completion"),
+        };
         Violation {
-            property: Property::StableOnReturn,
+            property,
             torn_by: Some(write.step),
             after_return_ns: Some(after_ns),
             message: format!(
-                "{} was never received: {} wrote to its bytes after the send had returned, \
+                "{} was never received: {} wrote to its bytes after {what}, \
                  and a checksum that was made before no longer fits",
                 self.name(sent),
                 name_step(self.scenario, write.step),

@@ -1,7 +1,7 @@
 //! Test support: histories written by hand, call by call, so that each test says
 //! when everything happened and what is wrong with it.
 
-use crate::history::{Call, Chunk, End, History, Outcome, Stamp, fill};
+use crate::history::{Call, Chunk, Completed, Completion, End, History, Outcome, Stamp, fill};
 use crate::scenario::{Actor, Op, Range, Scenario, Step};
 
 /// Virtual nanoseconds between two orders.
@@ -35,6 +35,7 @@ impl Plan {
             scenario,
             history: History {
                 calls: Vec::new(),
+                completions: Vec::new(),
                 chunks: Vec::new(),
                 received: Vec::new(),
                 file_mmap: Vec::new(),
@@ -61,6 +62,7 @@ impl Plan {
             | Op::ForkWrite(range)
             | Op::SecondWrite(range) => (range.len, None),
             Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
+            Op::Borrow { range, .. } => (range.len, None),
             Op::Copy { range, .. } | Op::Vmsplice { range, .. } | Op::PipeWrite(range) => {
                 (range.len, None)
             }
@@ -109,6 +111,25 @@ impl Plan {
         });
         self.history.received.extend(bytes);
         self.history.end_ns = self.history.end_ns.max((order + 1) * TICK_NS);
+    }
+
+    /// The kernel is done with the pages of these calls with MSG_ZEROCOPY.
+    pub fn complete(&mut self, order: u64, first: u32, last: u32) {
+        let copied = false;
+        self.tell(
+            order,
+            Completed::Sends {
+                first,
+                last,
+                copied,
+            },
+        );
+    }
+
+    /// The kernel tells something about a send by reference.
+    pub fn tell(&mut self, order: u64, of: Completed) {
+        let at = stamp(order);
+        self.history.completions.push(Completion { at, of });
     }
 
     pub fn scenario(&self) -> Scenario {

@@ -1,6 +1,6 @@
 //! Test support: random scenarios for the model, on small files so that ranges meet often.
 
-use crate::scenario::{Actor, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
+use crate::scenario::{Actor, Borrowing, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Rng(pub u64);
@@ -51,7 +51,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         };
         let writer = [Actor::A, Actor::B, Actor::C][rng.below(3) as usize];
         let sender = if senders { writer } else { Actor::A };
-        let (actor, op) = match rng.below(if cuts { 22 } else { 19 }) {
+        let (actor, op) = match rng.below(if cuts { 25 } else { 22 }) {
             17 => {
                 let len = rng.below(size + 40);
                 (Actor::A, Op::SendfileOn { len })
@@ -76,14 +76,19 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 },
             ),
             15 => (Actor::B, Op::Signal { to: Actor::A }),
-            19 | 20 => (
+            22 | 23 => (
                 writer,
                 Op::Truncate {
                     size_bytes: rng.below(size + 200),
                 },
             ),
-            21 if rng.chance(50) => (writer, Op::ZeroRange(inside)),
-            21 => (writer, Op::Punch(inside)),
+            24 if rng.chance(50) => (writer, Op::ZeroRange(inside)),
+            24 => (writer, Op::Punch(inside)),
+            19 | 20 => {
+                let (_, by) = Borrowing::NAMED[rng.below(2) as usize];
+                (sender, Op::Borrow { by, range: inside })
+            }
+            21 => (writer, Op::AwaitCompletions),
             4 => (Actor::A, Op::SpliceIn(any)),
             5 => (
                 Actor::A,

@@ -9,7 +9,7 @@
 //! nothing is said about a stream from there on.
 
 use super::ledger::{Generations, Ledger};
-use super::stream::{Faults, Place, Sent, StableFault, WireFault, reported};
+use super::stream::{Faults, Place, Promise, Sent, StableFault, WireFault, reported};
 use crate::history::{End, History};
 use crate::scenario::{Actor, Scenario};
 
@@ -47,7 +47,7 @@ fn is_before(run: &Sent, later: &Sent) -> bool {
     run.certain && run.exit.order < later.entry.order
 }
 
-/// Walks the stream, once for either property.
+/// Walks the stream, once for each property.
 pub(super) fn walk(
     scenario: &Scenario,
     history: &History,
@@ -55,32 +55,42 @@ pub(super) fn walk(
     runs: &[Sent],
 ) -> Faults {
     let walk = Walk::new(scenario, history, ledger, runs);
-    let torn = match walk.pass(Strictness::Stable, usize::MAX) {
-        Ok(_) => return Faults::default(),
-        Err(stuck) => stuck,
-    };
-    // Where it was stuck, and not for a byte, the other pass is as well.
-    let wire = match walk.pass(Strictness::Wire, torn.stream) {
-        Err(stuck) => Some(walk.wire_fault(&stuck)),
-        Ok(there) => {
-            let stable = walk.stable_fault(torn.stream, &[torn.states, there].concat());
-            return Faults { wire: None, stable };
+    let mut faults = Faults::default();
+    let completes = runs.iter().any(|run| run.promise == Promise::Completion);
+    for promise in [Promise::Return, Promise::Completion] {
+        if promise == Promise::Completion && !completes {
+            continue;
         }
-    };
-    Faults { wire, stable: None }
+        let Err(torn) = walk.pass(Some(promise), usize::MAX) else {
+            continue;
+        };
+        // Where it was stuck, and not for a byte, the other pass is as well.
+        match walk.pass(None, torn.stream) {
+            Err(stuck) => {
+                return Faults {
+                    wire: Some(walk.wire_fault(&stuck)),
+                    ..Faults::default()
+                };
+            }
+            Ok(there) => {
+                let states = [torn.states, there].concat();
+                let fault = walk.torn(promise, torn.stream, &states);
+                match promise {
+                    Promise::Return => faults.stable = fault,
+                    Promise::Completion => faults.completion = fault,
+                }
+            }
+        }
+    }
+    faults
 }
 
 /// How many bytes of each thread are in the stream so far.
 type State = [u64; LANES];
 
-/// Which values a byte may have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Strictness {
-    /// Any that it had before it was received.
-    Wire,
-    /// Any that it had during its call.
-    Stable,
-}
+/// Which values a byte may have: of what was sent under this promise those that it had
+/// until then, of all else any that it had before it was received.
+type Strictness = Option<Promise>;
 
 /// Where a pass could not go on, and how far the threads can have been by then.
 struct Stuck {
@@ -212,7 +222,7 @@ impl<'a> Walk<'a> {
         ledger.is_known(file, byte)
             && run.entry.order < received
             && ledger.allows(&run.possible(ledger, file, received), file, byte)
-            && (strictness == Strictness::Wire
+            && (strictness != Some(run.promise)
                 || ledger.allows(&ledger.during(file, run.window), file, byte))
     }
 
@@ -265,14 +275,15 @@ impl<'a> Walk<'a> {
 
     /// The first byte that no way through the stream explains but by a value from
     /// another time.
-    fn stable_fault(&self, stream: usize, states: &[State]) -> Option<StableFault> {
+    fn torn(&self, promise: Promise, stream: usize, states: &[State]) -> Option<StableFault> {
         let byte = *self.history.received.get(stream)?;
         let received = self.received_at(stream, &mut 0);
         let at = states
             .iter()
             .flat_map(|state| self.candidates(*state, stream))
             .map(|(_, place)| place)
-            .find(|place| self.allows(Strictness::Wire, *place, byte, received))?;
+            .filter(|place| self.runs[place.run].promise == promise)
+            .find(|place| self.allows(None, *place, byte, received))?;
         Some(StableFault {
             at,
             len: 1,

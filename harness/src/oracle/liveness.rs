@@ -52,6 +52,10 @@ pub const RESCUE_NS: u64 = 5 * SECOND;
 /// anything happening, longer than a `wait`, all is released.
 pub const HELD_NS: u64 = SECOND + MAX_WAIT_US * 1_000;
 
+/// What was sent by reference can stay open for as long as the receiver or the link
+/// likes, or until a cork is pulled. After so long who waits for it gives up.
+pub const AWAIT_NS: u64 = 5 * SECOND;
+
 /// Nothing that waits for the network outlives SIGKILL; a tick of the clock, with room.
 const KILL_NS: u64 = 20 * MS;
 
@@ -212,6 +216,7 @@ impl Load {
             match step.op {
                 Op::Sendfile(range)
                 | Op::Copy { range, .. }
+                | Op::Borrow { range, .. }
                 | Op::SpliceIn(range)
                 | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => {
@@ -229,6 +234,8 @@ impl Load {
                 Op::Tee { len } => {
                     bytes = bytes.saturating_add(len.min(DEFAULT_PIPE_BYTES.into()));
                 }
+                // By the ring, and by the error queue.
+                Op::AwaitCompletions => waits_ns = waits_ns.saturating_add(2 * AWAIT_NS),
                 Op::Cork { .. } | Op::Hold { .. } | Op::Release { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
                 Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}

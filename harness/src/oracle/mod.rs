@@ -9,6 +9,7 @@
 //! | `liveness` | everything ends within [`bound_ns`] |
 //! | `polling` | and sends in several calls go on until all is sent |
 //! | `stable` | no byte shows a write made after its send returned |
+//! | `completion` | what is sent by reference is completed once, and then left alone |
 //! | `splat` | [`splats`], [`reports`]: the kernel's log reports no bug |
 //! | `leaks` | nothing is left when everything is closed |
 //! | `datagrams` | what arrived are datagrams that were sent |
@@ -25,6 +26,7 @@
 //! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod breaks;
+mod completion;
 mod counts;
 mod datagrams;
 mod interleave;
@@ -63,7 +65,7 @@ use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 pub use leaks::violation as leak;
-pub use liveness::{HELD_NS, RESCUE_NS, arrival_ns, bound_ns};
+pub use liveness::{AWAIT_NS, HELD_NS, RESCUE_NS, arrival_ns, bound_ns};
 pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
 
@@ -93,6 +95,8 @@ pub enum Property {
     Liveness,
     /// No byte of the stream shows a write made after the call that sent it returned.
     StableOnReturn,
+    /// What is sent by reference is told done with once, and no later write shows.
+    Completion,
     /// The kernel's log has no WARN, BUG, Oops or panic.
     Splat,
     /// Sockets, pages and files are gone when everything is closed.
@@ -101,13 +105,14 @@ pub enum Property {
 
 impl Property {
     /// Every property, in the order in which violations are listed.
-    pub const ALL: [Property; 8] = [
+    pub const ALL: [Property; 9] = [
         Property::Wire,
         Property::Datagrams,
         Property::Source,
         Property::Counts,
         Property::Liveness,
         Property::StableOnReturn,
+        Property::Completion,
         Property::Splat,
         Property::Leaks,
     ];
@@ -141,6 +146,7 @@ impl fmt::Display for Property {
             Property::Counts => "counts",
             Property::Liveness => "liveness",
             Property::StableOnReturn => "stable-on-return",
+            Property::Completion => "completion",
             Property::Splat => "splat",
             Property::Leaks => "leaks",
         })
@@ -156,7 +162,12 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
     let ledger = ledger::Ledger::new(scenario, history);
     let sizes = sizes::Sizes::new(scenario, history);
     let sent = stream::sent(scenario, history);
-    let (wire, stable) = match scenario.setup.socket.family.has_datagrams() {
+    let told = completion::Completions::new(scenario, history).judge();
+    let Found {
+        wire,
+        stable,
+        completion,
+    } = match scenario.setup.socket.family.has_datagrams() {
         true => datagrams::judge(scenario, history, &ledger, &sizes, &sent),
         false => in_stream(scenario, history, &ledger, &sent),
     };
@@ -172,6 +183,7 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
         counts::judge(scenario, history, &sizes),
         liveness::judge(scenario, history).or_else(|| polling::judge(scenario, history)),
         stable,
+        told.or(completion),
         leaks::judge(history),
     ]
     .into_iter()
@@ -179,13 +191,23 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
     .collect()
 }
 
-/// What breaks `wire`, and what breaks `stable-on-return`.
+/// What is wrong with what was received.
+#[derive(Debug, Default)]
+struct Found {
+    /// What breaks `wire`, or `datagrams`.
+    wire: Option<Violation>,
+    /// What breaks `stable-on-return`.
+    stable: Option<Violation>,
+    /// What breaks `completion`.
+    completion: Option<Violation>,
+}
+
 fn in_stream(
     scenario: &Scenario,
     history: &History,
     ledger: &ledger::Ledger,
     sent: &[stream::Sent],
-) -> (Option<Violation>, Option<Violation>) {
+) -> Found {
     let faults = match interleave::overlaps(scenario, sent) {
         false => stream::walk(history, ledger, sent),
         true => interleave::walk(scenario, history, ledger, sent),
@@ -196,7 +218,14 @@ fn in_stream(
     let stable = faults
         .stable
         .map(|fault| stable::violation(scenario, history, ledger, sent, fault));
-    (wire, stable)
+    let completion = faults
+        .completion
+        .map(|fault| completion::violation(scenario, history, ledger, sent, fault));
+    Found {
+        wire,
+        stable,
+        completion,
+    }
 }
 
 /// A step as prose names it, counted from 1 as the lines of a scenario are.
@@ -235,7 +264,8 @@ impl FromStr for Property {
             .ok_or_else(|| UnknownName {
                 what: "property",
                 name: name.into(),
-                known: "wire, datagrams, source, counts, liveness, stable-on-return, splat, leaks",
+                known: "wire, datagrams, source, counts, liveness, stable-on-return, \
+                        completion, splat, leaks",
             })
     }
 }

@@ -4,9 +4,13 @@
 
 use std::collections::VecDeque;
 
+mod enter;
+mod lent;
+
+use self::lent::Lent;
 use super::draw::Rng;
 use super::pipe::PipeModel;
-use crate::history::{Call, Chunk, End, History, Outcome, Stamp, pattern};
+use crate::history::{Call, Chunk, Completion, End, History, Outcome, Stamp, pattern};
 use crate::scenario::{Actor, Op, Range, ReaderMode, Scenario};
 
 /// When a kernel takes the value of a byte that is sent.
@@ -44,6 +48,7 @@ struct InFlight {
     /// Order from which on the value may have been taken.
     from: u64,
     step: usize,
+    lent: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -53,6 +58,8 @@ struct Piped {
     from: u64,
     /// Taken when it is sent, by any kernel.
     copied: bool,
+    /// Taken when it is received, by any kernel.
+    late: bool,
 }
 
 enum Work {
@@ -65,6 +72,8 @@ enum Work {
     Read {
         left: u64,
     },
+    /// Until all that was lent is back, or it has waited long enough.
+    Await,
     /// At once, when nobody writes: a lock of the file has writes and cuts take turns.
     Cut {
         zeros: Range,
@@ -100,6 +109,8 @@ struct Kernel<'a> {
     arrived: Vec<InFlight>,
     /// The file position.
     position: u64,
+    lent: Vec<Lent>,
+    completions: Vec<Completion>,
 }
 
 /// Sends a range from now on.
@@ -112,6 +123,7 @@ fn send(range: Range, from: u64, copied: bool) -> Work {
                 value: None,
                 from,
                 copied,
+                late: false,
             })
             .collect(),
     )
@@ -141,6 +153,8 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
         received: Vec::new(),
         arrived: Vec::new(),
         position: 0,
+        lent: Vec::new(),
+        completions: Vec::new(),
     };
     let end = kernel.schedule();
     kernel.finish(end)
@@ -229,203 +243,6 @@ impl Kernel<'_> {
         self.running[actor] = Some(Running { call, work });
     }
 
-    /// Decides what a call will return, and what it does until then.
-    fn enter(&mut self, op: Op, call: &mut Call) -> Work {
-        let from = call.entry.order;
-        let size = self.size;
-        let refuses = self.rng.chance(15);
-        match op {
-            Op::Sendfile(range) if refuses && self.scenario.setup.socket.nonblock => {
-                call.outcome = Outcome::Failed(libc::EAGAIN);
-                call.offset_after = Some(range.offset);
-                Work::Return
-            }
-            Op::Sendfile(range) => {
-                let most = range.len.min(size.saturating_sub(range.offset));
-                let len = self.short(most);
-                call.outcome = Outcome::Returned(len);
-                call.offset_after = Some(range.offset + len);
-                send(Range { len, ..range }, from, false)
-            }
-            Op::SendfileOn { .. } if refuses && self.scenario.setup.socket.nonblock => {
-                call.outcome = Outcome::Failed(libc::EAGAIN);
-                call.f_pos_after = Some(self.position);
-                Work::Return
-            }
-            Op::SendfileOn { len } => {
-                let offset = self.position;
-                let len = self.short(len.min(size.saturating_sub(offset)));
-                self.position += len;
-                call.outcome = Outcome::Returned(len);
-                call.f_pos_after = Some(self.position);
-                send(Range { offset, len }, from, false)
-            }
-            Op::Copy { .. } if refuses && self.scenario.setup.socket.nonblock => {
-                call.outcome = Outcome::Failed(libc::EAGAIN);
-                Work::Return
-            }
-            Op::Copy { range, .. } => {
-                let mapped = self.size.next_multiple_of(4096);
-                let most = range.len.min(mapped.saturating_sub(range.offset));
-                let len = self.short(most);
-                call.outcome = match len {
-                    0 => Outcome::Failed(libc::EFAULT),
-                    len => Outcome::Returned(len),
-                };
-                send(Range { len, ..range }, from, true)
-            }
-            Op::Pipe { capacity_bytes } => {
-                call.outcome = if self.slots[0].fits(capacity_bytes) {
-                    self.slots[0].resize(capacity_bytes);
-                    Outcome::Returned(capacity_bytes.into())
-                } else {
-                    Outcome::Failed(libc::EBUSY)
-                };
-                Work::Return
-            }
-            Op::SpliceIn(range) => {
-                self.fill(range, call, self.style.takes == Takes::WhenFilled);
-                Work::Return
-            }
-            Op::PipeWrite(range) => {
-                self.fill(range, call, true);
-                if call.outcome == Outcome::Returned(0) {
-                    call.outcome = Outcome::Skipped;
-                }
-                (call.offset_after, call.f_pos_after) = (None, None);
-                Work::Return
-            }
-            Op::Vmsplice { range, .. } => {
-                let copies = self.style.takes == Takes::WhenFilled;
-                self.fill(range, call, copies);
-                if call.outcome == Outcome::Returned(0) {
-                    call.outcome = Outcome::Failed(libc::EFAULT);
-                }
-                (call.offset_after, call.f_pos_after) = (None, None);
-                Work::Return
-            }
-            Op::Tee { .. } if self.pipes[0].is_empty() => {
-                call.outcome = Outcome::Skipped;
-                Work::Return
-            }
-            Op::Tee { .. } if self.slots[1].may_be_full() => {
-                call.outcome = Outcome::Failed(libc::EAGAIN);
-                Work::Return
-            }
-            Op::Tee { len } => {
-                let len = self.short(len.min(self.pipes[0].len() as u64));
-                call.outcome = Outcome::Returned(len);
-                let [first, second] = &mut self.slots;
-                first.copy_to(second, len);
-                let [first, second] = &mut self.pipes;
-                second.extend(first.range(..len as usize));
-                Work::Return
-            }
-            Op::SpliceOut { tee, .. } if self.pipes[usize::from(tee)].is_empty() => {
-                call.outcome = Outcome::Skipped;
-                Work::Return
-            }
-            Op::SpliceOut { nonblock, .. }
-                if refuses && (nonblock || self.scenario.setup.socket.nonblock) =>
-            {
-                call.outcome = Outcome::Failed(libc::EAGAIN);
-                Work::Return
-            }
-            Op::SpliceOut { len, tee, .. } => {
-                let pipe = usize::from(tee);
-                let len = self.short(len.min(self.pipes[pipe].len() as u64));
-                call.outcome = Outcome::Returned(len);
-                self.slots[pipe].drain(len);
-                Work::Send(self.pipes[pipe].drain(..len as usize).collect())
-            }
-            Op::MmapWrite(range)
-            | Op::Pwrite(range)
-            | Op::DirectWrite(range)
-            | Op::ForkWrite(range)
-            | Op::SecondWrite(range) => {
-                let len = match op {
-                    Op::Pwrite(_) | Op::DirectWrite(_) => self.short(range.len),
-                    _ => range.len.min(size.saturating_sub(range.offset)),
-                };
-                call.outcome = match len {
-                    0 => Outcome::Skipped,
-                    len => Outcome::Returned(len),
-                };
-                let generation = self.scenario.generation(call.step).unwrap();
-                let left = (range.offset..range.offset + len).collect();
-                let grows = matches!(op, Op::Pwrite(_) | Op::DirectWrite(_));
-                Work::Write {
-                    left,
-                    generation,
-                    grows,
-                }
-            }
-            Op::Truncate { size_bytes } => {
-                call.outcome = Outcome::Returned(0);
-                let (zeros, size) = (op.writes().unwrap(), size_bytes);
-                Work::Cut { zeros, size }
-            }
-            Op::Punch(zeros) | Op::ZeroRange(zeros) => {
-                call.outcome = Outcome::Returned(0);
-                Work::Cut { zeros, size }
-            }
-            Op::Read { len } => {
-                call.outcome = Outcome::Returned(0);
-                Work::Read { left: len }
-            }
-            Op::Wait { us } => {
-                self.now.time_ns += us * 1_000;
-                call.outcome = Outcome::Returned(0);
-                Work::Return
-            }
-            Op::Signal { .. } | Op::Cork { .. } | Op::Msync | Op::DropCaches => {
-                call.outcome = Outcome::Returned(0);
-                Work::Return
-            }
-            Op::Shutdown | Op::Reset | Op::Close | Op::Kill { .. } => unreachable!("not drawn"),
-            Op::Await { .. } => unreachable!("not drawn"),
-            Op::Hold { .. } | Op::Release { .. } => unreachable!("not drawn"),
-        }
-    }
-
-    /// All of `most`, or less.
-    fn short(&mut self, most: u64) -> u64 {
-        match most {
-            2.. if self.rng.chance(20) => 1 + self.rng.below(most - 1),
-            _ => most,
-        }
-    }
-
-    fn fill(&mut self, range: Range, call: &mut Call, copies: bool) {
-        // A mapping goes on to the end of the page.
-        let size = match self.scenario.steps[call.step].op {
-            Op::Vmsplice { .. } => self.size.next_multiple_of(4096),
-            _ => self.size,
-        };
-        let end = range.end().min(size);
-        let mut at = range.offset;
-        if self.slots[0].may_be_full() {
-            call.outcome = Outcome::Failed(libc::EAGAIN);
-            call.offset_after = Some(at);
-            return;
-        }
-        while at < end && !self.slots[0].may_be_full() {
-            let part = (4096 - at % 4096).min(end - at);
-            self.slots[0].fill(at, part);
-            for offset in at..at + part {
-                self.pipes[0].push_back(Piped {
-                    offset,
-                    value: copies.then(|| self.file[offset as usize]),
-                    from: call.entry.order,
-                    copied: false,
-                });
-            }
-            at += part;
-        }
-        call.outcome = Outcome::Returned(at - range.offset);
-        call.offset_after = Some(at);
-    }
-
     /// Some of what a call does; at the end it returns.
     fn work(&mut self, actor: usize, senders_done: bool) {
         let order = self.tick().order;
@@ -440,13 +257,16 @@ impl Kernel<'_> {
             Work::Send(left) => {
                 for byte in left.drain(..left.len().min(some as usize)) {
                     let now = self.file[byte.offset as usize];
-                    let takes = byte.copied || self.style.takes != Takes::WhenReceived;
+                    let early = byte.copied || self.style.takes != Takes::WhenReceived;
+                    let takes = early && !byte.late;
                     let taken = takes.then_some(now);
+                    let lent = self.take_back(step, taken.is_some());
                     self.wire.push_back(InFlight {
                         offset: byte.offset,
                         value: byte.value.or(taken),
                         from: byte.from,
                         step,
+                        lent,
                     });
                 }
                 left.is_empty()
@@ -483,9 +303,19 @@ impl Kernel<'_> {
                 running.call.outcome = Outcome::Returned(running.call.outcome.bytes() + got);
                 *left == 0 || senders_done && self.wire.is_empty()
             }
+            Work::Await => {
+                let open = self.lent.iter().filter(|it| it.left > 0).count() as u64;
+                running.call.outcome = Outcome::Returned(open);
+                let over = open == 0 || self.rng.chance(10);
+                if over {
+                    self.tell();
+                }
+                over
+            }
             Work::Return => true,
         };
         if over {
+            self.promise(step);
             running.call.exit = self.tick();
             self.done.push(running.call);
             self.start(actor);
@@ -503,7 +333,11 @@ impl Kernel<'_> {
         let start = self.received.len();
         for mut byte in self.wire.drain(..len) {
             let value = byte.value.unwrap_or(self.file[byte.offset as usize]);
+            let late = byte.value.is_none();
             byte.value = Some(value);
+            if byte.lent && late {
+                lent::give_back(&mut self.lent, byte.step);
+            }
             self.received.push(value);
             self.arrived.push(byte);
         }
@@ -513,6 +347,7 @@ impl Kernel<'_> {
     }
 
     fn finish(mut self, end: End) -> Ran {
+        self.tell();
         let exit = self.tick();
         let mut calls = std::mem::take(&mut self.done);
         for running in self.running.into_iter().flatten() {
@@ -532,7 +367,10 @@ impl Kernel<'_> {
         }
         let returned = |step: usize| {
             let call = calls.iter().find(|call| call.step == step).unwrap();
-            call.exit.order
+            match self.scenario.steps[step].op {
+                Op::Borrow { .. } => lent::until(&self.lent, call),
+                _ => call.exit.order,
+            }
         };
         let torn = self.arrived.iter().any(|byte| {
             let past = &self.past[byte.offset as usize];
@@ -548,6 +386,7 @@ impl Kernel<'_> {
         Ran {
             history: History {
                 calls,
+                completions: self.completions,
                 chunks: self.chunks,
                 received: self.received,
                 file_mmap: match self.rng.chance(50) {

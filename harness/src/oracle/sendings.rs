@@ -7,7 +7,7 @@ use super::ledger::{Ledger, Window, Write};
 use super::liveness;
 use super::position::Position;
 use super::sizes::Sizes;
-use super::stream::Sent;
+use super::stream::{Promise, Sent};
 use crate::history::{Call, History, Outcome};
 use crate::scenario::{Op, Scenario, Way};
 
@@ -16,8 +16,8 @@ use crate::scenario::{Op, Scenario, Way};
 pub(super) enum Rigour {
     /// A write after the return may show.
     Documented,
-    /// It may not.
-    Stable,
+    /// It may not show in what was sent under this promise.
+    Keeps(Promise),
 }
 
 /// Whether a send ends the datagram that it is part of.
@@ -163,9 +163,9 @@ impl<'a> Sendings<'a> {
         }
         self.runs[self.runs(first, end)].iter().find_map(|run| {
             let window = Window {
-                to: match rigour {
-                    Rigour::Documented if !run.copied => u64::MAX,
-                    _ => run.window.to,
+                to: match run.copied || rigour == Rigour::Keeps(run.promise) {
+                    false => u64::MAX,
+                    true => run.window.to,
                 },
                 ..run.window
             };
@@ -207,7 +207,9 @@ fn was_cut_short(sizes: &Sizes, op: Op, call: &Call) -> bool {
             let left = sizes.in_call(call).from(range.offset);
             sent < range.len.min(left.most)
         }
-        (Op::Copy { range, .. }, Outcome::Returned(sent)) => sent < range.len,
+        (Op::Copy { range, .. } | Op::Borrow { range, .. }, Outcome::Returned(sent)) => {
+            sent < range.len
+        }
         (Op::SpliceOut { len, .. }, Outcome::Returned(sent)) => sent < len,
         _ => false,
     }

@@ -4,7 +4,8 @@
 //!
 //! Not flagged: a write that overlaps the call (either value, byte by byte); a
 //! write to bytes that are still in the user pipe. Both are in the window that
-//! [`super::stream`] gives each stretch.
+//! [`super::stream`] gives each stretch. What is sent by reference and completed later
+//! promises something else, which is [`super::completion`]'s.
 
 use super::ledger::Ledger;
 use super::stream::{Sent, StableFault};
@@ -64,14 +65,14 @@ pub(super) fn violation(
     }
 }
 
-fn count_bytes(len: usize) -> String {
+pub(super) fn count_bytes(len: usize) -> String {
     match len {
         1 => "1 byte".to_string(),
         len => format!("{len} bytes"),
     }
 }
 
-fn milliseconds(ns: u64) -> String {
+pub(super) fn milliseconds(ns: u64) -> String {
     format!("{}.{:03}", ns / 1_000_000, ns / 1_000 % 1_000)
 }
 

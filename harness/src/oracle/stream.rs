@@ -4,6 +4,7 @@
 //! `stable-on-return`. Past a byte that breaks `wire` nothing is known about the
 //! alignment of the stream any more, so the walk ends there.
 
+use super::completion::Completions;
 use super::ledger::{Generations, Ledger, Window};
 use super::position::Position;
 use crate::history::{Chunk, End, History, Outcome, Stamp};
@@ -11,6 +12,15 @@ use crate::scenario::{Op, Range, Scenario};
 
 /// loff_t ends there; what a history claims beyond it was not sent.
 const LAST_OFFSET: u64 = i64::MAX as u64;
+
+/// From when on a write to what was sent must not show any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// From the return of the send on; a kernel need not promise that.
+    Return,
+    /// From its completion on, which is told later.
+    Completion,
+}
 
 /// A stretch of the stream as a send reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +31,8 @@ pub(super) struct Sent {
     pub range: Range,
     /// When their values may have been taken: during the send; for bytes that
     /// came through the user pipe from the entry of the splice that put them
-    /// there, since a kernel is free to copy when it fills a pipe.
+    /// there, since a kernel is free to copy when it fills a pipe; for what is completed
+    /// later to its completion.
     pub window: Window,
     /// Just before the send.
     pub entry: Stamp,
@@ -33,6 +44,8 @@ pub(super) struct Sent {
     /// Whether the bytes were copied by the end of the window, as every kernel's manual
     /// says: a later write is no longer a matter of what a contract asks.
     pub copied: bool,
+    /// What ends the window.
+    pub promise: Promise,
 }
 
 impl Sent {
@@ -70,6 +83,7 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
     }
     let mut runs = Vec::with_capacity(history.calls.len());
     let mut position = Position::default();
+    let completions = Completions::new(scenario, history);
     for call in &history.calls {
         let Some(step) = scenario.steps.get(call.step) else {
             continue;
@@ -90,6 +104,10 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                     exit: call.exit,
                     certain,
                     copied,
+                    promise: match step.op {
+                        Op::Borrow { .. } => Promise::Completion,
+                        _ => Promise::Return,
+                    },
                 });
             }
         };
@@ -108,6 +126,15 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                 };
                 let from = call.entry.order;
                 add(Range { len, ..range }, Window { from, to }, true);
+            }
+            Op::Borrow { range, .. } => {
+                let len = match certain {
+                    true => call.outcome.bytes(),
+                    false => range.len,
+                };
+                let from = call.entry.order;
+                let to = if certain { completions.until(call) } else { to };
+                add(Range { len, ..range }, Window { from, to }, false);
             }
             Op::Tee { .. } => {
                 for piped in pipe.peek(call.outcome.bytes()) {
@@ -251,6 +278,8 @@ pub(super) struct Faults {
     pub wire: Option<WireFault>,
     /// The first run that is not stable, however the stream goes on.
     pub stable: Option<StableFault>,
+    /// The first run that shows a value from after its completion.
+    pub completion: Option<StableFault>,
 }
 
 /// Walks the stream once.
@@ -376,7 +405,7 @@ impl Walk<'_> {
                 }
                 if !self.ledger.allows(&allowed, at.file, byte) {
                     let generation = self.ledger.shown(&ever, at.file, byte);
-                    self.unstable(at, generation, allowed);
+                    self.unstable(run.promise, at, generation, allowed);
                 }
             }
             let next = chunk_end.min(end);
@@ -386,10 +415,14 @@ impl Walk<'_> {
         true
     }
 
-    fn unstable(&mut self, at: Place, generation: u8, allowed: Generations) {
-        match &mut self.faults.stable {
+    fn unstable(&mut self, promise: Promise, at: Place, generation: u8, allowed: Generations) {
+        let fault = match promise {
+            Promise::Return => &mut self.faults.stable,
+            Promise::Completion => &mut self.faults.completion,
+        };
+        match fault {
             None => {
-                self.faults.stable = Some(StableFault {
+                *fault = Some(StableFault {
                     at,
                     len: 1,
                     generation,

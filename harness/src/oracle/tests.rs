@@ -4,8 +4,9 @@ use super::doctor::{Plan, range};
 use super::draw::{Rng, random_scenario};
 use super::ledger::Ledger;
 use super::model::{Ran, Style, Takes, run};
+use super::stream::Promise;
 use super::*;
-use crate::history::Outcome;
+use crate::history::{Completed, Completion, Outcome};
 use crate::scenario::Op;
 
 const RUNS: u64 = 3_000;
@@ -241,47 +242,96 @@ fn swapped_blocks_are_flagged() {
 
 #[test]
 fn a_byte_of_a_write_after_the_return_is_flagged() {
-    expect_flagged(
-        Property::StableOnReturn,
-        RUNS / 5,
-        |rng, scenario, history| {
-            let sent = stream::sent(scenario, history);
-            let ledger = Ledger::new(scenario, history);
-            if takes_turns(scenario, history) {
-                return false;
-            }
-            let mut candidates: Vec<(usize, u8)> = Vec::new();
-            let mut stream = 0;
-            for run in &sent {
-                for file in run.range.offset..run.range.end() {
-                    // What was copied breaks `wire` then.
-                    let newest = if run.copied { 0 } else { ledger.newest() };
-                    for generation in 1..=newest {
-                        let late = ledger.write_of(generation).is_some_and(|write| {
-                            let covers = ledger.ever(file, u64::MAX).contains(generation);
-                            covers && write.entry.order > run.exit.order
-                        });
-                        let value = ledger.value(generation, file);
-                        let during = ledger.during(file, run.window);
-                        if late && !ledger.allows(&during, file, value) {
-                            candidates.push((stream, value));
-                        }
+    late_writes_are_flagged(Promise::Return, Property::StableOnReturn, RUNS / 5);
+}
+
+#[test]
+fn a_byte_of_a_write_after_the_completion_is_flagged() {
+    late_writes_are_flagged(Promise::Completion, Property::Completion, RUNS / 100);
+}
+
+/// Puts the value of a later write where something was sent under that promise.
+fn late_writes_are_flagged(promise: Promise, property: Property, at_least: u64) {
+    expect_flagged(property, at_least, |rng, scenario, history| {
+        let sent = stream::sent(scenario, history);
+        let ledger = Ledger::new(scenario, history);
+        if takes_turns(scenario, history) {
+            return false;
+        }
+        let mut candidates: Vec<(usize, u8)> = Vec::new();
+        let mut stream = 0;
+        for run in &sent {
+            for file in run.range.offset..run.range.end() {
+                // What was copied breaks `wire` then.
+                let other = run.copied || run.promise != promise;
+                let newest = if other { 0 } else { ledger.newest() };
+                for generation in 1..=newest {
+                    let late = ledger.write_of(generation).is_some_and(|write| {
+                        let covers = ledger.ever(file, u64::MAX).contains(generation);
+                        covers && write.entry.order > run.window.to
+                    });
+                    let value = ledger.value(generation, file);
+                    let during = ledger.during(file, run.window);
+                    if late && !ledger.allows(&during, file, value) {
+                        candidates.push((stream, value));
                     }
-                    stream += 1;
                 }
+                stream += 1;
             }
-            if candidates.is_empty() {
-                return false;
-            }
-            let (stream, value) = candidates[rng.below(candidates.len() as u64) as usize];
-            history.received[stream] = value;
-            // The receiver was slow, so that it can have seen that write.
-            for chunk in &mut history.chunks {
-                chunk.at.order += 1 << 32;
-            }
+        }
+        if candidates.is_empty() {
+            return false;
+        }
+        let (stream, value) = candidates[rng.below(candidates.len() as u64) as usize];
+        history.received[stream] = value;
+        // The receiver was slow, so that it can have seen that write.
+        for chunk in &mut history.chunks {
+            chunk.at.order += 1 << 32;
+        }
+        true
+    });
+}
+
+/// Doctors what was told of sends by reference.
+fn expect_completion_flagged(doctor: impl Fn(&mut Rng, &mut Vec<Completion>, usize) -> bool) {
+    expect_flagged(Property::Completion, RUNS / 10, |rng, _, history| {
+        let told = &mut history.completions;
+        if told.is_empty() || history.end != crate::history::End::Eof {
+            return false;
+        }
+        let at = rng.below(told.len() as u64) as usize;
+        doctor(rng, told, at)
+    });
+}
+
+#[test]
+fn a_completion_that_is_lost_is_flagged() {
+    expect_completion_flagged(|_, told, at| {
+        told.remove(at);
+        true
+    });
+}
+
+#[test]
+fn a_completion_that_is_repeated_is_flagged() {
+    expect_completion_flagged(|_, told, at| {
+        told.push(told[at]);
+        true
+    });
+}
+
+#[test]
+fn a_completion_of_what_was_not_sent_is_flagged() {
+    expect_completion_flagged(|rng, told, at| match &mut told[at].of {
+        Completed::Sends { last, .. } => {
+            *last += 1 + rng.below(1 << 31) as u32;
             true
-        },
-    );
+        }
+        Completed::Notified { call } | Completed::Promised { call } => {
+            *call += 1 << 32;
+            true
+        }
+    });
 }
 
 /// Doctors a random call of those that `of` picks.

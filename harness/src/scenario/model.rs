@@ -110,6 +110,17 @@ impl Scenario {
         self.steps.iter().any(own)
     }
 
+    /// Whether an operation sends by reference, in that way.
+    pub fn borrows(&self, by: Borrowing) -> bool {
+        let mut ops = self.steps.iter().map(|step| step.op);
+        ops.any(|op| matches!(op, Op::Borrow { by: it, .. } if it == by))
+    }
+
+    /// Whether an operation sends by reference, in any way.
+    pub fn borrows_any(&self) -> bool {
+        Borrowing::NAMED.iter().any(|&(_, by)| self.borrows(by))
+    }
+
     /// Whether an operation holds packets of that direction.
     pub fn holds(&self, way: Way) -> bool {
         let mut ops = self.steps.iter().map(|step| step.op);

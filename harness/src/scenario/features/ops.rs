@@ -2,7 +2,9 @@
 
 use super::{Feature, Group};
 use crate::scenario::limits::{FILE_BYTES, SECTOR_BYTES};
-use crate::scenario::{Actor, Copying, FileKind, Op, Range, ReaderMode, Scenario, Step, Way};
+use crate::scenario::{
+    Actor, Borrowing, Copying, FileKind, Op, Range, ReaderMode, Scenario, Step, Way,
+};
 
 const ONE: Range = Range { offset: 0, len: 1 };
 const SECTOR: Range = Range {
@@ -68,6 +70,10 @@ fn copy(scenario: &mut Scenario, by: Copying) {
     by_a(scenario, Op::Copy { by, range: ONE });
 }
 
+fn borrow(scenario: &mut Scenario, by: Borrowing) {
+    by_a(scenario, Op::Borrow { by, range: ONE });
+}
+
 fn hold(scenario: &mut Scenario, way: Way, after_packets: u32) {
     push(scenario, Actor::Link, Op::Hold { way, after_packets });
 }
@@ -95,6 +101,12 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
     "write", |s| copies(s, Copying::Write), |s| copy(s, Copying::Write);
     "send", |s| copies(s, Copying::Send), |s| copy(s, Copying::Send);
     "writev", |s| copies(s, Copying::Writev), |s| copy(s, Copying::Writev);
+    "send-zerocopy", |s| s.borrows(Borrowing::Send), |s| borrow(s, Borrowing::Send);
+    "uring-send-zerocopy", |s| s.borrows(Borrowing::Uring), |s| borrow(s, Borrowing::Uring);
+    "await-completions", |s| any(s, |op| op == Op::AwaitCompletions), |s| {
+        borrow(s, Borrowing::Send);
+        by_a(s, Op::AwaitCompletions);
+    };
     "pipe", |s| any(s, |op| matches!(op, Op::Pipe { .. })), |s| splice_out(s, false, false);
     "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn(_))), |s| by_a(s, Op::SpliceIn(ONE));
     "splice-out", |s| any(s, |op| matches!(op, Op::SpliceOut { .. })),

@@ -40,6 +40,24 @@ impl Copying {
     ];
 }
 
+/// A send from the mapping without a copy: the pages are the kernel's to read until it
+/// says that it is done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Borrowing {
+    /// send(2) with MSG_ZEROCOPY; the error queue of the socket says it.
+    Send,
+    /// IORING_OP_SEND_ZC of io_uring; a second completion of the ring says it.
+    Uring,
+}
+
+impl Borrowing {
+    /// Both with the words that the text has for them.
+    pub const NAMED: [(&str, Borrowing); 2] = [
+        ("send-zerocopy", Borrowing::Send),
+        ("uring-send-zerocopy", Borrowing::Uring),
+    ];
+}
+
 /// One operation.
 ///
 /// Every operation that writes to the file has a *generation*: 1 for the first
@@ -62,6 +80,16 @@ pub enum Op {
         /// The part of the mapping, which is that of the file.
         range: Range,
     },
+    /// Sends from the shared mapping by reference.
+    Borrow {
+        /// How.
+        by: Borrowing,
+        /// The part of the mapping, which is that of the file.
+        range: Range,
+    },
+    /// Waits until the kernel is done with the pages of all sends by reference, those of
+    /// io_uring by other actors aside.
+    AwaitCompletions,
     /// Makes the user pipe if there is none, then F_SETPIPE_SZ.
     Pipe {
         /// Requested capacity in bytes.
@@ -223,7 +251,11 @@ impl Op {
     pub fn sends(self) -> bool {
         matches!(
             self,
-            Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. }
+            Op::Sendfile(_)
+                | Op::SendfileOn { .. }
+                | Op::Copy { .. }
+                | Op::Borrow { .. }
+                | Op::SpliceOut { .. }
         )
     }
 
@@ -231,7 +263,7 @@ impl Op {
     pub fn after(self, bytes: u64) -> Option<Op> {
         let mut rest = self;
         match &mut rest {
-            Op::Sendfile(range) | Op::Copy { range, .. } => {
+            Op::Sendfile(range) | Op::Copy { range, .. } | Op::Borrow { range, .. } => {
                 range.offset = range.offset.saturating_add(bytes);
                 range.len = range.len.checked_sub(bytes).filter(|len| *len > 0)?;
             }
@@ -253,6 +285,7 @@ impl Op {
         match self {
             Op::Sendfile(range)
             | Op::Copy { range, .. }
+            | Op::Borrow { range, .. }
             | Op::SpliceIn(range)
             | Op::PipeWrite(range)
             | Op::Vmsplice { range, .. }
@@ -289,7 +322,11 @@ impl Op {
         self.stores()
             || matches!(
                 self,
-                Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Copy { .. } | Op::Msync
+                Op::PipeWrite(_)
+                    | Op::Vmsplice { .. }
+                    | Op::Copy { .. }
+                    | Op::Borrow { .. }
+                    | Op::Msync
             )
     }
 

@@ -17,13 +17,14 @@ pub(super) use rule::{Line, Note, Rule};
 
 /// The properties that an `expect` line can name, as
 /// [`crate::oracle::Property`] prints them.
-pub const PROPERTIES: [&str; 8] = [
+pub const PROPERTIES: [&str; 9] = [
     "wire",
     "datagrams",
     "source",
     "counts",
     "liveness",
     "stable-on-return",
+    "completion",
     "splat",
     "leaks",
 ];

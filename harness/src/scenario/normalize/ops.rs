@@ -19,6 +19,7 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         budget_bytes: MAX_SENT_BYTES,
         has_pipe: false,
         has_spliced_in: false,
+        has_borrowed: false,
         has_teed: false,
         reader_gone: false,
         has_killed: false,
@@ -82,6 +83,8 @@ struct Pass<'a> {
     budget_bytes: u64,
     has_pipe: bool,
     has_spliced_in: bool,
+    /// Whether something was sent by reference.
+    has_borrowed: bool,
     has_teed: bool,
     reader_gone: bool,
     has_killed: bool,
@@ -121,6 +124,13 @@ impl Pass<'_> {
                 let range = self.send(line, inside);
                 range.map(|range| Op::Copy { by, range })
             }
+            Op::Borrow { by, range } => {
+                let inside = self.inside(line, range, Rule::MapInside);
+                let range = self.send(line, inside);
+                self.has_borrowed |= range.is_some();
+                range.map(|range| Op::Borrow { by, range })
+            }
+            Op::AwaitCompletions if !self.has_borrowed => self.drop(line, Rule::NothingToAwait),
             Op::SpliceIn(range) => self.splice_in(line, range),
             Op::Vmsplice { range, gift } => {
                 let filled = self.fill_mapped(line, range);
@@ -189,7 +199,7 @@ impl Pass<'_> {
                 Some(step.op)
             }
             Op::Shutdown | Op::Signal { .. } | Op::Cork { .. } => Some(step.op),
-            Op::Msync | Op::DropCaches | Op::Await { .. } => Some(step.op),
+            Op::Msync | Op::DropCaches | Op::Await { .. } | Op::AwaitCompletions => Some(step.op),
             Op::Read { len } => self.count(line, len).map(|len| Op::Read { len }),
             Op::Wait { us: 0 } => self.drop(line, Rule::Nothing),
             Op::Wait { us } => Some(Op::Wait {
@@ -214,7 +224,9 @@ impl Pass<'_> {
             },
             _ if actor == Actor::Link => (op.usual_actor(), Rule::OnlyLinkHolds),
             Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
-            Op::Sendfile(_) | Op::Copy { .. } if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
+            Op::Sendfile(_) | Op::Copy { .. } | Op::Borrow { .. } if !self.is_plain_tcp() => {
+                (Actor::A, Rule::PlainTcp)
+            }
             _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
                 other => return other,

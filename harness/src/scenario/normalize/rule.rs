@@ -95,6 +95,7 @@ pub enum Rule {
     NeedsPipe,
     NothingToSplice,
     NothingTeed,
+    NothingToAwait,
     MapInside,
     PipeCapacity,
     Wait,
@@ -253,6 +254,10 @@ impl fmt::Display for Rule {
                 "the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first"
             ),
             Rule::NothingTeed => write!(f, "the second pipe is empty: a `tee` must come first"),
+            Rule::NothingToAwait => write!(
+                f,
+                "nothing completes: a `send-zerocopy` or `uring-send-zerocopy` must come first"
+            ),
             Rule::MapInside => write!(f, "the mapping ends where the file ends"),
             Rule::PipeCapacity => write!(
                 f,

@@ -83,6 +83,11 @@ fn wild_op() -> impl Strategy<Value = Op> {
             let (_, by) = Copying::NAMED[by];
             Op::Copy { by, range }
         }),
+        (range(), 0..Borrowing::NAMED.len()).prop_map(|(range, by)| {
+            let (_, by) = Borrowing::NAMED[by];
+            Op::Borrow { by, range }
+        }),
+        Just(Op::AwaitCompletions),
         (wild(), any::<[bool; 3]>()).prop_map(|(len, [more, nonblock, tee])| Op::SpliceOut {
             len,
             more,
@@ -297,7 +302,7 @@ fn what_was_normalized_can_run() {
         prop_assert!((1..=64).contains(&steps.len()));
         let (mut pipe, mut filled, mut teed, mut left, mut sent) = (false, false, false, false, 0);
         let (mut kills, mut extent) = (0, size_bytes);
-        let (mut held, mut closes) = ([false; 2], false);
+        let (mut held, mut closes, mut borrowed) = ([false; 2], false, false);
         let tcp = matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6);
         for us in [setup.socket.user_timeout_us, setup.socket.send_timeout_us] {
             prop_assert!(us <= 60_000_000 && us.is_multiple_of(1_000) && (tcp || us == 0));
@@ -336,6 +341,13 @@ fn what_was_normalized_can_run() {
                     prop_assert!(range.len > 0 && range.end() <= extent);
                     sent += range.len;
                 }
+                Op::Borrow { range, .. } => {
+                    prop_assert!(actor != Actor::Reader && (actor == Actor::A || tcp));
+                    prop_assert!(range.len > 0 && range.end() <= extent);
+                    sent += range.len;
+                    borrowed = true;
+                }
+                Op::AwaitCompletions => prop_assert!(actor != Actor::Reader && borrowed),
                 Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(range.len > 0 && pipe);

@@ -8,8 +8,8 @@ use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Copying, FileKind, FileSpec, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Setup, Step,
-    Way,
+    Actor, Borrowing, Copying, FileKind, FileSpec, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
+    Setup, Step, Way,
 };
 
 /// The scenario that `genes` describe, normalized.
@@ -48,6 +48,7 @@ pub fn build(genes: &Genes) -> Scenario {
         swarm: &genes.swarm,
         source: &genes.source,
         company: &genes.company,
+        borrows: genes.borrows,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -62,7 +63,13 @@ pub fn build(genes: &Genes) -> Scenario {
     };
     let sends = |op| {
         let kind = builder.kind(op);
-        let sending = [Kind::Sendfile, Kind::Splice, Kind::Copy, Kind::SendfileOn];
+        let sending = [
+            Kind::Sendfile,
+            Kind::Splice,
+            Kind::Copy,
+            Kind::SendfileOn,
+            Kind::Borrow,
+        ];
         kind.is_some_and(|kind| sending.contains(&kind))
     };
     if !genes.ops.iter().any(sends) {
@@ -91,6 +98,7 @@ struct Builder<'a> {
     swarm: &'a Swarm,
     source: &'a Source,
     company: &'a Company,
+    borrows: bool,
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -114,6 +122,18 @@ impl Builder<'_> {
                 let range = self.send(genes);
                 let (_, by) = Copying::NAMED[genes.aim as usize % Copying::NAMED.len()];
                 self.push(self.sender(genes), Op::Copy { by, range });
+            }
+            Some(Kind::Borrow) => {
+                let range = self.send(genes);
+                let (_, by) = Borrowing::NAMED[genes.aim as usize % Borrowing::NAMED.len()];
+                self.push(self.sender(genes), Op::Borrow { by, range });
+                // Who is told when the pages are free writes to them then.
+                if genes.back == 3 {
+                    self.push(Actor::A, Op::AwaitCompletions);
+                }
+            }
+            Some(Kind::AwaitCompletions) => {
+                self.push(self.actor_beside(genes), Op::AwaitCompletions);
             }
             Some(Kind::SendfileOn) => {
                 let len = self.send_on(genes);
@@ -267,6 +287,8 @@ impl Builder<'_> {
             Kind::Await => (self.company.awaits, Some(Kind::MmapWrite)),
             Kind::Hold => (self.swarm.hold, Some(Kind::Sendfile)),
             Kind::Release => (self.swarm.hold, Some(Kind::MmapWrite)),
+            Kind::Borrow => (self.borrows, Some(Kind::Sendfile)),
+            Kind::AwaitCompletions => (self.borrows, Some(Kind::MmapWrite)),
         };
         if on { Some(kind) } else { instead }
     }

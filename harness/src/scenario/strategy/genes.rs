@@ -46,6 +46,8 @@ pub struct Genes {
     pub device: DeviceGenes,
     pub stack: StackGenes,
     pub tcp: TcpGenes,
+    /// Sends by reference, and waits for their completion.
+    pub borrows: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -129,6 +131,9 @@ pub enum Kind {
     Release,
     /// A write by who waits for that moment.
     Await,
+    /// A send by reference.
+    Borrow,
+    AwaitCompletions,
 }
 
 pub const KINDS: &[Weighted<Kind>] = &[
@@ -163,6 +168,8 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Await, 5),
     (Kind::DirectWrite, 6),
     (Kind::ZeroRange, 3),
+    (Kind::Borrow, 16),
+    (Kind::AwaitCompletions, 4),
 ];
 
 /// How a write lies to the send it aims at.
@@ -213,6 +220,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             stack::device(),
             stack::stack(),
             tcp::tcp(),
+            weighted(0.3),
         ),
     )
         .prop_map(
@@ -226,7 +234,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp),
+                (source, company, device, stack, tcp, borrows),
             )| Genes {
                 wish,
                 link,
@@ -242,6 +250,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 device,
                 stack,
                 tcp,
+                borrows,
             },
         )
         .boxed()

@@ -6,7 +6,9 @@ use proptest::test_runner::TestError;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup};
+use crate::scenario::{
+    Actor, Borrowing, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup,
+};
 
 const CASES: u64 = 4000;
 
@@ -91,6 +93,7 @@ fn scenarios_are_small() {
             case.steps.into_iter().map(move |step| match step.op {
                 Op::Sendfile(range)
                 | Op::Copy { range, .. }
+                | Op::Borrow { range, .. }
                 | Op::SpliceIn(range)
                 | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => range.end().min(size).saturating_sub(range.offset),
@@ -184,6 +187,11 @@ fn every_feature_is_generated() {
         ("send", 0.5, |c| some(c, |op| is_copy(op, Copying::Send))),
         ("writev", 0.5, |c| {
             some(c, |op| is_copy(op, Copying::Writev))
+        }),
+        ("send-zerocopy", 2.0, |c| c.borrows(Borrowing::Send)),
+        ("uring-send-zerocopy", 2.0, |c| c.borrows(Borrowing::Uring)),
+        ("await-completions", 1.0, |c| {
+            some(c, |op| *op == Op::AwaitCompletions)
         }),
         ("sendfile without offset", 1.5, |c| {
             some(c, |op| matches!(op, Op::SendfileOn { .. }))

@@ -14,6 +14,9 @@ const OPS: &[&str] = &[
     "write",
     "send",
     "writev",
+    "send-zerocopy",
+    "uring-send-zerocopy",
+    "await-completions",
     "pipe",
     "splice-in",
     "splice-out",
@@ -43,7 +46,8 @@ const OPS: &[&str] = &[
     "release",
 ];
 /// Operations that are one word.
-const BARE: [(&str, Op); 7] = [
+const BARE: [(&str, Op); 8] = [
+    ("await-completions", Op::AwaitCompletions),
     ("msync", Op::Msync),
     ("drop-caches", Op::DropCaches),
     ("shutdown", Op::Shutdown),

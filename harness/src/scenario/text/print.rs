@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Copying, Device, Distribution, Expect, Expected, FileKind, FileSpec, Means, Netem, Op,
-    QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step, TcpSpec, Way,
+    Actor, Borrowing, Copying, Device, Distribution, Expect, Expected, FileKind, FileSpec, Means,
+    Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step,
+    TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -284,12 +285,21 @@ impl fmt::Display for Copying {
     }
 }
 
+impl fmt::Display for Borrowing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Borrowing::NAMED.iter().find(|(_, by)| by == self);
+        f.pad(named.map_or("", |(name, _)| name))
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::Sendfile(range) => write!(f, "sendfile {range}"),
             Op::SendfileOn { len } => write!(f, "sendfile {len}"),
             Op::Copy { by, range } => write!(f, "{by} {range}"),
+            Op::Borrow { by, range } => write!(f, "{by} {range}"),
+            Op::AwaitCompletions => write!(f, "await-completions"),
             Op::Pipe { capacity_bytes } => write!(f, "pipe capacity={capacity_bytes}"),
             Op::SpliceIn(range) => write!(f, "splice-in {range}"),
             Op::SpliceOut {

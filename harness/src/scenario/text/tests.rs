@@ -84,6 +84,9 @@ sendfile 0+4096
 write 0+4096
 b: send 1+1
 writev 0+100
+send-zerocopy 0+4096
+b: uring-send-zerocopy 1+1
+await-completions
 sendfile 5000
 pipe capacity=65536
 splice-in 4095+2
@@ -147,8 +150,8 @@ reset
             &Expected::Holds(Some(Means::Detached)),
         ]
     );
-    assert_eq!(all.steps[15].actor, Actor::Reader);
-    assert_eq!(all.steps[13].actor, Actor::B);
+    assert_eq!(all.steps[18].actor, Actor::Reader);
+    assert_eq!(all.steps[16].actor, Actor::B);
 }
 
 #[test]

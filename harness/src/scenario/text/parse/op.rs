@@ -6,7 +6,7 @@ use crate::scenario::text::lex::{Trouble, Word, Words};
 use crate::scenario::text::nearest::unknown;
 use crate::scenario::text::options::{Key, Options, choose, only_option};
 use crate::scenario::text::units;
-use crate::scenario::{Actor, Copying, Op, Range, Way};
+use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Way};
 
 impl<'a> Reader<'a> {
     /// One operation. `bare`: no actor stands before it, so a setup line may
@@ -49,6 +49,10 @@ impl<'a> Reader<'a> {
         if let Some(&(_, by)) = Copying::NAMED.iter().find(|(call, _)| *call == name.text) {
             let range = range(argument)?;
             return Ok(Op::Copy { by, range });
+        }
+        if let Some(&(_, by)) = Borrowing::NAMED.iter().find(|(call, _)| *call == name.text) {
+            let range = range(argument)?;
+            return Ok(Op::Borrow { by, range });
         }
         Ok(match name.text {
             "sendfile" if argument.split('+').is_some() => Op::Sendfile(range(argument)?),

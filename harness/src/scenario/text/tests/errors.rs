@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `send-zerocopy`, `uring-send-zerocopy`, `await-completions`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -495,6 +495,22 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "write 4096",
         "1:7: found `4096`, expected OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "socket unix\nb: send-zerocopy 0+1",
+        "2:1: found `b:`: only tcp4 and tcp6 have this",
+    ),
+    (
+        "uring-send-zerocopy 4095+2",
+        "1:21: found `4095+2`: the mapping ends where the file ends",
+    ),
+    (
+        "send-zerocopy 4096",
+        "1:15: found `4096`, expected OFFSET+LENGTH such as 0+4096",
+    ),
+    (
+        "sendfile 0+1\nawait-completions",
+        "2:1: found `await-completions`: nothing completes: a `send-zerocopy` or",
     ),
     (
         "writev 4095+2",
