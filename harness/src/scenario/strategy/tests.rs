@@ -60,15 +60,13 @@ fn a_case_depends_on_its_seed_and_index_only() {
 fn a_seed_keeps_its_meaning() {
     expect_test::expect![[r#"
         link data delay=41ms slot=17ms
-        link veth mtu=1280
         socket tcp6
         file memfd size=16384
         reader paused
 
         sendfile 4097+12287
-        b: read 65536
-        read 100
-        a: hold data
+        read 65536
+        c: mmap-write 15660+724
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
