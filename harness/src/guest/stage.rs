@@ -1,5 +1,7 @@
 //! What the actors act on, and how one step is performed.
 
+mod beside;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,7 @@ use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
 use crate::scenario::{Actor, Copying, Op, Range, Scenario};
+pub use beside::Beside;
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -39,6 +42,8 @@ pub struct Stage {
     pub file: SentFile,
     /// The sending socket.
     pub sender: Sender,
+    /// The connections of the others, where they have their own.
+    pub beside: Vec<Beside>,
     /// The user pipe and what is in it. Only actor A uses it; the lock is there
     /// to say so to the compiler.
     pub pipe: Mutex<Option<UserPipe>>,
@@ -107,7 +112,8 @@ impl Stage {
             }
             let entered = &self.entered[self.scenario.steps[step].actor.index()];
             *lock(entered) = Some((step, self.clock.stamp_at_entry()));
-            self.sender.await_room();
+            let actor = self.scenario.steps[step].actor;
+            self.sender_of(actor).await_room();
             *lock(entered) = None;
         }
     }
@@ -123,19 +129,21 @@ impl Stage {
         }
         let done = match op {
             Op::Sendfile(range) if self.scenario.kills(actor) => self.send_by_child(|| {
-                let (result, offset) = self.call_sendfile(range);
+                let (result, offset) = self.call_sendfile(self.sender_of(actor), range);
                 (result, Some(offset))
             }),
             Op::SendfileOn { len } if self.scenario.kills(actor) => {
                 self.send_by_child(|| (self.call_sendfile_on(len), None))
             }
             Op::Copy { by, range } if self.scenario.kills(actor) => {
-                self.send_by_child(|| (self.call_copy(by, range), None))
+                self.send_by_child(|| (self.call_copy(self.sender_of(actor), by, range), None))
             }
             Op::SpliceOut { .. } if self.killed.load(Ordering::SeqCst) => skipped(),
-            Op::Sendfile(range) => self.sendfile(range),
+            Op::Sendfile(range) => self.sendfile(self.sender_of(actor), range),
             Op::SendfileOn { len } => done(outcome(self.call_sendfile_on(len))),
-            Op::Copy { by, range } => done(outcome(self.call_copy(by, range))),
+            Op::Copy { by, range } => {
+                done(outcome(self.call_copy(self.sender_of(actor), by, range)))
+            }
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
             Op::SpliceIn(range) => self.splice_in(range),
             Op::SpliceOut {
@@ -165,15 +173,15 @@ impl Stage {
                 returned(0)
             }
             Op::Await { .. } => self.stand_by(step, actor),
-            Op::Shutdown => status(self.sender.finish()),
-            Op::Cork { on } => status(self.sender.cork(on)),
+            Op::Shutdown => status(self.sender_of(actor).finish()),
+            Op::Cork { on } => status(self.sender_of(actor).cork(on)),
             Op::Signal { to } => match pthread_kill(self.threads[to.index()], SIGNAL) {
                 Ok(()) => returned(0),
                 Err(errno) => failed(errno),
             },
             Op::Kill { .. } => self.kill(),
-            Op::Close => status(self.sender.close()),
-            Op::Read { len } => self.read(step, len),
+            Op::Close => status(self.sender_of(actor).close()),
+            Op::Read { len } => self.read(step, actor, len),
             Op::Hold { way, after_packets } => turned(self.queues.hold(way, after_packets)),
             Op::Release { way, packets } => turned(self.queues.release(way, packets)),
             Op::Reset => unreachable!("the reader does that"),
@@ -324,8 +332,9 @@ impl Stage {
     }
 
     /// The receiver reads at this actor's word.
-    fn read(&self, step: usize, len: u64) -> Done {
-        let Some(orders) = &self.orders else {
+    fn read(&self, step: usize, actor: Actor, len: u64) -> Done {
+        let own = self.beside.iter().find(|it| it.actor == actor);
+        let Some(orders) = own.map(|it| &it.orders).or(self.orders.as_ref()) else {
             return skipped();
         };
         let told = Arc::new(Mailbox::new());
@@ -341,8 +350,8 @@ impl Stage {
         }
     }
 
-    fn sendfile(&self, range: Range) -> Done {
-        let (result, offset) = self.call_sendfile(range);
+    fn sendfile(&self, sender: &Sender, range: Range) -> Done {
+        let (result, offset) = self.call_sendfile(sender, range);
         Done {
             outcome: outcome(result),
             offset_after: u64::try_from(offset).ok(),
@@ -350,14 +359,14 @@ impl Stage {
     }
 
     /// What sendfile(2) returned, and its offset afterwards.
-    fn call_sendfile(&self, range: Range) -> (nix::Result<isize>, i64) {
+    fn call_sendfile(&self, sender: &Sender, range: Range) -> (nix::Result<isize>, i64) {
         let mut offset = range.offset as libc::off_t;
         // nix's wrapper takes the offset too, but its type hides a short cast;
         // the call is three lines either way.
         // SAFETY: both descriptors are open and `offset` outlives the call.
         let bytes = unsafe {
             libc::sendfile(
-                self.sender.as_fd().as_raw_fd(),
+                sender.as_fd().as_raw_fd(),
                 self.file.file().as_raw_fd(),
                 &mut offset,
                 range.len as usize,
@@ -380,8 +389,8 @@ impl Stage {
         nix::errno::Errno::result(bytes)
     }
 
-    fn call_copy(&self, by: Copying, range: Range) -> nix::Result<isize> {
-        let bytes = self.file.copy_to(&self.sender, by, range);
+    fn call_copy(&self, sender: &Sender, by: Copying, range: Range) -> nix::Result<isize> {
+        let bytes = self.file.copy_to(sender, by, range);
         bytes.map(|bytes| bytes as isize)
     }
 

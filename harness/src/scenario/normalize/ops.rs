@@ -209,7 +209,11 @@ impl Pass<'_> {
             },
             _ if actor == Actor::Link => (op.usual_actor(), Rule::OnlyLinkHolds),
             Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
-            Op::Sendfile(_) | Op::Copy { .. } if !self.is_plain_tcp() => (Actor::A, Rule::PlainTcp),
+            Op::Sendfile(_) | Op::Copy { .. }
+                if !self.is_plain_tcp() && !self.setup.socket.each =>
+            {
+                (Actor::A, Rule::PlainTcp)
+            }
             _ => match actor {
                 Actor::Reader => (Actor::A, Rule::ReaderOnlyReads),
                 other => return other,

@@ -120,6 +120,7 @@ pub enum Rule {
     PollNeedsNonblock,
     PollNeedsParts,
     NotsentLowat,
+    EachAlone,
 }
 
 impl fmt::Display for Rule {
@@ -308,6 +309,10 @@ impl fmt::Display for Rule {
             Rule::NotsentLowat => {
                 write!(f, "at most {}", Bytes((*NOTSENT_LOWAT_BYTES.end()).into()))
             }
+            Rule::EachAlone => write!(
+                f,
+                "neither `b` nor `c` sends, so nobody else needs a connection"
+            ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }
     }
