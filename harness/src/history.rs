@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Actor, Scenario};
 
 /// A point in the run. `order` is a counter shared by all threads of the guest,
 /// so two stamps always compare, even where virtual time stood still between
@@ -119,12 +119,30 @@ pub enum End {
     GivenUp,
 }
 
+/// What another connection than that of `a` has brought.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Stream {
+    /// Whose it is.
+    pub actor: Actor,
+    /// Every recv(2), in order.
+    pub chunks: Vec<Chunk>,
+    /// The received stream.
+    pub received: Vec<u8>,
+    /// How it ended.
+    pub end: End,
+    /// When it ended, nanoseconds since the scenario began.
+    pub end_ns: u64,
+    /// What was told about sends by reference, in order.
+    pub completions: Vec<Completion>,
+}
+
 /// What was seen while a scenario ran.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct History {
     /// Every step that was started, in order of entry.
     pub calls: Vec<Call>,
-    /// What was told about sends by reference, in order.
+    /// What was told about sends by reference, in order; of the connection of `a`,
+    /// where there are several, as all that follows but the file.
     pub completions: Vec<Completion>,
     /// Every recv(2), in order.
     pub chunks: Vec<Chunk>,
@@ -139,6 +157,8 @@ pub struct History {
     pub end: End,
     /// When it ended, nanoseconds since the scenario began.
     pub end_ns: u64,
+    /// The other connections, where each actor has its own.
+    pub beside: Vec<Stream>,
     /// What the kernel counted meanwhile; only where the scenario asks for it and
     /// the kernel counts.
     pub counters: Option<Counters>,
@@ -229,6 +249,17 @@ impl History {
             add(format_args!("{:?}", Chunk { at, ..*chunk }));
         }
         add(format_args!("{:?}", self.end));
+        for stream in &self.beside {
+            for chunk in &stream.chunks {
+                let at = timeless(chunk.at);
+                add(format_args!("{:?}", Chunk { at, ..*chunk }));
+            }
+            for told in &stream.completions {
+                let at = timeless(told.at);
+                add(format_args!("{:?}", Completion { at, ..*told }));
+            }
+            add(format_args!("{:?} {:?}", stream.end, stream.received));
+        }
         hasher.update(&self.received);
         hasher.update(&self.file_pread);
         hasher.finalize().to_hex()[..16].to_string()

@@ -90,7 +90,8 @@ impl Trial {
             }
             Err(RunError::SetUp(error)) => return Err(error),
         };
-        self.virtual_ns += history.end_ns;
+        let ends_ns = history.beside.iter().map(|stream| stream.end_ns);
+        self.virtual_ns += ends_ns.fold(history.end_ns, u64::max);
         let mut violations = oracle::judge(self.contract, scenario, &history);
         violations.extend(oracle::splats(&self.log.news()?));
         Ok(Verdict {

@@ -1,7 +1,8 @@
 //! That actors go together as the scenario says.
 
-use inflight::history::{Call, Outcome};
+use inflight::history::{Call, End, Outcome, pattern};
 use inflight::oracle::Contract;
+use inflight::scenario::{Actor, Family};
 
 use crate::behaviour::{call, run};
 use crate::properties::Result;
@@ -41,4 +42,55 @@ pub fn an_await_of_who_is_through_is_skipped() -> Result {
         true => Ok(()),
         false => Err(format!("{:#?}", history.calls)),
     }
+}
+
+/// What an actor sends arrives on its own connection, whole and alone, in every family; the
+/// others' calls are made meanwhile.
+pub fn each_actor_has_its_own_connection() -> Result {
+    for (name, family) in Family::NAMED {
+        let link = match family.passes_link() {
+            true => "link data delay=20ms\n",
+            false => "",
+        };
+        let text = format!(
+            "{link}socket {name} each\nfile tmpfs size=65536\n\n\
+             sendfile 0+5000\nb: sendfile 5000+3000\nc: write 8000+100\nb: sendfile 20000+1\n"
+        );
+        let history = run(Contract::Documented, &text)?;
+        let sent = |ranges: &[(u64, u64)]| -> Vec<u8> {
+            let offsets = ranges.iter().flat_map(|&(at, len)| at..at + len);
+            offsets.map(|at| pattern(at, 0)).collect()
+        };
+        let of = |actor| history.beside.iter().find(|it| it.actor == actor);
+        let of = |actor| of(actor).ok_or(format!("{name}: {actor} has no connection"));
+        let (b, c) = (of(Actor::B)?, of(Actor::C)?);
+        let right = history.received == sent(&[(0, 5000)])
+            && b.received == sent(&[(5000, 3000), (20_000, 1)])
+            && c.received == sent(&[(8000, 100)])
+            && [history.end, b.end, c.end] == [End::Eof; 3];
+        if !right {
+            return Err(format!("{text}{:#?}", history.calls));
+        }
+    }
+    Ok(())
+}
+
+/// Patched: one connection whose receiver does not read holds up the call that sends on
+/// it, and not one that sends on another; on one connection it holds up both.
+pub fn a_call_waits_for_its_own_connection_only() -> Result {
+    for (each, own) in [(" each", true), ("", false)] {
+        let text = format!(
+            "link data delay=10ms\nsocket tcp4 rcvbuf=4608{each}\nfile tmpfs size=131072\n\
+             reader paused\n\nsendfile 0+65536\nb: sendfile 65536+100\nb: wait 1s\nb: read 1\n"
+        );
+        let history = run(Contract::Stable, &text)?;
+        let (first, second) = (call(&history, 0)?, call(&history, 1)?);
+        let took_ns = second.exit.time_ns - second.entry.time_ns;
+        let quick = took_ns < 500 * MS;
+        let first_waits = first.exit.time_ns > 1000 * MS;
+        if quick != own || took_ns < 10 * MS || !first_waits {
+            return Err(format!("{text}{:#?}", history.calls));
+        }
+    }
+    Ok(())
 }

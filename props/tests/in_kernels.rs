@@ -70,6 +70,16 @@ const TESTS: &[Test] = &[
         run: company::an_await_of_who_is_through_is_skipped,
     },
     Test {
+        name: "each_actor_has_its_own_connection",
+        on: On::Every,
+        run: company::each_actor_has_its_own_connection,
+    },
+    Test {
+        name: "a_call_waits_for_its_own_connection_only",
+        on: On::Waiting,
+        run: company::a_call_waits_for_its_own_connection_only,
+    },
+    Test {
         name: "a_hold_lets_so_many_pass",
         on: On::Every,
         run: holds::a_hold_lets_so_many_pass,

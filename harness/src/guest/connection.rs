@@ -164,6 +164,31 @@ impl Sender {
 
     /// Ends what is sent: the receiver reads to its end. Flushes a cork.
     pub fn finish(&self) -> io::Result<()> {
+        Sender::finish_all(&[self]).pop().unwrap_or(Ok(()))
+    }
+
+    /// The same of several, which share the link: what can arrive of any has arrived when
+    /// the first of them ends.
+    pub fn finish_all(senders: &[&Sender]) -> Vec<io::Result<()>> {
+        let mut arrives_in = Duration::ZERO;
+        let flushed = |sender: &&Sender| match &sender.ending {
+            Ending::Datagrams { arrival, .. } => {
+                arrives_in = arrives_in.max(*arrival);
+                sender.cork_datagrams(false)
+            }
+            Ending::Shutdown | Ending::CloseNotify => Ok(()),
+        };
+        let flushed: Vec<io::Result<()>> = senders.iter().map(flushed).collect();
+        if !arrives_in.is_zero() {
+            std::thread::sleep(arrives_in);
+        }
+        let ended = senders.iter().zip(flushed);
+        ended
+            .map(|(sender, flushed)| sender.end().and(flushed))
+            .collect()
+    }
+
+    fn end(&self) -> io::Result<()> {
         match &self.ending {
             Ending::Shutdown => self.socket.shutdown(Shutdown::Write),
             Ending::CloseNotify => {
@@ -171,11 +196,7 @@ impl Sender {
                 send_close_notify(&self.socket)?;
                 self.socket.shutdown(Shutdown::Write)
             }
-            Ending::Datagrams { receiver, arrival } => {
-                self.cork_datagrams(false)?;
-                std::thread::sleep(*arrival);
-                receiver.socket().shutdown(Shutdown::Read)
-            }
+            Ending::Datagrams { receiver, .. } => receiver.socket().shutdown(Shutdown::Read),
         }
     }
 

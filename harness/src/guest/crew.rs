@@ -1,4 +1,4 @@
-//! The threads: one an actor, and the reader. They live as long as the process,
+//! The threads: one an actor, and a reader for each. They live as long as the process,
 //! because starting threads for every scenario would cost more than running it.
 
 use std::io;
@@ -35,8 +35,8 @@ pub enum Event {
     Collected,
     /// The reader has performed a `read` step.
     Read(usize),
-    /// The reader is through.
-    Received(io::Result<Received>),
+    /// The reader of this actor's connection is through.
+    Received(Actor, io::Result<Received>),
 }
 
 /// The threads and the way back from them.
@@ -45,7 +45,8 @@ pub struct Crew {
     actors: [Tasks; 3],
     /// Whom a signal goes to.
     pub threads: Threads,
-    reader: Arc<Mailbox<Errand>>,
+    /// One a connection.
+    readers: [Arc<Mailbox<Errand>>; 3],
     /// What they tell.
     pub events: Arc<Mailbox<Event>>,
 }
@@ -94,7 +95,11 @@ impl Crew {
         Ok(Crew {
             actors: [a.0, b.0, c.0],
             threads: [a.1, b.1, c.1],
-            reader: reader(&events)?,
+            readers: [
+                reader(Actor::A, &events)?,
+                reader(Actor::B, &events)?,
+                reader(Actor::C, &events)?,
+            ],
             events,
         })
     }
@@ -110,10 +115,10 @@ impl Crew {
         self.actors[actor.index()].put((Arc::clone(stage), task));
     }
 
-    /// Lets the reader in; it then waits for orders.
-    pub fn receive(&self, door: Door, reception: Reception) -> Arc<Mailbox<Read>> {
+    /// Lets the reader of this actor's connection in; it then waits for orders.
+    pub fn receive(&self, of: Actor, door: Door, reception: Reception) -> Arc<Mailbox<Read>> {
         let orders = Arc::new(Mailbox::new());
-        self.reader.put(Errand {
+        self.readers[of.index()].put(Errand {
             door,
             reception,
             orders: Arc::clone(&orders),
@@ -135,7 +140,9 @@ fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Tasks, Pthread
                     Event::Performed { step, calls }
                 }
                 Task::Collect(actor, patience) => {
-                    stage.borrowed.await_ring(actor, &stage.clock, patience);
+                    stage
+                        .borrowed_of(actor)
+                        .await_ring(actor, &stage.clock, patience);
                     Event::Collected
                 }
             };
@@ -163,7 +170,7 @@ fn catch_signals() -> io::Result<()> {
     Ok(())
 }
 
-fn reader(events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
+fn reader(of: Actor, events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
     let mailbox: Arc<Mailbox<Errand>> = Arc::new(Mailbox::new());
     let (errands, events) = (Arc::clone(&mailbox), Arc::clone(events));
     thread::Builder::new()
@@ -172,7 +179,7 @@ fn reader(events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
             let mut buffer = Buffer::new();
             loop {
                 let result = errands.take().run(&mut buffer, &events);
-                events.put(Event::Received(result));
+                events.put(Event::Received(of, result));
             }
         })?;
     Ok(mailbox)

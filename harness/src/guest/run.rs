@@ -9,13 +9,17 @@
 //! be overtaken, and the same happens without handing anything to a thread: see
 //! [`Guest::run_alone`].
 
+mod simple;
 mod standby;
+mod streams;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::simple::{is_simple, shares_listener};
+use self::streams::Incoming;
 use super::borrowed::Borrowed;
 use super::clock::{self, Clock};
 use super::connection::{Listener, Sender, reset_on_close, retry};
@@ -28,11 +32,10 @@ use super::file::SentFile;
 use super::leftovers::{Gauge, Reading};
 use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
-use super::pair;
 use super::reader::{Read, Received, Reception};
 use super::settle::{self, settle};
-use super::stage::{Stage, context};
-use crate::history::{Call, End, History, Leftovers, Outcome};
+use super::stage::{Beside, Stage, context};
+use crate::history::{Call, End, History, Leftovers, Outcome, Stream};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
 use crate::scenario::{Actor, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Stack, Step};
 
@@ -174,7 +177,7 @@ impl Guest {
         self.link
             .set_stack(&scenario.setup.stack)
             .map_err(context("stack"))?;
-        if is_plain_tcp(scenario) && !is_simple(scenario) {
+        if shares_listener(scenario) && !is_simple(scenario) {
             self.listener(scenario).map_err(context("listener"))?;
         }
         let before = counters::asked(scenario).map_err(context("counters"))?;
@@ -233,7 +236,15 @@ impl Guest {
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
         let queues = self.link.queues();
         let threads = self.crew.threads;
-        let stage = stage(scenario, clock, file, sender, threads, queues, None);
+        let stage = stage(
+            scenario,
+            clock,
+            file,
+            sender,
+            threads,
+            queues,
+            (None, Vec::new()),
+        );
         let steps = 0..scenario.steps.len();
         let mut calls = Vec::with_capacity(steps.len());
         steps.for_each(|step| stage.perform(step, &mut calls));
@@ -244,7 +255,7 @@ impl Guest {
         let received = doorman
             .collect_within(patience)
             .ok_or_else(|| io::Error::other("the reader does not answer"))?;
-        let history = history(calls, received, &stage)?;
+        let history = history(calls, received, Vec::new(), &stage)?;
         Ok((stage, history))
     }
 
@@ -259,16 +270,25 @@ impl Guest {
             deadline_ns: bound_ns(scenario),
             quickack: scenario.setup.socket.tcp.quickack,
         };
-        let (sender, orders) = match is_plain_tcp(scenario) {
-            true => self.connect_to_reader(scenario, reception)?,
+        let (sender, orders, beside) = match shares_listener(scenario) {
+            true => {
+                let (sender, orders) = self.connect_to_reader(scenario, reception)?;
+                (sender, orders, Vec::new())
+            }
             false => {
-                let (sender, receiver) =
-                    retry(|| pair::connect(&self.link, scenario)).map_err(context("connect"))?;
-                let orders = self.crew.receive(Door::Open(receiver), reception);
-                (sender, orders)
+                let ends = streams::connect(&self.link, scenario).map_err(context("connect"))?;
+                let mut ends = ends.into_iter();
+                let (actor, sender, receiver) = ends.next().expect("`a` has a connection");
+                let door = Door::Open(receiver);
+                let orders = self.crew.receive(actor, door, reception.clone());
+                let beside = streams::receive(&self.crew, scenario, ends, &reception);
+                (sender, orders, beside)
             }
         };
-        let told = Some(Arc::clone(&orders));
+        let mut incoming = vec![Incoming::new(Actor::A, Arc::clone(&orders))];
+        let others = beside.iter();
+        incoming.extend(others.map(|it| Incoming::new(it.actor, Arc::clone(&it.orders))));
+        let told = (Some(Arc::clone(&orders)), beside);
         let queues = self.link.queues();
         let threads = self.crew.threads;
         let stage = stage(scenario, clock, file, sender, threads, queues, told);
@@ -277,9 +297,9 @@ impl Guest {
             stage,
             calls: Vec::with_capacity(scenario.steps.len()),
             handed_out: 0,
-            has_awaits: scenario.steps.iter().any(awaits),
+            has_awaits: scenario.steps.iter().any(standby::awaits),
             outstanding: [0; 3],
-            received: None,
+            incoming,
         };
         run.interleave(&orders);
         let (stage, history) = run.finish()?;
@@ -287,7 +307,9 @@ impl Guest {
             // It may have a connection in its queue that nobody waits for.
             self.listeners.clear();
         }
-        reset_on_close(&stage.sender);
+        for sender in stage.senders() {
+            reset_on_close(sender);
+        }
         settle(&scenario.setup);
         Ok((stage, history))
     }
@@ -300,7 +322,7 @@ impl Guest {
     ) -> io::Result<(Sender, Arc<Mailbox<Read>>)> {
         let listener = self.listener(scenario).map_err(context("listener"))?;
         let door = Door::Closed(Arc::clone(&listener));
-        let orders = self.crew.receive(door, reception);
+        let orders = self.crew.receive(Actor::A, door, reception);
         match connect(scenario, &listener).map_err(context("connect")) {
             Ok(sender) => Ok((sender, orders)),
             Err(error) => {
@@ -346,7 +368,7 @@ fn stage(
     sender: Sender,
     threads: Threads,
     queues: Arc<Queues>,
-    orders: Option<Arc<Mailbox<Read>>>,
+    (orders, beside): (Option<Arc<Mailbox<Read>>>, Vec<Beside>),
 ) -> Arc<Stage> {
     // Time begins now, or has begun when the other end accepted.
     clock.elapsed_ns();
@@ -365,48 +387,20 @@ fn stage(
         child: Default::default(),
         killed: Default::default(),
         orders,
+        beside,
     })
-}
-
-/// TCP is what most scenarios are about: its listeners are kept, its readers sleep in
-/// accept(2). The others are connected by [`pair`].
-fn is_plain_tcp(scenario: &Scenario) -> bool {
-    scenario.setup.socket.family.is_plain_tcp()
-}
-
-/// One sender that nobody can overtake, a reader that needs no orders, a listener
-/// like every other, a link on which nothing is lost or overtakes, and a connection
-/// that ends only at the end.
-fn is_simple(scenario: &Scenario) -> bool {
-    let setup = &scenario.setup;
-    let steady = |netem: &crate::scenario::Netem| !netem.is_random() && netem.limit_packets == 0;
-    is_plain_tcp(scenario)
-        && setup.reader == ReaderMode::Drain
-        && setup.socket.user_timeout_us == 0
-        && setup.socket.tcp.quickack.is_none()
-        && setup.socket.rcvbuf_bytes.is_none()
-        && setup.stack == Stack::default()
-        && steady(&setup.data)
-        && steady(&setup.ack)
-        && scenario.steps.iter().all(|step| {
-            let other = matches!(
-                step.op,
-                Op::Signal { .. } | Op::Await { .. } | Op::Shutdown | Op::Close
-            ) || matches!(step.op, Op::Borrow { .. })
-                || step.op.way().is_some();
-            step.actor == Actor::A && !other
-        })
-}
-
-fn awaits(step: &Step) -> bool {
-    matches!(step.op, Op::Await { .. })
 }
 
 fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
     retry(|| Sender::connect(&scenario.setup.socket, listener))
 }
 
-fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<History, RunError> {
+fn history(
+    mut calls: Vec<Call>,
+    received: Received,
+    beside: Vec<Stream>,
+    stage: &Stage,
+) -> Result<History, RunError> {
     calls.sort_by_key(|call| call.entry.order);
     stage.note_position(&mut calls);
     let file = &stage.file;
@@ -422,6 +416,7 @@ fn history(mut calls: Vec<Call>, received: Received, stage: &Stage) -> Result<Hi
         file_pread,
         end: received.end,
         end_ns: received.end_ns,
+        beside,
         counters: None,
         leftovers: None,
     };
@@ -457,13 +452,14 @@ struct Run<'a> {
     /// Whether any of them waits for another actor to be blocked.
     has_awaits: bool,
     outstanding: [usize; 3],
-    received: Option<io::Result<Received>>,
+    /// That of `a` first.
+    incoming: Vec<Incoming>,
 }
 
 impl Run<'_> {
     fn interleave(&mut self, orders: &Mailbox<Read>) {
         if self.stage.scenario.setup.reader == ReaderMode::Drain {
-            orders.put(Read::Rest);
+            self.read_the_rest();
         }
         let stage = Arc::clone(&self.stage);
         for (index, step) in stage.scenario.steps.iter().enumerate() {
@@ -489,14 +485,13 @@ impl Run<'_> {
         let _ = stage.queues.end_holds();
         // Who is its own reader has the first word.
         while self.awaits_own_read() && self.next_event_or_answer(2 * RESCUE).is_some() {}
-        orders.put(Read::Rest);
+        self.read_the_rest();
         while self.outstanding.iter().any(|&steps| steps > 0) {
-            let patience = match &self.received {
-                // Only a wedged call outlives its connection; where an operation of
-                // the reader has ended it, the sender may have yet to hear of that.
-                Some(Ok(received)) if received.end != End::Closed => GRACE,
-                Some(Err(_)) => GRACE,
-                _ => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
+            // Only a wedged call outlives its connection; where an operation of the
+            // reader has ended it, the sender may have yet to hear of that.
+            let patience = match self.may_be_told() {
+                false => GRACE,
+                true => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
             };
             if self.next_event_or_answer(patience).is_none() {
                 return;
@@ -507,7 +502,7 @@ impl Run<'_> {
     /// Whether a sending actor has yet to read.
     fn awaits_own_read(&self) -> bool {
         let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;
-        self.received.is_none() && self.awaits(own)
+        !self.all_received() && self.awaits(own)
     }
 
     /// Whether an actor has yet to hold packets or to let them go.
@@ -550,8 +545,11 @@ impl Run<'_> {
             }
             Event::Read(step) => Some(Some(step)),
             Event::Collected => Some(None),
-            Event::Received(received) => {
-                self.received = Some(received);
+            Event::Received(of, received) => {
+                let mut incoming = self.incoming.iter_mut();
+                if let Some(it) = incoming.find(|it| it.actor == of) {
+                    it.received = Some(received);
+                }
                 Some(None)
             }
         }
@@ -562,24 +560,14 @@ impl Run<'_> {
         if wedged {
             self.note_pending();
         }
-        // It fails when the connection is gone, and then there is nothing to end.
-        let finished = self.stage.sender.finish();
-        let gone = finished.is_err_and(|it| it.raw_os_error() == Some(libc::ENOTCONN));
-        let gave_up = gone && self.received.is_none();
-        let bound = Duration::from_nanos(bound_ns(&self.stage.scenario));
-        while self.received.is_none() && self.next_event(bound + GRACE).is_some() {}
-        let mut received = self
-            .received
-            .take()
-            .ok_or_else(|| io::Error::other("the reader does not answer"))?
-            .map_err(context("accept"))?;
-        if received.end == End::GivenUp && (gave_up || self.stage.sender.timed_out()) {
-            received.end = End::Failed(libc::ETIMEDOUT);
-        }
+        let (received, mut beside) = self.end_all()?;
         if !wedged && self.stage.scenario.borrows_any() {
-            self.collect(bound);
+            self.collect(Duration::from_nanos(bound_ns(&self.stage.scenario)));
         }
-        let history = history(self.calls, received, &self.stage)?;
+        for stream in &mut beside {
+            stream.completions = self.stage.borrowed_of(stream.actor).completions();
+        }
+        let history = history(self.calls, received, beside, &self.stage)?;
         match wedged {
             true => Err(RunError::Wedged(Box::new(history))),
             false => Ok((self.stage, history)),
@@ -593,14 +581,17 @@ impl Run<'_> {
         let stage = &self.stage;
         let bound = bound + settle::longest_half();
         for actor in Actor::SENDING_SIDE {
-            if stage.borrowed.has_ring(actor) {
+            if stage.borrowed_of(actor).has_ring(actor) {
                 self.crew.collect(actor, stage, bound);
                 while !matches!(self.event(bound + GRACE), Some(Event::Collected) | None) {}
             }
         }
-        stage
-            .borrowed
-            .await_queue(&stage.sender, &stage.clock, bound);
+        for actor in stage.scenario.connections() {
+            let sender = stage.sender_of(actor);
+            stage
+                .borrowed_of(actor)
+                .await_queue(sender, &stage.clock, bound);
+        }
     }
 
     fn note_pending(&mut self) {

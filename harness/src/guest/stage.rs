@@ -1,5 +1,7 @@
 //! What the actors act on, and how one step is performed.
 
+mod beside;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,7 @@ use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
 use crate::oracle::AWAIT_NS;
 use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
+pub use beside::Beside;
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -41,6 +44,8 @@ pub struct Stage {
     pub file: SentFile,
     /// The sending socket.
     pub sender: Sender,
+    /// The connections of the others, where they have their own.
+    pub beside: Vec<Beside>,
     /// The user pipe and what is in it. Only actor A uses it; the lock is there
     /// to say so to the compiler.
     pub pipe: Mutex<Option<UserPipe>>,
@@ -111,12 +116,14 @@ impl Stage {
             }
             let entered = &self.entered[self.scenario.steps[step].actor.index()];
             *lock(entered) = Some((step, self.clock.stamp_at_entry()));
-            self.sender.await_room();
+            let actor = self.scenario.steps[step].actor;
+            let sender = self.sender_of(actor);
+            sender.await_room();
             // A completion to be read wakes poll(2) as well, and not in vain.
             while self.scenario.borrows(Borrowing::Send)
-                && self.borrowed.look(&self.sender, &self.clock)
+                && self.borrowed_of(actor).look(sender, &self.clock)
             {
-                self.sender.await_room();
+                sender.await_room();
             }
             *lock(entered) = None;
         }
@@ -133,19 +140,21 @@ impl Stage {
         }
         let done = match op {
             Op::Sendfile(range) if self.scenario.kills(actor) => self.send_by_child(|| {
-                let (result, offset) = self.call_sendfile(range);
+                let (result, offset) = self.call_sendfile(self.sender_of(actor), range);
                 (result, Some(offset))
             }),
             Op::SendfileOn { len } if self.scenario.kills(actor) => {
                 self.send_by_child(|| (self.call_sendfile_on(len), None))
             }
             Op::Copy { by, range } if self.scenario.kills(actor) => {
-                self.send_by_child(|| (self.call_copy(by, range), None))
+                self.send_by_child(|| (self.call_copy(self.sender_of(actor), by, range), None))
             }
             Op::SpliceOut { .. } if self.killed.load(Ordering::SeqCst) => skipped(),
-            Op::Sendfile(range) => self.sendfile(range),
+            Op::Sendfile(range) => self.sendfile(self.sender_of(actor), range),
             Op::SendfileOn { len } => done(outcome(self.call_sendfile_on(len))),
-            Op::Copy { by, range } => done(outcome(self.call_copy(by, range))),
+            Op::Copy { by, range } => {
+                done(outcome(self.call_copy(self.sender_of(actor), by, range)))
+            }
             Op::Borrow { by, range } => self.lend(actor, by, range, entry),
             Op::AwaitCompletions => returned(self.await_completions(actor)),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
@@ -182,15 +191,15 @@ impl Stage {
                 returned(0)
             }
             Op::Await { .. } => self.stand_by(step, actor),
-            Op::Shutdown => status(self.sender.finish()),
-            Op::Cork { on } => status(self.sender.cork(on)),
+            Op::Shutdown => status(self.sender_of(actor).finish()),
+            Op::Cork { on } => status(self.sender_of(actor).cork(on)),
             Op::Signal { to } => match pthread_kill(self.threads[to.index()], SIGNAL) {
                 Ok(()) => returned(0),
                 Err(errno) => failed(errno),
             },
             Op::Kill { .. } => self.kill(),
-            Op::Close => status(self.sender.close()),
-            Op::Read { len } => self.read(step, len),
+            Op::Close => status(self.sender_of(actor).close()),
+            Op::Read { len } => self.read(step, actor, len),
             Op::Hold { way, after_packets } => turned(self.queues.hold(way, after_packets)),
             Op::Release { way, packets } => turned(self.queues.release(way, packets)),
             Op::Reset => unreachable!("the reader does that"),
@@ -347,8 +356,9 @@ impl Stage {
     }
 
     /// The receiver reads at this actor's word.
-    fn read(&self, step: usize, len: u64) -> Done {
-        let Some(orders) = &self.orders else {
+    fn read(&self, step: usize, actor: Actor, len: u64) -> Done {
+        let own = self.beside.iter().find(|it| it.actor == actor);
+        let Some(orders) = own.map(|it| &it.orders).or(self.orders.as_ref()) else {
             return skipped();
         };
         let told = Arc::new(Mailbox::new());
@@ -364,8 +374,8 @@ impl Stage {
         }
     }
 
-    fn sendfile(&self, range: Range) -> Done {
-        let (result, offset) = self.call_sendfile(range);
+    fn sendfile(&self, sender: &Sender, range: Range) -> Done {
+        let (result, offset) = self.call_sendfile(sender, range);
         Done {
             outcome: outcome(result),
             offset_after: u64::try_from(offset).ok(),
@@ -373,14 +383,14 @@ impl Stage {
     }
 
     /// What sendfile(2) returned, and its offset afterwards.
-    fn call_sendfile(&self, range: Range) -> (nix::Result<isize>, i64) {
+    fn call_sendfile(&self, sender: &Sender, range: Range) -> (nix::Result<isize>, i64) {
         let mut offset = range.offset as libc::off_t;
         // nix's wrapper takes the offset too, but its type hides a short cast;
         // the call is three lines either way.
         // SAFETY: both descriptors are open and `offset` outlives the call.
         let bytes = unsafe {
             libc::sendfile(
-                self.sender.as_fd().as_raw_fd(),
+                sender.as_fd().as_raw_fd(),
                 self.file.file().as_raw_fd(),
                 &mut offset,
                 range.len as usize,
@@ -403,18 +413,19 @@ impl Stage {
         nix::errno::Errno::result(bytes)
     }
 
-    fn call_copy(&self, by: Copying, range: Range) -> nix::Result<isize> {
-        let bytes = self.file.copy_to(&self.sender, by, range);
+    fn call_copy(&self, sender: &Sender, by: Copying, range: Range) -> nix::Result<isize> {
+        let bytes = self.file.copy_to(sender, by, range);
         bytes.map(|bytes| bytes as isize)
     }
 
     fn lend(&self, actor: Actor, by: Borrowing, range: Range, entry: Stamp) -> Done {
+        let sender = self.sender_of(actor);
         let lent = match by {
-            Borrowing::Send => match self.borrowed.allowed() {
+            Borrowing::Send => match self.borrowed_of(actor).allowed() {
                 Ok(()) if self.scenario.kills(actor) => {
-                    self.send_by_child(|| (self.call_lend(range), None))
+                    self.send_by_child(|| (self.call_lend(sender, range), None))
                 }
-                Ok(()) => done(outcome(self.call_lend(range))),
+                Ok(()) => done(outcome(self.call_lend(sender, range))),
                 Err(errno) => failed(errno),
             },
             // As with a pipe: what could be killed has no part in it.
@@ -423,8 +434,8 @@ impl Stage {
                 let part = self.file.part(range);
                 // SAFETY: the mapping is the file's, which outlives the call.
                 let sent = unsafe {
-                    self.borrowed
-                        .send_by_ring(actor, &self.sender, part, entry, &self.clock)
+                    self.borrowed_of(actor)
+                        .send_by_ring(actor, sender, part, entry, &self.clock)
                 };
                 match sent {
                     Ok(bytes) => returned(bytes),
@@ -433,24 +444,22 @@ impl Stage {
             }
         };
         if by == Borrowing::Send && lent.outcome.bytes() > 0 {
-            self.borrowed.note_sent();
+            self.borrowed_of(actor).note_sent();
         }
         lent
     }
 
-    fn call_lend(&self, range: Range) -> nix::Result<isize> {
-        let bytes = self.file.lend_to(&self.sender, range);
+    fn call_lend(&self, sender: &Sender, range: Range) -> nix::Result<isize> {
+        let bytes = self.file.lend_to(sender, range);
         bytes.map(|bytes| bytes as isize)
     }
 
     /// How many sends are still open after a while.
     fn await_completions(&self, actor: Actor) -> u64 {
         let patience = Duration::from_nanos(AWAIT_NS);
-        let by_ring = self.borrowed.await_ring(actor, &self.clock, patience);
-        by_ring
-            + self
-                .borrowed
-                .await_queue(&self.sender, &self.clock, patience)
+        let borrowed = self.borrowed_of(actor);
+        let by_ring = borrowed.await_ring(actor, &self.clock, patience);
+        by_ring + borrowed.await_queue(self.sender_of(actor), &self.clock, patience)
     }
 
     fn set_pipe(&self, capacity_bytes: u32) -> Done {

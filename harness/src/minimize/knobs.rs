@@ -220,6 +220,7 @@ pub(super) const FIELDS: &[Field] = &[
     switch!(socket.nodelay),
     switch!(socket.cork),
     switch!(socket.nonblock),
+    switch!(socket.each),
     number!(socket.user_timeout_us, durations),
     number!(socket.send_timeout_us, durations),
     switch!(socket.poll),

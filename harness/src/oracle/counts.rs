@@ -22,8 +22,14 @@ mod borrows;
 /// packet can refer to (CONFIG_MAX_SKB_FRAGS).
 const MOST_PARTS: u64 = 8;
 
-/// Judges every call, then the total.
-pub(super) fn judge(scenario: &Scenario, history: &History, sizes: &Sizes) -> Option<Violation> {
+/// Judges every call of one connection, whose calls are a part of the `whole`, then the
+/// total.
+pub(super) fn judge(
+    scenario: &Scenario,
+    whole: &History,
+    history: &History,
+    sizes: &Sizes,
+) -> Option<Violation> {
     let mut judge = Judge {
         scenario,
         history,
@@ -34,7 +40,7 @@ pub(super) fn judge(scenario: &Scenario, history: &History, sizes: &Sizes) -> Op
         sent: 0,
         open: (0, 0),
         position: Position::default(),
-        last_position: position::last(scenario, history),
+        last_position: position::last(scenario, whole),
     };
     for call in &history.calls {
         let Some(step) = scenario.steps.get(call.step) else {

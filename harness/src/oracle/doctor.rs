@@ -42,6 +42,7 @@ impl Plan {
                 file_pread,
                 end: End::Eof,
                 end_ns: 0,
+                beside: Vec::new(),
                 counters: None,
                 leftovers: None,
             },

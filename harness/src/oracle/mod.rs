@@ -21,12 +21,14 @@
 //! | `sendings` | where datagrams begin and end, for `datagrams` |
 //! | `runs` | compares runs of bytes with the pattern, fast |
 //! | `breaks` | what may end a connection or cut a call short, and from when on |
+//! | `connections` | what concerns which, where each actor has its own |
 //! | `pipe` | how full the user pipe can be |
 //! | `position` | where the file position stands |
 //! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod breaks;
 mod completion;
+mod connections;
 mod counts;
 mod datagrams;
 mod interleave;
@@ -161,6 +163,28 @@ impl fmt::Display for Property {
 pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<Violation> {
     let ledger = ledger::Ledger::new(scenario, history);
     let sizes = sizes::Sizes::new(scenario, history);
+    let mut violations = Vec::new();
+    violations.extend(source::judge(scenario, history, &ledger, &sizes));
+    violations.extend(leaks::judge(history));
+    for part in connections::parts(scenario, history) {
+        let of = of_connection(scenario, history, &part.history, &ledger, &sizes);
+        violations.extend(of.into_iter().flatten().map(|it| part.name(it)));
+    }
+    violations.retain(|it| contract == Contract::Stable || it.property != Property::StableOnReturn);
+    // The first one of each.
+    violations.sort_by_key(|it| it.property);
+    violations.dedup_by_key(|it| it.property);
+    violations
+}
+
+/// What is wrong with one connection, of which `history` is a part.
+fn of_connection(
+    scenario: &Scenario,
+    whole: &History,
+    history: &History,
+    ledger: &ledger::Ledger,
+    sizes: &sizes::Sizes,
+) -> [Option<Violation>; 6] {
     let sent = stream::sent(scenario, history);
     let told = completion::Completions::new(scenario, history).judge();
     let Found {
@@ -168,27 +192,21 @@ pub fn judge(contract: Contract, scenario: &Scenario, history: &History) -> Vec<
         stable,
         completion,
     } = match scenario.setup.socket.family.has_datagrams() {
-        true => datagrams::judge(scenario, history, &ledger, &sizes, &sent),
-        false => in_stream(scenario, history, &ledger, &sent),
+        true => datagrams::judge(scenario, history, ledger, sizes, &sent),
+        false => in_stream(scenario, history, ledger, &sent),
     };
     let records = match scenario.setup.socket.family.has_records() && wire.is_none() {
         true => records::judge(scenario, history, &sent),
         false => None,
     };
-    let stable = stable.filter(|_| contract == Contract::Stable);
     [
         wire,
         records,
-        source::judge(scenario, history, &ledger, &sizes),
-        counts::judge(scenario, history, &sizes),
+        counts::judge(scenario, whole, history, sizes),
         liveness::judge(scenario, history).or_else(|| polling::judge(scenario, history)),
         stable,
         told.or(completion),
-        leaks::judge(history),
     ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// What is wrong with what was received.

@@ -396,6 +396,7 @@ impl Kernel<'_> {
                 file_pread: self.file[..self.size as usize].to_vec(),
                 end,
                 end_ns: exit.time_ns,
+                beside: Vec::new(),
                 counters: None,
                 leftovers: None,
             },

@@ -104,6 +104,23 @@ impl Scenario {
         ops.any(|op| matches!(op, Op::Truncate { .. }))
     }
 
+    /// Who has a connection: `a`, and whoever else sends, where each has its own.
+    pub fn connections(&self) -> impl Iterator<Item = Actor> {
+        let each = self.setup.socket.each;
+        let has_one = move |actor: &Actor| {
+            let mut steps = self.steps.iter();
+            *actor == Actor::A || each && steps.any(|it| it.actor == *actor && it.op.sends())
+        };
+        Actor::SENDING_SIDE.into_iter().filter(has_one)
+    }
+
+    /// Whose connection it is that an actor acts on: its own, or that of `a`.
+    pub fn connection_of(&self, actor: Actor) -> Actor {
+        self.connections()
+            .find(|it| *it == actor)
+            .unwrap_or_default()
+    }
+
     /// Whether a sending actor reads: it is its own reader.
     pub fn reads_itself(&self) -> bool {
         let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::{BLOCKED_AFTER, Run};
-use crate::scenario::{Actor, Op};
+use crate::scenario::{Actor, Op, Step};
+
+/// Whether a step waits for another actor to be blocked.
+pub(super) fn awaits(step: &Step) -> bool {
+    matches!(step.op, Op::Await { .. })
+}
 
 impl Run<'_> {
     /// [`Run::next_event`], but before it waits for long it looks who is blocked by

@@ -21,7 +21,7 @@ fn failed_with(errno: i32) -> Plan {
 
 fn found(plan: &Plan) -> Option<Violation> {
     let sizes = Sizes::new(&plan.scenario, &plan.history);
-    judge(&plan.scenario, &plan.history, &sizes)
+    judge(&plan.scenario, &plan.history, &plan.history, &sizes)
 }
 
 #[track_caller]

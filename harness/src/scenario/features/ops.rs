@@ -186,10 +186,17 @@ fn sends(scenario: &Scenario, actor: Actor) -> bool {
     steps.any(|step| step.actor == actor && step.op.sends())
 }
 
+/// On a connection of its own where none can be shared.
+fn other_sends(scenario: &mut Scenario, actor: Actor) {
+    let socket = &mut scenario.setup.socket;
+    socket.each |= !socket.family.is_plain_tcp();
+    push(scenario, actor, Op::Sendfile(ONE));
+}
+
 pub const ACTORS: &[Feature] = features! { Actor:
     "b", |s| acts(s, Actor::B), |s| push(s, Actor::B, Op::MmapWrite(ONE));
     "c", |s| acts(s, Actor::C), |s| push(s, Actor::C, Op::MmapWrite(ONE));
-    "b sends", |s| sends(s, Actor::B), |s| push(s, Actor::B, Op::Sendfile(ONE));
-    "c sends", |s| sends(s, Actor::C), |s| push(s, Actor::C, Op::Sendfile(ONE));
+    "b sends", |s| sends(s, Actor::B), |s| other_sends(s, Actor::B);
+    "c sends", |s| sends(s, Actor::C), |s| other_sends(s, Actor::C);
     "reader", |s| acts(s, Actor::Reader), |s| by_reader(s, Op::Read { len: 1 });
 };

@@ -2,8 +2,8 @@
 
 use super::{Feature, Group};
 use crate::scenario::{
-    Congestion, Distribution, Family, FileKind, Netem, PAGE_BYTES, ReaderMode, Scenario,
-    SocketSpec, Sysctl,
+    Actor, Congestion, Distribution, Family, FileKind, Netem, Op, PAGE_BYTES, Range, ReaderMode,
+    Scenario, SocketSpec, Step, Sysctl,
 };
 
 fn family(scenario: &mut Scenario, family: Family) {
@@ -52,6 +52,10 @@ pub const SOCKET: &[Feature] = features! { Socket:
         |s| s.setup.socket.tcp.quickack = Some(true);
     "quickack off", |s| s.setup.socket.tcp.quickack == Some(false),
         |s| s.setup.socket.tcp.quickack = Some(false);
+    "each", |s| s.setup.socket.each, |s| {
+        s.setup.socket.each = true;
+        s.steps.push(Step { actor: Actor::B, op: Op::Sendfile(Range { offset: 0, len: 1 }) });
+    };
     "plain", |s| {
         let socket = s.setup.socket;
         socket == SocketSpec { family: socket.family, ..SocketSpec::default() }

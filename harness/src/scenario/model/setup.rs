@@ -136,6 +136,8 @@ pub struct SocketSpec {
     pub send_timeout_us: u64,
     /// What only TCP has.
     pub tcp: TcpSpec,
+    /// A connection for each of the actors on the sender's side.
+    pub each: bool,
 }
 
 /// The file that is sent.

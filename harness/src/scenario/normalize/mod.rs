@@ -42,12 +42,13 @@ pub(super) fn explain(scenario: Scenario) -> (Scenario, Vec<Note>) {
     let expects = prose::expects(scenario.expects, &mut notes);
     let setup = setup::setup(scenario.setup, &mut notes);
     let steps = ops::steps(&scenario.steps, &setup, &mut notes);
-    let normal = Scenario {
+    let mut normal = Scenario {
         header,
         expects,
         setup,
         steps,
     };
+    setup::each(&mut normal, &mut notes);
     (normal, notes.into_inner())
 }
 

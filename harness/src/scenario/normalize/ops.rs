@@ -224,7 +224,9 @@ impl Pass<'_> {
             },
             _ if actor == Actor::Link => (op.usual_actor(), Rule::OnlyLinkHolds),
             Op::Shutdown | Op::Close | Op::Read { .. } => return actor,
-            Op::Sendfile(_) | Op::Copy { .. } | Op::Borrow { .. } if !self.is_plain_tcp() => {
+            Op::Sendfile(_) | Op::Copy { .. } | Op::Borrow { .. }
+                if !self.is_plain_tcp() && !self.setup.socket.each =>
+            {
                 (Actor::A, Rule::PlainTcp)
             }
             _ => match actor {

@@ -134,6 +134,7 @@ pub enum Rule {
     WholeSectors,
     Recover,
     RecoverNeedsLoss,
+    EachAlone,
 }
 
 impl fmt::Display for Rule {
@@ -370,6 +371,10 @@ impl fmt::Display for Rule {
                 f,
                 "what is marked is data that would be lost, of connections that use ECN: this \
                  needs `loss`, `stack ecn=1`, and `link data`"
+            ),
+            Rule::EachAlone => write!(
+                f,
+                "neither `b` nor `c` sends, so nobody else needs a connection"
             ),
             Rule::SignalOther => write!(f, "a signal goes to another of `a`, `b` and `c`"),
         }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::rule::{Line, Notes, Rule};
 use super::stack;
 use crate::scenario::limits::*;
-use crate::scenario::{Distribution, Netem, Setup, SocketSpec, Sysctl};
+use crate::scenario::{Distribution, Netem, Scenario, Setup, SocketSpec, Sysctl};
 
 pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
     let family = setup.socket.family;
@@ -58,6 +58,14 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
         Rule::FileSize,
     );
     setup
+}
+
+/// A connection for each is for more than one, and who that is the operations say.
+pub fn each(scenario: &mut Scenario, notes: &mut Notes) {
+    if scenario.setup.socket.each && scenario.connections().count() == 1 {
+        scenario.setup.socket.each = false;
+        notes.push(Line::Socket, "each", Rule::EachAlone);
+    }
 }
 
 /// A direction that nothing of this family passes is left as it is.

@@ -160,7 +160,7 @@ prop_compose! {
         stack in wild_stack(),
         family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
-        flags in any::<[bool; 4]>(),
+        flags in any::<[bool; 5]>(),
         timeouts in (wild(), wild()),
         tcp in wild_tcp(),
         kind in prop::sample::select(FileKind::NAMED.map(|(_, kind)| kind).to_vec()),
@@ -184,6 +184,7 @@ prop_compose! {
                 send_timeout_us: timeouts.1,
                 poll: flags[3],
                 tcp,
+                each: flags[4],
             },
             file: FileSpec {
                 kind,
@@ -328,7 +329,7 @@ fn what_was_normalized_can_run() {
                 Op::Sendfile(range) => {
                     prop_assert_ne!(actor, Actor::Reader);
                     prop_assert!(range.len > 0);
-                    prop_assert!(actor == Actor::A || tcp);
+                    prop_assert!(actor == Actor::A || tcp || setup.socket.each);
                     sent += range.end().min(last_extent).saturating_sub(range.offset);
                 }
                 Op::SendfileOn { len } => {
@@ -337,12 +338,14 @@ fn what_was_normalized_can_run() {
                     sent += len.min(size_bytes);
                 }
                 Op::Copy { range, .. } => {
-                    prop_assert!(actor != Actor::Reader && (actor == Actor::A || tcp));
+                    prop_assert_ne!(actor, Actor::Reader);
+                    prop_assert!(actor == Actor::A || tcp || setup.socket.each);
                     prop_assert!(range.len > 0 && range.end() <= extent);
                     sent += range.len;
                 }
                 Op::Borrow { range, .. } => {
-                    prop_assert!(actor != Actor::Reader && (actor == Actor::A || tcp));
+                    prop_assert_ne!(actor, Actor::Reader);
+                    prop_assert!(actor == Actor::A || tcp || setup.socket.each);
                     prop_assert!(range.len > 0 && range.end() <= extent);
                     sent += range.len;
                     borrowed = true;
@@ -753,6 +756,7 @@ fn a_family_keeps_what_means_something_to_it() {
                 congestion: Some(Congestion::Bbr),
                 quickack: Some(false),
             },
+            each: false,
         };
         let normal = normalize(Scenario {
             setup: Setup {

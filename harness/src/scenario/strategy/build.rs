@@ -32,7 +32,7 @@ pub fn build(genes: &Genes) -> Scenario {
     if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
         socket.family = other;
     }
-    let setup = Setup {
+    let mut setup = Setup {
         data,
         ack,
         device: stack::device(&genes.device),
@@ -83,6 +83,8 @@ pub fn build(genes: &Genes) -> Scenario {
         }
     }
     builder.steps.truncate(MAX_OPS);
+    let beside = |step: &Step| step.actor != Actor::A && step.op.sends();
+    setup.socket.each = genes.company.each && builder.steps.iter().any(beside);
     normalize(Scenario {
         setup,
         steps: builder.steps,
@@ -307,7 +309,7 @@ impl Builder<'_> {
 
     /// Who sends what needs no pipe.
     fn sender(&self, genes: &OpGenes) -> Actor {
-        match (self.swarm.senders, genes.back) {
+        match (self.swarm.senders || self.company.each, genes.back) {
             (true, 2) => Actor::B,
             (true, 3) => Actor::C,
             _ => Actor::A,

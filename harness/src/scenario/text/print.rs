@@ -180,6 +180,7 @@ impl fmt::Display for SocketSpec {
             ("cork", self.cork),
             ("nonblock", self.nonblock),
             ("poll", self.poll),
+            ("each", self.each),
         ] {
             if set {
                 write!(f, " {flag}")?;

@@ -71,7 +71,7 @@ link veth mtu=9000 gro no-tso no-gso no-sg no-checksum
 stack mtu-probing=1 base-mss=512 sack=0 dsack=0 recovery=6 early-retrans=0 frto=0 reordering=10 \
 retrans-collapse=0 autocorking=0 min-tso-segs=1 tso-win-divisor=0 limit-output=16384 \
 window-scaling=0 timestamps=0 ecn=1 slow-start-after-idle=0 moderate-rcvbuf=0 wmem=4096 rmem=4096
-socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s notsent-lowat=16384 congestion=bbr quickack=off nodelay cork nonblock poll
+socket tcp6 sndbuf=4096 rcvbuf=2304 user-timeout=100ms send-timeout=1s notsent-lowat=16384 congestion=bbr quickack=off nodelay cork nonblock poll each
 file ext4 size=65536 sparse read-only
 reader paused
 expect 6.12-stock violates stable-on-return

@@ -80,6 +80,7 @@ pub fn socket(genes: &SocketGenes, of_tcp: &TcpGenes) -> SocketSpec {
         send_timeout_us: timeout(genes.send_timeout),
         poll: genes.nonblock && of_tcp.poll,
         tcp: tcp(of_tcp),
+        each: false,
     }
 }
 

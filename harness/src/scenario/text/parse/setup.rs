@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     fn socket(&mut self, words: &mut Words<'a>) -> Result<SocketSpec, Trouble> {
-        const KEYS: [Key; 11] = [
+        const KEYS: [Key; 12] = [
             Key::with_value("sndbuf", "SIZE"),
             Key::with_value("rcvbuf", "SIZE"),
             Key::with_value("user-timeout", "TIME"),
@@ -140,6 +140,7 @@ impl<'a> Reader<'a> {
             Key::with_value("notsent-lowat", "SIZE"),
             Key::with_value("congestion", "NAME"),
             Key::with_value("quickack", "on|off"),
+            Key::flag("each"),
         ];
         let mut socket = SocketSpec {
             family: choose(
@@ -173,6 +174,7 @@ impl<'a> Reader<'a> {
                     let chosen = choose(value, "value", &QUICKACK_NAMED)?;
                     socket.tcp.quickack = Some(chosen);
                 }
+                "each" => socket.each = true,
                 _ => socket.nonblock = true,
             }
         }

@@ -639,6 +639,10 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     ("signal d", "1:8: unknown actor `d`, did you mean `a`?"),
     (
+        "socket tcp4 each\nsendfile 0+1",
+        "1:13: found `each`: neither `b` nor `c` sends, so nobody else needs a connection",
+    ),
+    (
         "await b",
         "1:7: found `b`: one of `a`, `b` and `c` awaits another of them",
     ),

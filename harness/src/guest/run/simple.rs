@@ -1,0 +1,36 @@
+//! Which scenarios need less than others.
+
+use crate::scenario::{Actor, Netem, Op, ReaderMode, Scenario, Stack};
+
+/// One connection of TCP is what most scenarios are about: its listeners are kept, its
+/// readers sleep in accept(2). The others are connected by [`streams`](super::streams).
+pub(super) fn shares_listener(scenario: &Scenario) -> bool {
+    is_plain_tcp(scenario) && !scenario.setup.socket.each
+}
+
+fn is_plain_tcp(scenario: &Scenario) -> bool {
+    scenario.setup.socket.family.is_plain_tcp()
+}
+
+/// One sender that nobody can overtake, a reader that needs no orders, a listener
+/// like every other, a link on which nothing is lost or overtakes, and a connection
+/// that ends only at the end.
+pub(super) fn is_simple(scenario: &Scenario) -> bool {
+    let setup = &scenario.setup;
+    let steady = |netem: &Netem| !netem.is_random() && netem.limit_packets == 0;
+    is_plain_tcp(scenario)
+        && setup.reader == ReaderMode::Drain
+        && setup.socket.user_timeout_us == 0
+        && setup.socket.tcp.quickack.is_none()
+        && setup.socket.rcvbuf_bytes.is_none()
+        && setup.stack == Stack::default()
+        && steady(&setup.data)
+        && steady(&setup.ack)
+        && scenario.steps.iter().all(|step| {
+            let other = matches!(
+                step.op,
+                Op::Signal { .. } | Op::Await { .. } | Op::Shutdown | Op::Close
+            ) || step.op.way().is_some();
+            step.actor == Actor::A && !other
+        })
+}
