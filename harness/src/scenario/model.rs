@@ -101,7 +101,7 @@ impl Scenario {
     /// Whether the size of the file changes.
     pub fn resizes(&self) -> bool {
         let mut ops = self.steps.iter().map(|step| step.op);
-        ops.any(|op| matches!(op, Op::Truncate { .. }))
+        ops.any(|op| matches!(op, Op::Truncate { .. } | Op::Collapse(_)))
     }
 
     /// Whether a sending actor reads: it is its own reader.

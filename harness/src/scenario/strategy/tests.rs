@@ -28,7 +28,8 @@ fn has_race(scenario: &Scenario) -> bool {
         };
         scenario.steps[index..].iter().any(|step| {
             // What passes the page cache leaves the pages in flight alone.
-            let misses = step.op.zeroes() || matches!(step.op, Op::DirectWrite(_));
+            let misses =
+                step.op.zeroes() || matches!(step.op, Op::DirectWrite(_) | Op::Collapse(_));
             let writes = step.op.writes().filter(|_| !misses);
             step.actor == Actor::A && writes.is_some_and(|written| meet(sent, written))
         })
@@ -233,6 +234,9 @@ fn every_feature_is_generated() {
         }),
         ("dwrite", 0.8, |c| {
             some(c, |op| matches!(op, Op::DirectWrite(_)))
+        }),
+        ("collapse", 0.2, |c| {
+            some(c, |op| matches!(op, Op::Collapse(_)))
         }),
         ("zero", 0.3, |c| {
             some(c, |op| matches!(op, Op::ZeroRange(_)))
