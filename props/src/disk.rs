@@ -85,7 +85,23 @@ pub fn a_zeroed_range_is_zeros() -> Result {
     }
 }
 
-/// Thousands of files come and go, and none stays: the disk is small.
+/// What lies behind what was taken out has moved, in the file and in what is sent; what
+/// was sent before has not.
+pub fn a_collapse_moves_what_lies_behind() -> Result {
+    let text = "link data delay=20ms\nfile ext4 size=20000\n\n\
+        pwrite 9000+10\nsendfile 0+20000\ncollapse 4096+4096\nsendfile 0+20000\n";
+    let history = run(Contract::Documented, text)?;
+    let value = |at: u64| pattern(at, u8::from((9000..9010).contains(&at)));
+    let before: Vec<u8> = (0..20_000).map(value).collect();
+    let after: Vec<u8> = (0..4096).chain(8192..20_000).map(value).collect();
+    let done = call(&history, 2)?.outcome == Outcome::Returned(0);
+    match done && history.file_pread == after && history.received == [before, after].concat() {
+        true => Ok(()),
+        false => Err(format!("{:#?}", history.calls)),
+    }
+}
+
+/// Many files come and go, and none stays: the disk is small.
 pub fn the_disk_does_not_fill_up() -> Result {
     for _ in 0..100 {
         let text = "file ext4 size=1048576\n\npwrite 0+1048576\nsendfile 0+4096\n";

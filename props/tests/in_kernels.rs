@@ -225,6 +225,11 @@ const TESTS: &[Test] = &[
         run: disk::a_zeroed_range_is_zeros,
     },
     Test {
+        name: "a_collapse_moves_what_lies_behind",
+        on: On::Every,
+        run: disk::a_collapse_moves_what_lies_behind,
+    },
+    Test {
         name: "the_disk_does_not_fill_up",
         on: On::Every,
         run: disk::the_disk_does_not_fill_up,

@@ -250,6 +250,14 @@ impl SentFile {
         fallocate(&self.file, flags, offset, len)
     }
 
+    /// fallocate(2): the range is taken out, and the file is shorter by it.
+    pub fn collapse(&self, range: Range) -> nix::Result<()> {
+        let _guard = self.size.write().unwrap_or_else(PoisonError::into_inner);
+        let flags = FallocateFlags::FALLOC_FL_COLLAPSE_RANGE;
+        let (offset, len) = (range.offset as libc::off_t, range.len as libc::off_t);
+        fallocate(&self.file, flags, offset, len)
+    }
+
     /// vmsplice(2) of the mapping into a pipe, without waiting for room.
     ///
     /// # Panics

@@ -182,6 +182,7 @@ impl Stage {
             Op::Truncate { size_bytes } => change(self.file.truncate(size_bytes)),
             Op::Punch(range) => change(self.file.punch(range)),
             Op::ZeroRange(range) => change(self.file.zero(range)),
+            Op::Collapse(range) => change(self.file.collapse(range)),
             Op::DirectWrite(range) => match self.file.write_direct(range, self.generation(step)) {
                 Ok(bytes) => returned(bytes as u64),
                 Err(errno) => failed(errno),
@@ -219,6 +220,7 @@ impl Stage {
             | Op::Release { .. }
             | Op::DirectWrite(_)
             | Op::ZeroRange(_)
+            | Op::Collapse(_)
             | Op::ForkWrite(_) => self.clock.stamp(),
             // So may everything that meets a disk.
             _ if self.scenario.setup.file.kind == FileKind::Ext4 => self.clock.stamp(),

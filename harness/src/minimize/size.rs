@@ -46,7 +46,7 @@ impl Size {
                 tee,
                 ..
             } => usize::from(more) + usize::from(nonblock) + usize::from(tee),
-            Op::SecondWrite(_) | Op::DirectWrite(_) | Op::ZeroRange(_) => 1,
+            Op::SecondWrite(_) | Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => 1,
             // More to understand than a splice.
             Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
             // So is what a plain sendfile or splice does as well.
@@ -91,7 +91,7 @@ pub(super) fn place(op: Op) -> u8 {
         Op::Borrow { .. } | Op::AwaitCompletions => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,
         Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => 3,
-        Op::DirectWrite(_) | Op::ZeroRange(_) => 3,
+        Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => 3,
         Op::Msync | Op::DropCaches => 4,
         // Before the write that it holds back.
         Op::Await { .. } => 2,

@@ -201,7 +201,8 @@ impl Judge<'_> {
             | Op::DropCaches
             | Op::Truncate { .. }
             | Op::Punch(_)
-            | Op::ZeroRange(_) => self.failed(call, &[]),
+            | Op::ZeroRange(_)
+            | Op::Collapse(_) => self.failed(call, &[]),
         }
     }
 

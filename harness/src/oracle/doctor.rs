@@ -73,6 +73,9 @@ impl Plan {
         };
         if let (Some(range), Some(generation)) = (op.writes(), self.scenario.generation(step)) {
             let file = &mut self.history.file_pread;
+            if let Op::Collapse(range) = op {
+                file.drain(range.offset as usize..range.end() as usize);
+            }
             let end = match op {
                 Op::Truncate { size_bytes } => size_bytes,
                 Op::Pwrite(range) | Op::DirectWrite(range) => range.end().max(file.len() as u64),
@@ -80,9 +83,10 @@ impl Plan {
             };
             file.resize(end as usize, 0);
             let bytes = range.offset.min(end) as usize..range.end().min(end) as usize;
-            match op.zeroes() {
-                true => file[bytes].fill(0),
-                false => fill(&mut file[bytes], range.offset, generation),
+            match op {
+                Op::Collapse(_) => {}
+                _ if op.zeroes() => file[bytes].fill(0),
+                _ => fill(&mut file[bytes], range.offset, generation),
             }
         }
         let position = super::position::last(&self.scenario, &self.history).unwrap_or(0);

@@ -33,6 +33,12 @@ impl Generations {
         self.0[usize::from(generation >> 6)] & (1 << (generation & 63)) != 0
     }
 
+    /// All but one.
+    fn without(mut self, generation: u8) -> Generations {
+        self.0[usize::from(generation >> 6)] &= !(1 << (generation & 63));
+        self
+    }
+
     /// Those that are in both.
     pub fn common(self, other: Generations) -> Generations {
         Generations(std::array::from_fn(|word| self.0[word] & other.0[word]))
@@ -112,6 +118,16 @@ impl Window {
     };
 }
 
+/// A write whose bytes are those that stood further behind.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    generation: u8,
+    /// By so many bytes.
+    by: u64,
+    /// When.
+    window: Window,
+}
+
 /// All writes of a history.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -120,6 +136,8 @@ pub(super) struct Ledger {
     cuts: Vec<u64>,
     /// The generations that zeroed.
     blank: Generations,
+    /// The one that moved what lay behind a range that was taken out.
+    moved: Option<Moved>,
     /// From here on generation 0 is zeros, too.
     filled_bytes: u64,
 }
@@ -139,6 +157,7 @@ impl Ledger {
         }
         let mut writes = Vec::new();
         let mut blank = Generations::default();
+        let mut moved = None;
         for call in &history.calls {
             let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
                 continue;
@@ -160,7 +179,9 @@ impl Ledger {
                     (len.min(range.len), u64::MAX)
                 }
                 // All or nothing; they return no count.
-                Outcome::Returned(_) if op.zeroes() => (range.len, call.exit.order),
+                Outcome::Returned(_) if op.zeroes() || matches!(op, Op::Collapse(_)) => {
+                    (range.len, call.exit.order)
+                }
                 Outcome::Returned(len) => (len.min(range.len), call.exit.order),
                 Outcome::Pending | Outcome::Killed => (range.len, u64::MAX),
                 Outcome::Failed(_) | Outcome::Skipped => continue,
@@ -170,6 +191,16 @@ impl Ledger {
             }
             if op.zeroes() {
                 blank.insert(generation);
+            }
+            if let Op::Collapse(range) = op {
+                moved = Some(Moved {
+                    generation,
+                    by: range.len,
+                    window: Window {
+                        from: call.entry.order,
+                        to: exit_order,
+                    },
+                });
             }
             writes.push(Write {
                 step: call.step,
@@ -190,6 +221,7 @@ impl Ledger {
             writes,
             cuts,
             blank,
+            moved,
             filled_bytes,
         }
     }
@@ -213,15 +245,35 @@ impl Ledger {
     #[inline]
     pub fn allows(&self, of: &Generations, offset: u64, byte: u8) -> bool {
         let generation = generation_at(offset, byte);
-        of.contains(generation) && !self.is_blank(generation, offset)
+        of.contains(generation) && self.has_pattern(generation, offset)
             || byte == 0 && self.any_blank(of, offset)
+            || self.moves(of, offset, byte)
+    }
+
+    /// Whether that generation is its pattern at `offset`.
+    #[inline]
+    fn has_pattern(&self, generation: u8, offset: u64) -> bool {
+        let moved = self.moved.is_some_and(|it| it.generation == generation);
+        !moved && !self.is_blank(generation, offset)
+    }
+
+    /// Whether one of the generations `of` is what moved, and `byte` what stood where
+    /// that comes from.
+    #[inline]
+    fn moves(&self, of: &Generations, offset: u64, byte: u8) -> bool {
+        let moved = self.moved.filter(|it| of.contains(it.generation));
+        moved.is_some_and(|it| {
+            let from = offset.saturating_add(it.by);
+            let before = self.during(from, it.window).without(it.generation);
+            self.allows(&before, from, byte)
+        })
     }
 
     /// Whether `byte` is what some generation has there, by its number alone: quick, and
     /// too lenient.
     #[inline]
     pub fn is_known(&self, offset: u64, byte: u8) -> bool {
-        byte == 0 || generation_at(offset, byte) <= self.newest()
+        byte == 0 || self.moved.is_some() || generation_at(offset, byte) <= self.newest()
     }
 
     /// What `generation` has at `offset`.
@@ -237,6 +289,12 @@ impl Ledger {
     /// [segment](Ledger::segment_end).
     #[inline]
     pub fn matching(&self, bytes: &[u8], offset: u64, generation: u8) -> usize {
+        if self.moved.is_some_and(|it| it.generation == generation) {
+            let of = Generations::just(generation);
+            let bytes = (offset..).zip(bytes);
+            let right = bytes.take_while(|(at, byte)| self.allows(&of, *at, **byte));
+            return right.count();
+        }
         match self.is_blank(generation, offset) {
             true => zeros(bytes),
             false => matching(bytes, offset, generation),
@@ -247,9 +305,12 @@ impl Ledger {
     /// that of which it is the pattern.
     pub fn shown(&self, known: &Generations, offset: u64, byte: u8) -> u8 {
         let generation = generation_at(offset, byte);
-        let pattern = known.contains(generation) && !self.is_blank(generation, offset);
+        let pattern = known.contains(generation) && self.has_pattern(generation, offset);
         let zero = |generation: &u8| self.is_blank(*generation, offset);
         match byte {
+            _ if !pattern && self.moves(known, offset, byte) => {
+                self.moved.map_or(generation, |it| it.generation)
+            }
             0 if !pattern => known.iter().filter(zero).last().unwrap_or(generation),
             _ => generation,
         }
@@ -457,5 +518,37 @@ mod tests {
             let ledger = ledger(&plan);
             assert_eq!(ledger.during(0, Window::END), set(left), "{entry}");
         }
+    }
+
+    #[test]
+    fn what_lies_behind_what_is_taken_out_keeps_its_values() {
+        use crate::history::pattern;
+        let mut plan = Plan::new(16_384);
+        plan.call(Op::Pwrite(doctor::range(9000, 10)), 1, 2);
+        plan.call(Op::Collapse(doctor::range(4096, 4096)), 3, 4);
+        plan.call(Op::Pwrite(doctor::range(4200, 10)), 5, 6);
+        let ledger = ledger(&plan);
+        let late = Window { from: 7, to: 8 };
+        for (offset, value, of) in [
+            (4095, pattern(4095, 0), 0),
+            (4096, pattern(8192, 0), 2),
+            (4904, pattern(9000, 1), 2),
+            (4200, pattern(4200, 3), 3),
+            // The file is zeros beyond its end.
+            (12_288, 0, 2),
+        ] {
+            let set = ledger.during(offset, late);
+            assert_eq!(set.single(), Some(of), "{offset}");
+            assert!(ledger.allows(&set, offset, value));
+            assert_eq!(ledger.matching(&[value], offset, of), 1);
+            assert_eq!(ledger.matching(&[value ^ 0x55], offset, of), 0);
+            assert!(!ledger.allows(&set, offset, value ^ 0x55), "{offset}");
+            assert_eq!(ledger.shown(&set, offset, value), of);
+            assert!(ledger.is_known(offset, value));
+        }
+        // Before that everything stands where it stood.
+        let set = ledger.during(4096, Window { from: 2, to: 3 });
+        assert!(ledger.allows(&set, 4096, pattern(4096, 0)));
+        assert!(!ledger.allows(&set, 4096, pattern(8192, 0)));
     }
 }

@@ -239,7 +239,7 @@ impl Load {
                 Op::Cork { .. } | Op::Hold { .. } | Op::Release { .. } => calls += 1,
                 Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
                 Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}
-                Op::DirectWrite(_) | Op::ZeroRange(_) => {}
+                Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => {}
                 Op::Msync | Op::DropCaches => {}
                 // For what is in the bound already.
                 Op::Await { .. } => {}

@@ -138,6 +138,11 @@ fn change(scenario: &Scenario, call: &Call) -> Option<Change> {
     };
     let (size_bytes, cuts) = match scenario.steps.get(call.step)?.op {
         Op::Truncate { size_bytes } => (size_bytes, true),
+        // Nothing else changes the length of its file.
+        Op::Collapse(Range { len, .. }) => {
+            let size_bytes = scenario.setup.file.size_bytes;
+            (size_bytes.saturating_sub(len), true)
+        }
         Op::Pwrite(Range { offset, len }) | Op::DirectWrite(Range { offset, len }) => {
             (offset.saturating_add(done.unwrap_or(len).min(len)), false)
         }

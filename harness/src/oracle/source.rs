@@ -219,4 +219,23 @@ mod tests {
         fill(&mut plan.history.file_pread[40..100], 40, 0);
         assert!(plan.violations().is_empty());
     }
+
+    #[test]
+    fn what_was_taken_out_is_gone_and_the_rest_is_there() {
+        let mut plan = Plan::new(16_384);
+        plan.call(Op::Pwrite(range(9000, 10)), 1, 2);
+        plan.call(Op::Collapse(range(4096, 4096)), 3, 4);
+        assert_eq!(plan.history.file_pread.len(), 12_288);
+        assert!(plan.violations().is_empty());
+        // Bytes that did not move, or moved elsewhere.
+        fill(&mut plan.history.file_pread[4096..4106], 4096, 0);
+        let violation = plan.violation();
+        assert_eq!(violation.file_range, Some(range(4096, 10)));
+        fill(&mut plan.history.file_pread[4096..4106], 8192, 0);
+        plan.history.file_pread.push(0);
+        assert_eq!(
+            plan.violation().message,
+            "the file is 12289 bytes long by pread, not 12288"
+        );
+    }
 }

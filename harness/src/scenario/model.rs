@@ -101,7 +101,7 @@ impl Scenario {
     /// Whether the size of the file changes.
     pub fn resizes(&self) -> bool {
         let mut ops = self.steps.iter().map(|step| step.op);
-        ops.any(|op| matches!(op, Op::Truncate { .. }))
+        ops.any(|op| matches!(op, Op::Truncate { .. } | Op::Collapse(_)))
     }
 
     /// Who has a connection: `a`, and whoever else sends, where each has its own.

@@ -405,6 +405,7 @@ fn a_cut_does_not_fail() {
         Op::Truncate { size_bytes: 5 },
         Op::Punch(zeroed),
         Op::ZeroRange(zeroed),
+        Op::Collapse(range(0, 4096)),
     ] {
         let mut plan = Plan::new(4096);
         plan.call(op, 1, 2);

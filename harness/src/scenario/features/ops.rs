@@ -3,13 +3,17 @@
 use super::{Feature, Group};
 use crate::scenario::limits::{FILE_BYTES, SECTOR_BYTES};
 use crate::scenario::{
-    Actor, Borrowing, Copying, FileKind, Op, Range, ReaderMode, Scenario, Step, Way,
+    Actor, Borrowing, Copying, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Step, Way,
 };
 
 const ONE: Range = Range { offset: 0, len: 1 };
 const SECTOR: Range = Range {
     offset: 0,
     len: SECTOR_BYTES,
+};
+const ONE_PAGE: Range = Range {
+    offset: 0,
+    len: PAGE_BYTES,
 };
 const TOO_LONG: Range = Range {
     offset: 0,
@@ -144,6 +148,10 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         |s| on_ext4(s, Op::DirectWrite(SECTOR));
     "zero", |s| any(s, |op| matches!(op, Op::ZeroRange(_))),
         |s| on_ext4(s, Op::ZeroRange(ONE));
+    "collapse", |s| any(s, |op| matches!(op, Op::Collapse(_))), |s| {
+        s.setup.file.size_bytes = s.setup.file.size_bytes.max(2 * PAGE_BYTES);
+        on_ext4(s, Op::Collapse(ONE_PAGE));
+    };
     "read", |s| any(s, |op| matches!(op, Op::Read { .. })), |s| by_reader(s, Op::Read { len: 1 });
     "own read", Scenario::reads_itself, |s| {
         s.setup.reader = ReaderMode::Paused;

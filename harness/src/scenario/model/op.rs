@@ -148,6 +148,9 @@ pub enum Op {
     DirectWrite(Range),
     /// fallocate(2) with FALLOC_FL_ZERO_RANGE and FALLOC_FL_KEEP_SIZE: zeros.
     ZeroRange(Range),
+    /// fallocate(2) with FALLOC_FL_COLLAPSE_RANGE: the range is taken out, and what lay
+    /// behind it moves to where it began.
+    Collapse(Range),
     /// The receiver reads this many bytes, or to the end of the stream. For another
     /// actor it does so at that one's word, who waits for it: who sends and reads in
     /// one thread.
@@ -221,6 +224,11 @@ impl Op {
             | Op::DirectWrite(range)
             | Op::ZeroRange(range)
             | Op::Punch(range) => Some(range),
+            // All that lies behind moves.
+            Op::Collapse(Range { offset, .. }) => Some(Range {
+                offset,
+                len: FILE_BYTES.end().saturating_sub(offset),
+            }),
             Op::Truncate { size_bytes } => Some(Range {
                 offset: size_bytes,
                 len: FILE_BYTES.end().saturating_sub(size_bytes),
@@ -236,7 +244,10 @@ impl Op {
 
     /// Whether only ext4 has it.
     pub fn needs_ext4(self) -> bool {
-        matches!(self, Op::DirectWrite(_) | Op::ZeroRange(_))
+        matches!(
+            self,
+            Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_)
+        )
     }
 
     /// Whether it stores through the mapping of the file.
@@ -295,6 +306,7 @@ impl Op {
             | Op::SecondWrite(range)
             | Op::DirectWrite(range)
             | Op::ZeroRange(range)
+            | Op::Collapse(range)
             | Op::Punch(range) => Some(range),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 use super::rule::{Line, Notes, Rule};
 use crate::scenario::limits::*;
-use crate::scenario::{Actor, FileKind, Op, Range, ReaderMode, Setup, Step, Way};
+use crate::scenario::{Actor, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Setup, Step, Way};
 
 /// Makes `steps` runnable under `setup`, which is normalized already.
 pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
@@ -23,6 +23,8 @@ pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
         has_teed: false,
         reader_gone: false,
         has_killed: false,
+        cuts: (steps.iter()).any(|step| matches!(step.op, Op::Truncate { .. })),
+        has_collapsed: false,
         holds: steps.iter().any(
             |step| matches!(step.op, Op::Hold { way, .. } if cannot_hold(way, setup).is_none()),
         ),
@@ -88,6 +90,9 @@ struct Pass<'a> {
     has_teed: bool,
     reader_gone: bool,
     has_killed: bool,
+    /// Whether any of the operations truncates.
+    cuts: bool,
+    has_collapsed: bool,
     /// Whether any of the operations holds packets.
     holds: bool,
     /// Which directions are held so far.
@@ -167,6 +172,7 @@ impl Pass<'_> {
             }
             Op::Punch(range) => self.write(line, range).map(Op::Punch),
             Op::ZeroRange(range) => self.write(line, range).map(Op::ZeroRange),
+            Op::Collapse(range) => self.collapse(line, range).map(Op::Collapse),
             Op::DirectWrite(range) => self.direct_write(line, range).map(Op::DirectWrite),
             Op::Truncate { size_bytes } => Some(self.truncate(line, size_bytes)),
             Op::Close if actor != Actor::Reader => match self.setup.reader {
@@ -320,6 +326,32 @@ impl Pass<'_> {
             return self.drop(line, Rule::Nothing);
         }
         Some(self.inside(line, range, Rule::WriteInside))
+    }
+
+    /// How long the file is stays known where it is the only one that changes that. What
+    /// it takes out are whole blocks, of which none is the last.
+    fn collapse(&mut self, line: Line, range: Range) -> Option<Range> {
+        if self.cuts || self.has_collapsed {
+            return self.drop(line, Rule::CollapseAlone);
+        }
+        if range.len == 0 {
+            return self.drop(line, Rule::Nothing);
+        }
+        let blocks = (self.setup.file.size_bytes - 1) / PAGE_BYTES;
+        if blocks == 0 {
+            return self.drop(line, Rule::WholeBlocks);
+        }
+        let first = (range.offset / PAGE_BYTES).min(blocks - 1);
+        let end = range.end().div_ceil(PAGE_BYTES).clamp(first + 1, blocks);
+        let whole = Range {
+            offset: first * PAGE_BYTES,
+            len: (end - first) * PAGE_BYTES,
+        };
+        if whole != range {
+            self.notes.push(line, "", Rule::WholeBlocks);
+        }
+        self.has_collapsed = true;
+        Some(whole)
     }
 
     /// What passes the page cache is in whole sectors.

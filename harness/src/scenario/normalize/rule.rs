@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::scenario::PAGE_BYTES;
 use crate::scenario::Sysctl;
 use crate::scenario::limits::*;
 use crate::scenario::text::units::{Bytes, Percent, Rate, Time};
@@ -135,6 +136,8 @@ pub enum Rule {
     Recover,
     RecoverNeedsLoss,
     EachAlone,
+    WholeBlocks,
+    CollapseAlone,
 }
 
 impl fmt::Display for Rule {
@@ -328,6 +331,15 @@ impl fmt::Display for Rule {
                 write!(f, "at most {}", Bytes((*NOTSENT_LOWAT_BYTES.end()).into()))
             }
             Rule::NeedsExt4 => write!(f, "only files on ext4 have this: `file ext4`"),
+            Rule::WholeBlocks => write!(
+                f,
+                "what is taken out is whole blocks of {PAGE_BYTES} bytes, and not the end of the file"
+            ),
+            Rule::CollapseAlone => write!(
+                f,
+                "only one `collapse`, and no `truncate` beside it: how long the file is must be \
+                 known"
+            ),
             Rule::WholeSectors => write!(
                 f,
                 "what passes the page cache begins and ends at multiples of {SECTOR_BYTES} bytes, \

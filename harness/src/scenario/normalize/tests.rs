@@ -121,6 +121,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::Punch),
         range().prop_map(Op::DirectWrite),
         range().prop_map(Op::ZeroRange),
+        range().prop_map(Op::Collapse),
         range().prop_map(Op::SecondWrite),
         wild().prop_map(|size_bytes| Op::Truncate { size_bytes }),
         wild().prop_map(|len| Op::Read { len }),
@@ -404,6 +405,16 @@ fn what_was_normalized_can_run() {
                     prop_assert!(size_bytes <= 1 << 20);
                     extent = extent.max(size_bytes);
                 }
+                Op::Collapse(range) => {
+                    prop_assert_ne!(actor, Actor::Reader);
+                    let whole = (range.offset | range.len).is_multiple_of(4096);
+                    prop_assert!(whole && range.len > 0 && range.end() < size_bytes);
+                    let resizes = |step: &&Step| {
+                        matches!(step.op, Op::Truncate { .. } | Op::Collapse(_))
+                    };
+                    prop_assert_eq!(steps.iter().filter(resizes).count(), 1);
+                    prop_assert_eq!(setup.file.kind, FileKind::Ext4);
+                }
                 Op::MmapWrite(range)
                 | Op::Pwrite(range)
                 | Op::ForkWrite(range)
@@ -516,6 +527,37 @@ fn writes_may_go_as_far_as_the_file_ever_went() {
         "pwrite 4095+1\ntruncate 5000\ntruncate 0\npwrite 4990+10\nb: punch 4999+1\n\
          truncate 1M\npwrite 4990+100\n",
     );
+}
+
+#[test]
+fn a_collapse_is_whole_blocks_and_not_the_end() {
+    let collapse = |offset, len| step(Actor::A, Op::Collapse(range(offset, len)));
+    let on = |size_bytes, steps: &[Step]| {
+        let mut scenario = Scenario {
+            steps: steps.to_vec(),
+            ..Scenario::default()
+        };
+        scenario.setup.file.kind = FileKind::Ext4;
+        scenario.setup.file.size_bytes = size_bytes;
+        let normal = normalize(scenario);
+        let lines: Vec<String> = normal.steps.iter().map(|step| step.to_string()).collect();
+        lines.join(" ")
+    };
+    for (size_bytes, offset, len, becomes) in [
+        (8193, 5000, 5000, "collapse 4096+4096"),
+        (8192, 5000, 5000, "collapse 0+4096"),
+        (65536, 4095, 2, "collapse 0+8192"),
+        (65536, 0, u64::MAX, "collapse 0+61440"),
+        // There is no block that is not the last.
+        (4096, 0, 4096, "sendfile 0+4096"),
+        (65536, 0, 0, "sendfile 0+65536"),
+    ] {
+        assert_eq!(on(size_bytes, &[collapse(offset, len)]), becomes);
+    }
+    let twice = [collapse(0, 4096), collapse(0, 4096)];
+    assert_eq!(on(65536, &twice), "collapse 0+4096");
+    let truncate = step(Actor::A, Op::Truncate { size_bytes: 5 });
+    assert_eq!(on(65536, &[collapse(0, 4096), truncate]), "truncate 5");
 }
 
 #[test]

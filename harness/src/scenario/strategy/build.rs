@@ -223,6 +223,10 @@ impl Builder<'_> {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::Punch(range));
             }
+            Some(Kind::Collapse) => {
+                let range = self.write(genes);
+                self.push(self.actor(genes), Op::Collapse(range));
+            }
             Some(Kind::DirectWrite) => {
                 let range = self.write(genes);
                 self.push(self.actor(genes), Op::DirectWrite(range));
@@ -282,7 +286,9 @@ impl Builder<'_> {
             Kind::SecondWrite => (self.source.pages, Some(Kind::MmapWrite)),
             Kind::Msync | Kind::DropCaches => (self.source.pages, None),
             Kind::Truncate | Kind::Punch => (self.source.cuts, Some(Kind::MmapWrite)),
-            Kind::DirectWrite | Kind::ZeroRange => (self.source.ext4, Some(Kind::MmapWrite)),
+            Kind::DirectWrite | Kind::ZeroRange | Kind::Collapse => {
+                (self.source.ext4, Some(Kind::MmapWrite))
+            }
             Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
             Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
             Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),

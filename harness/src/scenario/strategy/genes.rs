@@ -118,6 +118,7 @@ pub enum Kind {
     Punch,
     DirectWrite,
     ZeroRange,
+    Collapse,
     SecondWrite,
     Msync,
     DropCaches,
@@ -170,6 +171,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::ZeroRange, 3),
     (Kind::Borrow, 16),
     (Kind::AwaitCompletions, 4),
+    (Kind::Collapse, 3),
 ];
 
 /// How a write lies to the send it aims at.

@@ -28,7 +28,8 @@ fn has_race(scenario: &Scenario) -> bool {
         };
         scenario.steps[index..].iter().any(|step| {
             // What passes the page cache leaves the pages in flight alone.
-            let misses = step.op.zeroes() || matches!(step.op, Op::DirectWrite(_));
+            let misses =
+                step.op.zeroes() || matches!(step.op, Op::DirectWrite(_) | Op::Collapse(_));
             let writes = step.op.writes().filter(|_| !misses);
             step.actor == Actor::A && writes.is_some_and(|written| meet(sent, written))
         })
@@ -138,12 +139,12 @@ fn every_feature_is_generated() {
         ("ktls4", 5.0, |c| c.setup.socket.family == Family::Ktls4),
         ("mptcp4", 1.5, |c| c.setup.socket.family == Family::Mptcp4),
         ("mptcp6", 0.4, |c| c.setup.socket.family == Family::Mptcp6),
-        ("unix", 2.0, |c| c.setup.socket.family == Family::Unix),
-        ("unix-seqpacket", 0.8, |c| {
+        ("unix", 1.5, |c| c.setup.socket.family == Family::Unix),
+        ("unix-seqpacket", 0.7, |c| {
             c.setup.socket.family == Family::UnixSeqpacket
         }),
         ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
-        ("udp4", 4.5, |c| c.setup.socket.family == Family::Udp4),
+        ("udp4", 4.0, |c| c.setup.socket.family == Family::Udp4),
         ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
         ("sndbuf", 5.0, |c| c.setup.socket.sndbuf_bytes.is_some()),
         ("rcvbuf", 5.0, |c| c.setup.socket.rcvbuf_bytes.is_some()),
@@ -234,6 +235,9 @@ fn every_feature_is_generated() {
         }),
         ("dwrite", 0.8, |c| {
             some(c, |op| matches!(op, Op::DirectWrite(_)))
+        }),
+        ("collapse", 0.2, |c| {
+            some(c, |op| matches!(op, Op::Collapse(_)))
         }),
         ("zero", 0.3, |c| {
             some(c, |op| matches!(op, Op::ZeroRange(_)))
@@ -331,21 +335,23 @@ fn the_race_shrinks_to_two_operations() {
     let mut simplest = 0;
     for seed in 0..SEEDS {
         let found = shrunk(seed, has_race);
-        let two = matches!(
-            found.steps[..],
-            [
-                Step {
-                    op: Op::Sendfile(_),
-                    ..
-                },
-                Step {
-                    op: Op::MmapWrite(_),
-                    ..
-                }
-            ]
+        let Op::Sendfile(sent) = found.steps[0].op else {
+            panic!("seed {seed}: {found}");
+        };
+        // Two operations and no setup, which meet.
+        let Op::MmapWrite(written) = found.steps[1].op else {
+            panic!("seed {seed}: {found}");
+        };
+        assert_eq!(
+            found.to_string(),
+            format!("sendfile {sent}\nmmap-write {written}\n"),
+            "seed {seed}"
         );
-        assert!(two, "seed {seed}: {found}");
-        simplest += u8::from(found.to_string() == "sendfile 0+4096\nmmap-write 0+4096\n");
+        let page = Range {
+            offset: 0,
+            len: 4096,
+        };
+        simplest += u8::from((sent, written) == (page, page));
     }
     // Before a page come shorter lengths. While the write still lies beyond those, they
     // are no race, and proptest does not look past what it found to be none.
@@ -354,15 +360,18 @@ fn the_race_shrinks_to_two_operations() {
 
 #[test]
 fn what_matters_stays_and_the_rest_goes() {
-    const SEEDS: u8 = 10;
-    let mut simplest = 0;
+    const SEEDS: u8 = 20;
+    let (mut simplest, mut races) = (0, 0);
     for seed in 0..SEEDS {
         let delayed = |s: &Scenario| has_race(s) && s.setup.data.delay_us >= 10_000;
         let found = shrunk(seed, delayed);
-        assert!(found.steps.len() <= 2, "seed {seed}: {found}");
-        simplest += u8::from(
-            found.to_string() == "link data delay=10ms\n\nsendfile 0+4096\nmmap-write 0+4096\n",
+        assert_eq!(
+            (found.steps.len(), found.setup.to_string().as_str()),
+            (2, "link data delay=10ms\n"),
+            "seed {seed}:\n{found}"
         );
+        let race = "link data delay=10ms\n\nsendfile 0+4096\nmmap-write 0+4096\n";
+        races += u8::from(found.to_string() == race);
         let splice = |s: &Scenario| {
             let out = |op| matches!(op, Op::SpliceOut { .. });
             s.steps.iter().any(|step| out(step.op))
@@ -373,9 +382,9 @@ fn what_matters_stays_and_the_rest_goes() {
             found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
         );
     }
-    // The draws shrink one by one, and what two of them would have to give up together
-    // stays; the minimizer sees to that.
-    assert!(simplest >= 2 * SEEDS - 4, "{simplest}");
+    assert!(races >= SEEDS - 3, "{races} of {SEEDS}");
+    // What only a wish brought about stays as the wish has it.
+    assert!(simplest > SEEDS / 2, "{simplest} of {SEEDS}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ const OPS: &[&str] = &[
     "punch",
     "dwrite",
     "zero",
+    "collapse",
     "read",
     "wait",
     "await",

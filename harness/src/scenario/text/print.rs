@@ -332,6 +332,7 @@ impl fmt::Display for Op {
             Op::Punch(range) => write!(f, "punch {range}"),
             Op::DirectWrite(range) => write!(f, "dwrite {range}"),
             Op::ZeroRange(range) => write!(f, "zero {range}"),
+            Op::Collapse(range) => write!(f, "collapse {range}"),
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
             Op::Await { who } => write!(f, "await {who}"),

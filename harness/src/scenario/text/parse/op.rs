@@ -76,6 +76,7 @@ impl<'a> Reader<'a> {
             "punch" => Op::Punch(range(argument)?),
             "dwrite" => Op::DirectWrite(range(argument)?),
             "zero" => Op::ZeroRange(range(argument)?),
+            "collapse" => Op::Collapse(range(argument)?),
             "vmsplice" => Op::Vmsplice {
                 range: range(argument)?,
                 gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),

@@ -7,7 +7,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `send-zerocopy`, `uring-send-zerocopy`, `await-completions`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `send-zerocopy`, `uring-send-zerocopy`, `await-completions`, `pipe`, `splice-in`, `splice-out`, `tee`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `collapse`, `read`, `wait`, `await`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",
@@ -689,6 +689,14 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "file ext4 size=4096\ndwrite 5+512",
         "2:8: found `5+512`: what passes the page cache begins and ends at multiples of 512 bytes, inside the file",
+    ),
+    (
+        "file ext4 size=8192\ncollapse 4096+4096",
+        "2:10: found `4096+4096`: what is taken out is whole blocks of 4096 bytes, and not the end of the file",
+    ),
+    (
+        "file ext4 size=8193\ncollapse 0+4096\ntruncate 5",
+        "2:10: found `0+4096`: only one `collapse`, and no `truncate` beside it",
     ),
     (
         "file ext4 size=1000\ndwrite 512+512",
