@@ -7,7 +7,7 @@ use proptest::test_runner::TestError;
 use super::*;
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Borrowing, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup, Step,
+    Actor, Borrowing, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup,
 };
 
 const CASES: u64 = 4000;
@@ -157,9 +157,7 @@ fn every_feature_is_generated() {
         ("paused", 5.0, |c| c.setup.reader == ReaderMode::Paused),
         ("read", 3.0, |c| some(c, |op| matches!(op, Op::Read { .. }))),
         ("wait", 5.0, |c| some(c, |op| matches!(op, Op::Wait { .. }))),
-        ("pwrite", 10.0, |c| {
-            some(c, |op| matches!(op, Op::Pwrite(_)))
-        }),
+        ("pwrite", 9.0, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
         ("mmap-write", 50.0, |c| {
             some(c, |op| matches!(op, Op::MmapWrite(_)))
         }),
