@@ -7,7 +7,7 @@ use proptest::test_runner::TestError;
 use super::*;
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Borrowing, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup, Step,
+    Actor, Borrowing, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup,
 };
 
 const CASES: u64 = 4000;
