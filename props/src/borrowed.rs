@@ -87,6 +87,29 @@ pub fn only_what_was_sent_is_counted() -> Result {
     }
 }
 
+/// Stock: behind what a ring has sent, and is still in the queue, MSG_ZEROCOPY is refused.
+pub fn nobody_lends_behind_a_ring() -> Result {
+    behind_a_ring(Outcome::Failed(libc::ENOBUFS))
+}
+
+/// Patched: it begins a buffer of its own.
+pub fn a_stream_lends_behind_a_ring() -> Result {
+    behind_a_ring(Outcome::Returned(4096))
+}
+
+fn behind_a_ring(expected: Outcome) -> Result {
+    // The window of ten segments is full, so that the ring's data waits in the queue.
+    let text = format!(
+        "{LINK}file tmpfs size=65536\n\nwrite 0+16384\nuring-send-zerocopy 0+4096\n\
+         send-zerocopy 4096+4096\n"
+    );
+    let history = run(Contract::Documented, &text)?;
+    match call(&history, 2)?.outcome {
+        outcome if outcome == expected => Ok(()),
+        outcome => Err(format!("{outcome:?}")),
+    }
+}
+
 /// Who can lend and who cannot.
 pub fn families_lend_or_refuse() -> Result {
     for (family, lends) in [

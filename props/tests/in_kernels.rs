@@ -170,6 +170,16 @@ const TESTS: &[Test] = &[
         run: borrowed::only_what_was_sent_is_counted,
     },
     Test {
+        name: "nobody_lends_behind_a_ring",
+        on: On::Stock,
+        run: borrowed::nobody_lends_behind_a_ring,
+    },
+    Test {
+        name: "a_stream_lends_behind_a_ring",
+        on: On::Patched,
+        run: borrowed::a_stream_lends_behind_a_ring,
+    },
+    Test {
         name: "families_lend_or_refuse",
         on: On::Every,
         run: borrowed::families_lend_or_refuse,

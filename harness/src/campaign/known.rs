@@ -7,7 +7,7 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::oracle::{Property, Violation};
-use crate::scenario::{Family, Op, PAGE_BYTES, Range, Scenario};
+use crate::scenario::{Borrowing, Family, Op, PAGE_BYTES, Range, Scenario, Step};
 
 /// The largest record of TLS.
 const KTLS_RECORD_BYTES: u64 = 16 * 1024;
@@ -25,6 +25,12 @@ pub enum Bug {
     /// the end of the file ends no datagram: it waits for more, though nobody said so,
     /// and close(2) throws it away.
     ForgottenEnd,
+    /// An MTU probe refers to what was sent by reference, and forgets who is to be told
+    /// when that is over (net/ipv4/tcp_output.c:tcp_clone_payload).
+    ForgottenOwner,
+    /// A call with MSG_ZEROCOPY that fails gives back the number that was given last,
+    /// which may be another thread's (net/core/skbuff.c:msg_zerocopy_put_abort).
+    NumberGivenBack,
 }
 
 impl Bug {
@@ -34,6 +40,8 @@ impl Bug {
             Bug::KtlsStall => "corpus/socket/ktls-small-sndbuf.scn",
             Bug::PageADatagram => "corpus/udp/udp6-pages.scn",
             Bug::ForgottenEnd => "corpus/udp/udp6-past-end.scn",
+            Bug::ForgottenOwner => "corpus/zerocopy/mtu-probe.scn",
+            Bug::NumberGivenBack => "corpus/zerocopy/number-given-back.scn",
         }
     }
 
@@ -47,6 +55,11 @@ impl Bug {
         // With a datagram that is in two, or late, the next ones can look like torn
         // ones.
         let datagrams = [Property::Datagrams, Property::StableOnReturn];
+        let completions = |late: bool| {
+            let mut broken = violations.iter();
+            broken
+                .any(|it| it.property == Property::Completion && it.stream_offset.is_some() == late)
+        };
         match self {
             // The call hangs; if it may not block, its data does.
             Bug::KtlsStall => stalls_a_record(scenario) && any(&[Property::Liveness]),
@@ -55,6 +68,11 @@ impl Bug {
                 sends_past_the_end(scenario)
                     && (any(&datagrams) || violations.iter().any(too_long_a_datagram))
             }
+            Bug::ForgottenOwner => {
+                let setup = &scenario.setup;
+                setup.stack.probes() && scenario.borrows_any() && completions(true)
+            }
+            Bug::NumberGivenBack => lend_at_once(scenario) && completions(false),
         }
     }
 }
@@ -94,6 +112,12 @@ impl Known {
         if known && !has_series {
             bugs.push(Bug::ForgottenEnd);
         }
+        if known && !old && !has_series {
+            bugs.push(Bug::ForgottenOwner);
+        }
+        if known {
+            bugs.push(Bug::NumberGivenBack);
+        }
         Known(bugs)
     }
 
@@ -127,6 +151,14 @@ fn sends_pages(scenario: &Scenario) -> bool {
         _ => false,
     };
     scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| pages(it.op))
+}
+
+/// Whether several threads send with MSG_ZEROCOPY on one socket.
+fn lend_at_once(scenario: &Scenario) -> bool {
+    let lends = |it: &&Step| matches!(it.op, Op::Borrow { by, .. } if by == Borrowing::Send);
+    let mut lenders = scenario.steps.iter().filter(lends).map(|it| it.actor);
+    let first = lenders.next();
+    scenario.connections().count() == 1 && lenders.any(|actor| Some(actor) != first)
 }
 
 /// Whether a send did not fit, since it joined what should have left before.
@@ -268,6 +300,47 @@ mod tests {
             let other = END.replace(from, to);
             assert_ne!(other, END);
             assert_eq!(explained("6.12.117", "", &other, late), None, "{from}");
+        }
+    }
+
+    /// Of a byte that came from a write after the completion, or of a number.
+    fn completion(scenario: &str, release: &str, stable: &str, late: bool) -> Option<Bug> {
+        let scenario = text::parse("known.scn", scenario).unwrap();
+        let violation = Violation {
+            property: Property::Completion,
+            step: Some(1),
+            stream_offset: late.then_some(5000),
+            file_range: None,
+            torn_by: None,
+            after_return_ns: None,
+            message: String::new(),
+        };
+        Known::of(release, stable).explain(&scenario, &[violation])
+    }
+
+    #[test]
+    fn a_probe_forgets_its_owner_since_probes_refer_to_pages() {
+        const PROBE: &str = include_str!("../../../corpus/zerocopy/mtu-probe.scn");
+        let found = |release, stable| completion(PROBE, release, stable, true);
+        for release in ["6.5.0", "6.12.117", "7.3.4"] {
+            assert_eq!(found(release, ""), Some(Bug::ForgottenOwner));
+            assert_eq!(found(release, "0\n"), None, "the series mends it");
+        }
+        assert_eq!(found("6.1.192", ""), None);
+        assert_eq!(completion(PROBE, "7.3.4", "", false), None);
+        let calm = PROBE.replace("stack mtu-probing=2 base-mss=512\n", "");
+        assert_eq!(completion(&calm, "7.3.4", "", true), None);
+    }
+
+    #[test]
+    fn a_number_is_given_back_by_every_kernel_where_threads_send_at_once() {
+        const NUMBER: &str = include_str!("../../../corpus/zerocopy/number-given-back.scn");
+        for (release, stable) in [("6.1.192", ""), ("6.12.117", "1\n"), ("7.3.4", "2\n")] {
+            let found = |scenario: &str, late| completion(scenario, release, stable, late);
+            assert_eq!(found(NUMBER, false), Some(Bug::NumberGivenBack));
+            assert_eq!(found(NUMBER, true), None);
+            let alone = NUMBER.replace("c: send-zerocopy", "b: send-zerocopy");
+            assert_eq!(found(&alone, false), None);
         }
     }
 }
