@@ -201,7 +201,10 @@ impl Judge<'_> {
             | Op::DropCaches
             | Op::Truncate { .. }
             | Op::Punch(_)
-            | Op::ZeroRange(_) => self.failed(call, &[]),
+            | Op::ZeroRange(_) => match call.outcome {
+                Outcome::Returned(n) if n > 0 => Some(format!("returned {n}, not 0")),
+                _ => self.failed(call, &[]),
+            },
         }
     }
 
