@@ -53,6 +53,7 @@ pub fn knows(op: Op) -> bool {
             | Op::Punch(_)
             | Op::Read { .. }
             | Op::Wait { .. }
+            | Op::Await { .. }
             | Op::Shutdown
             | Op::Reset
             | Op::Close
@@ -108,8 +109,8 @@ impl Case<'_> {
                 let enough = self.left(range).any(|left| n >= range.len.min(left));
                 some && enough && self.left(range).any(|left| n <= left)
             }),
-            // recv(2); the last datagram is read whole.
-            Op::Read { len } => n <= len || self.scenario.setup.socket.family.has_datagrams(),
+            // recv(2); the last datagram or packet is read whole.
+            Op::Read { len } => n <= len || self.keeps_boundaries(),
             _ => n == 0,
         }
     }
@@ -138,11 +139,8 @@ impl Case<'_> {
                 match errno {
                     libc::EAGAIN => setup.socket.nonblock || now || self.timed_out(),
                     libc::EFAULT => copies && self.ends_behind_mapping(),
-                    // udp(7), send(2)
-                    libc::EMSGSIZE => setup.socket.family.has_datagrams(),
-                    libc::ENOBUFS => {
-                        setup.socket.family.has_datagrams() && setup.socket.sndbuf_bytes.is_some()
-                    }
+                    // send(2): what has to go in one piece may be too long for that.
+                    libc::EMSGSIZE | libc::ENOBUFS => self.keeps_boundaries(),
                     _ => self.connection.may_fail(self.scenario, self.call, errno),
                 }
             }
@@ -171,7 +169,8 @@ impl Case<'_> {
                 None => false,
             },
             op if op.sends() => self.connection.killed,
-            Op::Read { .. } | Op::Kill { .. } | Op::Hold { .. } | Op::Release { .. } => true,
+            Op::Read { .. } | Op::Kill { .. } | Op::Await { .. } => true,
+            Op::Hold { .. } | Op::Release { .. } => true,
             _ => false,
         }
     }
@@ -220,6 +219,11 @@ impl Case<'_> {
 
     fn ends_behind_mapping(&self) -> bool {
         self.range.is_some_and(|range| self.mapped() < range.end())
+    }
+
+    fn keeps_boundaries(&self) -> bool {
+        let family = self.scenario.setup.socket.family;
+        family.has_datagrams() || family.has_records()
     }
 
     /// socket(7), SO_SNDTIMEO

@@ -25,6 +25,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::history::{Call, End, History, Outcome};
 use crate::oracle::Contract;
 use crate::scenario::{Actor, Op, Range, Scenario};
@@ -74,6 +76,7 @@ enum Event {
 /// A call between its entry and its return.
 struct Running {
     step: usize,
+    op: Op,
     /// The part of the file that it is about.
     range: Option<Range>,
     /// How long the file was at some instant of it.
@@ -94,6 +97,8 @@ struct Reference<'a> {
     wire: Wire,
     connection: Connection,
     running: Vec<Running>,
+    /// Of steps that are made in several calls: what is left of them.
+    rests: BTreeMap<usize, Op>,
 }
 
 type Step<T = ()> = Result<T, (Option<usize>, String)>;
@@ -111,6 +116,7 @@ impl<'a> Reference<'a> {
             wire: Wire::default(),
             connection: Connection::default(),
             running: Vec::new(),
+            rests: BTreeMap::new(),
         }
     }
 
@@ -145,7 +151,7 @@ impl<'a> Reference<'a> {
 
     fn enter(&mut self, call: &Call) {
         let step = self.scenario.steps[call.step];
-        let op = step.op;
+        let op = self.rests.get(&call.step).copied().unwrap_or(step.op);
         self.connection.enter(self.scenario, call);
         // sendfile(2), of an offset that is NULL: "data will be read from in_fd starting
         // at the file offset".
@@ -221,6 +227,7 @@ impl<'a> Reference<'a> {
         }
         self.running.push(Running {
             step: call.step,
+            op,
             range,
             sizes: self.sizes.possible(),
             held,
@@ -241,7 +248,7 @@ impl<'a> Reference<'a> {
             return Err((Some(call.step), "returns without a call".into()));
         };
         let running = self.running.remove(at);
-        let op = self.scenario.steps[call.step].op;
+        let op = running.op;
         if let Some(generation) = self.scenario.generation(call.step) {
             self.content.leave(generation);
             self.sizes.leave(generation);
@@ -257,6 +264,9 @@ impl<'a> Reference<'a> {
             self.pipes[0].settle(call.step);
         }
         if op.sends() {
+            if let Some(rest) = op.after(call.outcome.bytes()) {
+                self.rests.insert(call.step, rest);
+            }
             self.wire.leave(self.scenario.steps[call.step].actor);
         }
         let position = self.position;
