@@ -11,6 +11,8 @@ use inflight::scenario::{Scenario, normalize, strategy, text};
 use inflight::trial::{Trial, Verdict};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
+use crate::runner;
+
 // The scenarios on record, by file. A guest need not be able to read the files.
 include!(concat!(env!("OUT_DIR"), "/corpus.rs"));
 
@@ -164,7 +166,10 @@ pub fn disagreement(contract: Contract, scenario: &Scenario, verdict: &Verdict) 
 fn holds(contract: Contract, property: Property) -> Result {
     match search(contract, property)? {
         None => Ok(()),
-        Some((scenario, message)) => Err(format!("{message}\n\n{scenario}")),
+        Some((scenario, message)) => {
+            runner::found(&scenario);
+            Err(format!("{message}\n\n{scenario}"))
+        }
     }
 }
 

@@ -48,7 +48,8 @@ pub enum Opinion {
         /// What is different, for people.
         what: String,
     },
-    /// It has an operation that the specification does not know yet.
+    /// It has an operation that the specification does not know yet, or too many equal
+    /// bytes of several senders.
     Unknown,
 }
 
@@ -60,7 +61,8 @@ pub fn opinion(contract: Contract, scenario: &Scenario, history: &History) -> Op
         return Opinion::Unknown;
     }
     match Reference::new(contract, scenario).follow(history) {
-        Ok(()) => Opinion::Agrees,
+        Ok(true) => Opinion::Agrees,
+        Ok(false) => Opinion::Unknown,
         Err((step, what)) => Opinion::Differs { step, what },
     }
 }
@@ -120,7 +122,8 @@ impl<'a> Reference<'a> {
         }
     }
 
-    fn follow(mut self, history: &History) -> Step {
+    /// Whether it is certain, if nothing is wrong.
+    fn follow(mut self, history: &History) -> Step<bool> {
         let mut events: Vec<(u64, Event)> = Vec::new();
         for (at, call) in history.calls.iter().enumerate() {
             if call.step >= self.scenario.steps.len() {
@@ -307,7 +310,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    fn end(self, history: &History) -> Step {
+    fn end(self, history: &History) -> Step<bool> {
         let datagrams = self.scenario.setup.socket.family.has_datagrams();
         match history.end {
             // What was sent and not received by the end of the stream is lost.
@@ -343,7 +346,7 @@ impl<'a> Reference<'a> {
                 return Err((None, format!("byte {at} of the file cannot be that")));
             }
         }
-        Ok(())
+        Ok(!self.wire.is_lost())
     }
 }
 

@@ -6,9 +6,9 @@ use super::bytes::{Bytes, Stretch};
 use super::line;
 use crate::scenario::{Actor, Range};
 
-/// More ways than that to explain the same bytes are only found among equal bytes, and
-/// then one is as good as another.
-const MOST_WAYS: usize = 1024;
+/// So many ways to explain the same bytes are only found among equal bytes, and then
+/// there is no end of them.
+const MOST_WAYS: usize = 64;
 
 /// How far each line has arrived.
 type Way = [u64; 3];
@@ -18,6 +18,8 @@ pub struct Wire {
     lines: [Line; 3],
     /// Each way in which what has arrived can be explained.
     ways: Vec<Way>,
+    /// Whether there were too many to follow.
+    lost: bool,
 }
 
 impl Default for Wire {
@@ -25,6 +27,7 @@ impl Default for Wire {
         Wire {
             lines: Default::default(),
             ways: vec![[0; 3]],
+            lost: false,
         }
     }
 }
@@ -86,6 +89,9 @@ impl Wire {
     /// Bytes arrive. `Err`: which of them cannot be what it is.
     pub fn arrive(&mut self, bytes: &[u8], value: impl Fn(u8, u64) -> u8) -> Result<(), usize> {
         for (at, &byte) in bytes.iter().enumerate() {
+            if self.lost {
+                break;
+            }
             let mut next: Vec<Way> = Vec::with_capacity(1);
             for way in &self.ways {
                 for (sender, line) in self.lines.iter().enumerate() {
@@ -99,7 +105,7 @@ impl Wire {
                     }
                     let mut then = *way;
                     then[sender] += 1;
-                    if !next.contains(&then) && next.len() < MOST_WAYS {
+                    if !next.contains(&then) {
                         next.push(then);
                     }
                 }
@@ -107,6 +113,7 @@ impl Wire {
             if next.is_empty() {
                 return Err(at);
             }
+            self.lost = next.len() > MOST_WAYS;
             self.ways = next;
             for (sender, line) in self.lines.iter_mut().enumerate() {
                 let least = self.ways.iter().map(|way| way[sender]).min();
@@ -116,11 +123,18 @@ impl Wire {
         Ok(())
     }
 
+    /// Whether there were too many ways to explain what arrived.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Whether everything that must come has come.
     pub fn may_be_over(&self) -> bool {
-        self.ways.iter().any(|way| {
-            (self.lines.iter().zip(way)).all(|(line, at)| *at >= line.optional.unwrap_or(line.end))
-        })
+        self.lost
+            || self.ways.iter().any(|way| {
+                (self.lines.iter().zip(way))
+                    .all(|(line, at)| *at >= line.optional.unwrap_or(line.end))
+            })
     }
 }
 
