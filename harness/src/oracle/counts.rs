@@ -186,6 +186,8 @@ impl Judge<'_> {
             {
                 self.failed(call, &[libc::EBADF])
             }
+            // How many there were.
+            Op::AwaitCompletions => self.failed(call, &[]),
             Op::Wait { .. }
             | Op::Await { .. }
             | Op::Shutdown
@@ -196,7 +198,6 @@ impl Judge<'_> {
             | Op::Hold { .. }
             | Op::Release { .. }
             | Op::Cork { .. }
-            | Op::AwaitCompletions
             | Op::Msync
             | Op::DropCaches
             | Op::Truncate { .. }

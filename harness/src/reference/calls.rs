@@ -37,6 +37,10 @@ pub fn knows(op: Op) -> bool {
         Op::Sendfile(_)
             | Op::SendfileOn { .. }
             | Op::Copy { .. }
+            | Op::Borrow { .. }
+            | Op::AwaitCompletions
+            | Op::DirectWrite(_)
+            | Op::ZeroRange(_)
             | Op::Pipe { .. }
             | Op::SpliceIn(_)
             | Op::SpliceOut { .. }
@@ -97,7 +101,10 @@ impl Case<'_> {
                 None => true,
             },
             // write(2), send(2): "the number of bytes [...] is returned".
-            Op::Copy { .. } | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Pwrite(_) => some,
+            Op::Copy { .. } | Op::Borrow { .. } | Op::PipeWrite(_) | Op::Vmsplice { .. } => some,
+            Op::Pwrite(_) | Op::DirectWrite(_) => some,
+            // How many there were.
+            Op::AwaitCompletions => true,
             // tee(2), splice(2)
             Op::Tee { len } | Op::SpliceOut { len, .. } => {
                 n <= len.min(self.held) && (n > 0 || len == 0)
@@ -135,10 +142,14 @@ impl Case<'_> {
             }
             op if op.sends() => {
                 let now = matches!(op, Op::SpliceOut { nonblock: true, .. });
-                let copies = matches!(op, Op::Copy { .. });
+                let maps = matches!(op, Op::Copy { .. } | Op::Borrow { .. });
+                // Documentation/networking/msg_zerocopy.rst: ENOBUFS by the limit of what
+                // may be lent. io_uring_enter(2) has it of what is not there.
+                let lends = matches!(op, Op::Borrow { .. });
                 match errno {
                     libc::EAGAIN => setup.socket.nonblock || now || self.timed_out(),
-                    libc::EFAULT => copies && self.ends_behind_mapping(),
+                    libc::EFAULT => maps && self.ends_behind_mapping(),
+                    libc::ENOBUFS | libc::EOPNOTSUPP if lends => true,
                     // send(2): what has to go in one piece may be too long for that.
                     libc::EMSGSIZE | libc::ENOBUFS => self.keeps_boundaries(),
                     _ => self.connection.may_fail(self.scenario, self.call, errno),

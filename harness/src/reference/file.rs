@@ -192,7 +192,7 @@ pub enum Resize {
 pub fn resize(op: Op, written: Range) -> Option<Resize> {
     match op {
         Op::Truncate { size_bytes } => Some(Resize::To(size_bytes)),
-        Op::Pwrite(_) => Some(Resize::AtLeast(written.end())),
+        Op::Pwrite(_) | Op::DirectWrite(_) => Some(Resize::AtLeast(written.end())),
         _ => None,
     }
 }

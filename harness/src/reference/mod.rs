@@ -259,7 +259,10 @@ impl<'a> Reference<'a> {
         // Killed, it never returned.
         if call.outcome != Outcome::Killed && op.sends() {
             let copied = matches!(op, Op::Copy { .. });
-            if copied || self.contract == Contract::Stable {
+            // Documentation/networking/msg_zerocopy.rst: until the notification has come
+            // what is lent may be seen to change.
+            let lent = matches!(op, Op::Borrow { .. });
+            if copied || self.contract == Contract::Stable && !lent {
                 self.wire.settle(call.step);
             }
         }

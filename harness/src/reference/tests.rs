@@ -186,7 +186,10 @@ const DOCTORS: &[(&str, Doctor)] = &[
     ("the file is longer", |_, scenario, history| {
         // Where several change the length at once, the oracle takes any that lies
         // between theirs for right.
-        let resizes = |step: &&Step| matches!(step.op, Op::Truncate { .. } | Op::Pwrite(_));
+        let resizes = |step: &&Step| {
+            let op = step.op;
+            matches!(op, Op::Truncate { .. } | Op::Pwrite(_) | Op::DirectWrite(_))
+        };
         if scenario.resizes() && scenario.steps.iter().filter(resizes).count() > 1 {
             return false;
         }
