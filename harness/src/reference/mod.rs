@@ -48,8 +48,8 @@ pub enum Opinion {
         /// What is different, for people.
         what: String,
     },
-    /// It has an operation that the specification does not know yet, or too many equal
-    /// bytes of several senders.
+    /// It has an operation that the specification does not know yet, several connections,
+    /// or too many equal bytes of several senders.
     Unknown,
 }
 
@@ -57,7 +57,9 @@ pub enum Opinion {
 /// send are settled when it returns. How long anything takes, and whether datagrams
 /// arrive, it does not say.
 pub fn opinion(contract: Contract, scenario: &Scenario, history: &History) -> Opinion {
-    if !scenario.steps.iter().all(|step| calls::knows(step.op)) {
+    // It has one connection only.
+    let several = scenario.setup.socket.each;
+    if several || !scenario.steps.iter().all(|step| calls::knows(step.op)) {
         return Opinion::Unknown;
     }
     match Reference::new(contract, scenario).follow(history) {
