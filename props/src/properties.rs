@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use inflight::campaign::known::Known;
 use inflight::minimize::Budget;
-use inflight::oracle::{Contract, Property};
-use inflight::scenario::{Scenario, strategy};
-use inflight::trial::Trial;
+use inflight::oracle::{Contract, Property, Violation};
+use inflight::reference::{self, Opinion};
+use inflight::scenario::{Scenario, normalize, strategy, text};
+use inflight::trial::{Trial, Verdict};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+use crate::runner;
+
+// The scenarios on record, by file. A guest need not be able to read the files.
+include!(concat!(env!("OUT_DIR"), "/corpus.rs"));
 
 /// What a property returns: `Err` says for people what broke.
 pub type Result<T = ()> = std::result::Result<T, String>;
@@ -74,10 +80,96 @@ pub fn stable_on_return_is_broken() -> Result {
     }
 }
 
+/// What the manual pages say in executable form, and the oracle, think the same of
+/// whatever this kernel does.
+pub fn model_and_kernel_agree() -> Result {
+    agree(Contract::Documented)
+}
+
+/// The same, of a kernel that settles what a send has sent.
+pub fn model_and_cured_kernel_agree() -> Result {
+    agree(Contract::Stable)
+}
+
+/// The same of each scenario of the corpus.
+pub fn model_agrees_on_the_corpus() -> Result {
+    let mut trial =
+        Trial::set_up(Contract::Documented).map_err(|error| format!("set-up: {error}"))?;
+    for (file, text) in CORPUS {
+        let scenario = text::parse(file, text).map_err(|error| error.to_string())?;
+        let scenario = normalize::normalize(scenario);
+        let verdict = trial.run(&scenario).map_err(|error| error.to_string())?;
+        if let Some(why) = disagreement(Contract::Documented, &scenario, &verdict) {
+            return Err(format!("{file}: {why}"));
+        }
+    }
+    match CORPUS.len() {
+        0..50 => Err(format!("only {} scenarios", CORPUS.len())),
+        _ => Ok(()),
+    }
+}
+
+fn agree(contract: Contract) -> Result {
+    let trial = Trial::set_up(contract).map_err(|error| format!("set-up: {error}"))?;
+    let trial = RefCell::new(trial);
+    let known = Known::here();
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&strategy::scenario(), |scenario| {
+            let verdict = trial
+                .borrow_mut()
+                .run(&scenario)
+                .map_err(|error| TestCaseError::reject(error.to_string()))?;
+            if known.explain(&scenario, &verdict.violations).is_some() {
+                return Ok(());
+            }
+            disagreement(contract, &scenario, &verdict).map_or(Ok(()), |why| {
+                Err(TestCaseError::fail(format!("{why}\n\n{scenario}")))
+            })
+        })
+        .map_err(|error| error.to_string())
+}
+
+/// Where the specification and the oracle differ over a run; what only one of them
+/// looks at is left out.
+pub fn disagreement(contract: Contract, scenario: &Scenario, verdict: &Verdict) -> Option<String> {
+    let only_the_oracle = |it: &&Violation| {
+        let property = it.property;
+        !matches!(
+            property,
+            Property::Liveness | Property::Splat | Property::Leaks | Property::Datagrams
+        )
+    };
+    let violation = verdict.violations.iter().find(only_the_oracle);
+    match (
+        reference::opinion(contract, scenario, &verdict.history),
+        violation,
+    ) {
+        (Opinion::Unknown, _) | (Opinion::Agrees, None) | (Opinion::Differs { .. }, Some(_)) => {
+            None
+        }
+        (Opinion::Agrees, Some(violation)) => Some(format!(
+            "only the oracle objects: {}: {}",
+            violation.property, violation.message
+        )),
+        (Opinion::Differs { step, what }, None) => {
+            let step = step.map_or_else(String::new, |step| format!("operation {}: ", step + 1));
+            Some(format!("only the specification objects: {step}{what}"))
+        }
+    }
+}
+
 fn holds(contract: Contract, property: Property) -> Result {
     match search(contract, property)? {
         None => Ok(()),
-        Some((scenario, message)) => Err(format!("{message}\n\n{scenario}")),
+        Some((scenario, message)) => {
+            runner::found(&scenario);
+            Err(format!("{message}\n\n{scenario}"))
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The host's side: which kernels, one guest a test.
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use inflight::engine::{self, Boot, Exit};
 use inflight::kernel::{self, Flavour, Kernel, KernelName};
+use inflight::scenario::{Expect, Expected, Scenario, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::properties::Result;
@@ -15,6 +17,8 @@ const TEST: &str = "INFLIGHT_TEST";
 /// A guest that says nothing for so long is stuck; no test takes half of it.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
 const MEMORY_MIB: u32 = 256;
+/// Begins each line of a scenario that breaks what a test is about.
+const FOUND: &str = "found: ";
 /// Begins a line in which a test tells the host what the kernel will complain about.
 const EXPECTED: &str = "the kernel is to complain: ";
 /// Where tests run that need a kernel which watches itself, if none is named. It
@@ -121,6 +125,43 @@ pub fn expect_complaint(text: &str) {
     let _ = std::io::stdout().flush();
 }
 
+/// Hands the host, from within a guest, a scenario that breaks what the test is about, to
+/// be kept.
+pub fn found(scenario: &Scenario) {
+    for line in scenario.to_string().lines() {
+        println!("{FOUND}{line}");
+    }
+}
+
+/// The scenario that a test has found, as it is kept: it must hold on the kernel in
+/// question, and does not yet.
+fn record(test: &str, kernel: &KernelName, stdout: &str) -> Option<Scenario> {
+    let lines = stdout.lines().filter_map(|line| line.strip_prefix(FOUND));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let mut scenario = text::parse(test, &text).ok()?;
+    scenario.header = format!(
+        "Found by the property {test}.\n\nIt fails on {kernel}. What the scenario shows, and why, \
+         is to be said here, and\nwhat is expected of other kernels below."
+    );
+    scenario.expects = vec![Expect {
+        kernel: kernel.to_string(),
+        verdict: Expected::Holds(None),
+    }];
+    Some(scenario)
+}
+
+/// Writes what a test has found into the corpus, all of which is replayed by a test.
+fn keep(test: &str, kernel: &KernelName, stdout: &str) -> std::io::Result<Option<PathBuf>> {
+    let Some(scenario) = record(test, kernel, stdout) else {
+        return Ok(None);
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/found");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{test}-{kernel}.scn"));
+    std::fs::write(&file, scenario.to_string())?;
+    Ok(Some(file))
+}
+
 /// Holds what the kernel complained about against what it was to complain about.
 fn judge(complaints: &[String], stdout: &str) -> Result {
     let expected: Vec<&str> = (stdout.lines())
@@ -197,18 +238,21 @@ fn boot(test: Test, kernel: &Kernel) -> std::result::Result<(), Failed> {
     boot.idle_limit = Some(IDLE_LIMIT);
     let mut guest = engine::spawn(boot)?;
     let stderr = guest.take_stderr();
-    let stderr = thread::spawn(move || text(stderr));
-    let stdout = text(guest.take_stdout());
+    let stderr = thread::spawn(move || read(stderr));
+    let stdout = read(guest.take_stdout());
     let outcome = guest.wait()?;
     let said = format!("{stdout}{}", stderr.join().unwrap_or_default());
     match outcome.exit {
         Exit::Status(0) => Ok(judge(&outcome.splats(), &stdout)?),
-        Exit::Status(_) => Err(said.into()),
+        Exit::Status(_) => match keep(test.name, &kernel.name, &stdout)? {
+            Some(file) => Err(format!("{said}\nkept as {}", file.display()).into()),
+            None => Err(said.into()),
+        },
         exit => Err(format!("{exit:?}\n{said}").into()),
     }
 }
 
-fn text(mut stream: impl Read) -> String {
+fn read(mut stream: impl Read) -> String {
     let mut bytes = Vec::new();
     // A broken pipe ends the text where it is.
     let _ = stream.read_to_end(&mut bytes);
@@ -246,6 +290,23 @@ mod tests {
         assert!(judge(&lines(&[kasan]), "").is_err());
         assert!(judge(&[], &said).is_err());
         assert!(judge(&lines(&[kasan, "WARNING: z"]), &said).is_err());
+    }
+
+    #[test]
+    fn what_was_found_is_kept_as_a_scenario_to_be_replayed() {
+        let kernel: KernelName = "6.12-patched".parse().unwrap();
+        let said = format!("noise\n{FOUND}file tmpfs size=1\n{FOUND}\n{FOUND}sendfile 0+1\nmore\n");
+        let scenario = record("a_test", &kernel, &said).unwrap();
+        let again = text::parse("kept", &scenario.to_string()).unwrap();
+        assert_eq!(again, scenario);
+        assert!(
+            scenario
+                .header
+                .starts_with("Found by the property a_test.\n\n")
+        );
+        assert_eq!(scenario.expects[0].kernel, "6.12-patched");
+        assert_eq!(scenario.steps.len(), 1);
+        assert_eq!(record("a_test", &kernel, "sendfile 0+1\n"), None);
     }
 
     #[test]

@@ -360,6 +360,21 @@ const TESTS: &[Test] = &[
         run: properties::the_log_is_clean,
     },
     Test {
+        name: "model_and_kernel_agree",
+        on: On::Every,
+        run: properties::model_and_kernel_agree,
+    },
+    Test {
+        name: "model_and_cured_kernel_agree",
+        on: On::Patched,
+        run: properties::model_and_cured_kernel_agree,
+    },
+    Test {
+        name: "model_agrees_on_the_corpus",
+        on: On::Every,
+        run: properties::model_agrees_on_the_corpus,
+    },
+    Test {
         name: "nothing_leaks",
         on: On::Every,
         run: properties::nothing_leaks,

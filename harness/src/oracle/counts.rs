@@ -186,6 +186,8 @@ impl Judge<'_> {
             {
                 self.failed(call, &[libc::EBADF])
             }
+            // How many there were.
+            Op::AwaitCompletions => self.failed(call, &[]),
             Op::Wait { .. }
             | Op::Await { .. }
             | Op::Shutdown
@@ -196,13 +198,15 @@ impl Judge<'_> {
             | Op::Hold { .. }
             | Op::Release { .. }
             | Op::Cork { .. }
-            | Op::AwaitCompletions
             | Op::Msync
             | Op::DropCaches
             | Op::Truncate { .. }
             | Op::Punch(_)
             | Op::ZeroRange(_)
-            | Op::Collapse(_) => self.failed(call, &[]),
+            | Op::Collapse(_) => match call.outcome {
+                Outcome::Returned(n) if n > 0 => Some(format!("returned {n}, not 0")),
+                _ => self.failed(call, &[]),
+            },
         }
     }
 

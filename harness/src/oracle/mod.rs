@@ -50,11 +50,11 @@ mod stream;
 mod wire;
 
 #[cfg(test)]
-mod doctor;
+pub(crate) mod doctor;
 #[cfg(test)]
-mod draw;
+pub(crate) mod draw;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,233 @@
+//! The file. A write takes effect on each byte once, at some instant between its entry
+//! and its return; of writes that overlap in time any may come first.
+
+use std::collections::BTreeMap;
+
+use super::bytes::{Generations, Stretch};
+use crate::history::pattern;
+use crate::scenario::{Op, Range, Scenario};
+
+/// One way in which things may stand: what the last effect was, and which of the writes
+/// that still run have had theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State<T> {
+    is: T,
+    done: Generations,
+}
+
+/// All the ways, of a byte or of the length.
+#[derive(Debug, Clone)]
+struct States<T> {
+    running: Generations,
+    all: Vec<State<T>>,
+}
+
+impl<T: Copy + PartialEq> States<T> {
+    fn settled(is: T) -> Self {
+        let done = Generations::default();
+        States {
+            running: done,
+            all: vec![State { is, done }],
+        }
+    }
+
+    /// A write begins: from now on it may have had its effect.
+    fn enter(&mut self, generation: u8, effect: impl Fn(u8, T) -> T) {
+        self.running.insert(generation);
+        let mut next = 0;
+        while let Some(&state) = self.all.get(next) {
+            for writer in self.running.iter().filter(|it| !state.done.contains(*it)) {
+                let mut done = state.done;
+                done.insert(writer);
+                let is = effect(writer, state.is);
+                if !self.all.contains(&State { is, done }) {
+                    self.all.push(State { is, done });
+                }
+            }
+            next += 1;
+        }
+    }
+
+    /// It is over: it has had its effect.
+    fn leave(&mut self, generation: u8) {
+        if !self.running.contains(generation) {
+            return;
+        }
+        self.running.remove(generation);
+        self.all.retain(|state| state.done.contains(generation));
+        let mut kept: Vec<State<T>> = Vec::new();
+        for mut state in self.all.drain(..) {
+            state.done.remove(generation);
+            if !kept.contains(&state) {
+                kept.push(state);
+            }
+        }
+        self.all = kept;
+    }
+}
+
+/// The bytes of the file.
+#[derive(Debug)]
+pub struct Content {
+    /// In parts that have the same past, by their begin. Behind its end the file is
+    /// zeros.
+    parts: BTreeMap<u64, States<u8>>,
+    /// How much of it is not zeros as it was made.
+    filled: u64,
+    /// Writes that write zeros.
+    zeroes: Generations,
+}
+
+impl Content {
+    pub fn new(scenario: &Scenario) -> Content {
+        let file = &scenario.setup.file;
+        let zeroes = scenario.steps.iter().enumerate();
+        let zeroes = zeroes.filter(|(_, step)| step.op.zeroes());
+        Content {
+            parts: BTreeMap::from([(0, States::settled(0))]),
+            filled: if file.sparse { 0 } else { file.size_bytes },
+            zeroes: zeroes
+                .filter_map(|(at, _)| scenario.generation(at))
+                .collect(),
+        }
+    }
+
+    /// Makes a part begin there.
+    fn cut(&mut self, at: u64) {
+        let (_, before) = self
+            .parts
+            .range(..=at)
+            .next_back()
+            .expect("one begins at 0");
+        let states = before.clone();
+        self.parts.entry(at).or_insert(states);
+    }
+
+    pub fn enter(&mut self, generation: u8, range: Range) {
+        if range.len == 0 {
+            return;
+        }
+        self.cut(range.offset);
+        self.cut(range.end());
+        for (_, states) in self.parts.range_mut(range.offset..range.end()) {
+            states.enter(generation, |writer, _| writer);
+        }
+    }
+
+    pub fn leave(&mut self, generation: u8) {
+        for states in self.parts.values_mut() {
+            states.leave(generation);
+        }
+    }
+
+    /// References to a range as it is now, taken by a step.
+    pub fn read(&self, range: Range, step: usize) -> Vec<Stretch> {
+        let mut stretches = Vec::new();
+        let mut at = range.offset;
+        while at < range.end() {
+            let (_, states) = self
+                .parts
+                .range(..=at)
+                .next_back()
+                .expect("one begins at 0");
+            let next = self
+                .parts
+                .range(at + 1..)
+                .next()
+                .map_or(u64::MAX, |it| *it.0);
+            let end = next.min(range.end());
+            stretches.push(Stretch {
+                offset: at,
+                len: end - at,
+                seen: states.all.iter().map(|state| state.is).collect(),
+                step,
+                settled: false,
+                after: [0; 3],
+            });
+            at = end;
+        }
+        stretches
+    }
+
+    /// What a generation puts at an offset. Generation 0 is the file as it was made.
+    pub fn value(&self, generation: u8, offset: u64) -> u8 {
+        let zeroes = match generation {
+            0 => offset >= self.filled,
+            _ => self.zeroes.contains(generation),
+        };
+        match zeroes {
+            true => 0,
+            false => pattern(offset, generation),
+        }
+    }
+
+    /// The first byte that cannot be what it is.
+    pub fn first_wrong(&self, bytes: &[u8]) -> Option<u64> {
+        let all = Range {
+            offset: 0,
+            len: bytes.len() as u64,
+        };
+        for part in self.read(all, 0) {
+            for offset in part.offset..part.offset + part.len {
+                let is = |generation| self.value(generation, offset);
+                if !part.seen.iter().any(|it| is(it) == bytes[offset as usize]) {
+                    return Some(offset);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// What a call does to the length of the file.
+#[derive(Debug, Clone, Copy)]
+pub enum Resize {
+    /// truncate(2): "to be truncated to a size of precisely length bytes".
+    To(u64),
+    /// pwrite(2) behind the end.
+    AtLeast(u64),
+}
+
+/// What an operation that has written a range does to the length, if it does.
+pub fn resize(op: Op, written: Range) -> Option<Resize> {
+    match op {
+        Op::Truncate { size_bytes } => Some(Resize::To(size_bytes)),
+        Op::Pwrite(_) | Op::DirectWrite(_) => Some(Resize::AtLeast(written.end())),
+        _ => None,
+    }
+}
+
+/// The length of the file.
+#[derive(Debug)]
+pub struct Sizes {
+    states: States<u64>,
+    resizes: BTreeMap<u8, Resize>,
+}
+
+impl Sizes {
+    pub fn new(size: u64) -> Sizes {
+        Sizes {
+            states: States::settled(size),
+            resizes: BTreeMap::new(),
+        }
+    }
+
+    pub fn enter(&mut self, generation: u8, resize: Resize) {
+        self.resizes.insert(generation, resize);
+        let resizes = &self.resizes;
+        self.states
+            .enter(generation, |writer, size| match resizes[&writer] {
+                Resize::To(size) => size,
+                Resize::AtLeast(least) => size.max(least),
+            });
+    }
+
+    pub fn leave(&mut self, generation: u8) {
+        self.states.leave(generation);
+    }
+
+    /// What it may be now.
+    pub fn possible(&self) -> Vec<u64> {
+        self.states.all.iter().map(|state| state.is).collect()
+    }
+}

@@ -1,0 +1,371 @@
+//! The specification in executable form: what the manual pages say that each call does,
+//! over a network that keeps what it is given. It is told in which order the calls of a
+//! real history were entered and left, and how much each moved, where the manual pages
+//! leave that open; it says what each may return, which bytes may arrive, and what may
+//! be in the file in the end.
+//!
+//! It is a second opinion on [`crate::oracle`], and shares nothing with it: what the one
+//! flags and the other does not is a mistake of one of the two. It is slow, and does
+//! not say why something is wrong, only where.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `file` | the bytes of the file and its length |
+//! | `bytes` | bytes that are on their way: in a pipe or in the socket |
+//! | `pipe` | a pipe, by what is in it and by how full it is |
+//! | `wire` | what may arrive |
+//! | `calls` | what a call may return |
+
+mod bytes;
+mod calls;
+mod file;
+mod pipe;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::history::{Call, End, History, Outcome};
+use crate::oracle::Contract;
+use crate::scenario::{Actor, Op, Range, Scenario};
+
+use calls::{Connection, Fault};
+use file::{Content, Sizes};
+use pipe::Pipe;
+use wire::Wire;
+
+/// What the specification says of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opinion {
+    /// It can have been so.
+    Agrees,
+    /// It cannot.
+    Differs {
+        /// The call that cannot have been so, if it is one.
+        step: Option<usize>,
+        /// What is different, for people.
+        what: String,
+    },
+    /// It has an operation that the specification does not know yet, several connections,
+    /// or too many equal bytes of several senders.
+    Unknown,
+}
+
+/// Holds `history` against the specification; under [`Contract::Stable`] the bytes of a
+/// send are settled when it returns. How long anything takes, and whether datagrams
+/// arrive, it does not say.
+pub fn opinion(contract: Contract, scenario: &Scenario, history: &History) -> Opinion {
+    // It has one connection only.
+    let several = scenario.setup.socket.each;
+    if several || !scenario.steps.iter().all(|step| calls::knows(step.op)) {
+        return Opinion::Unknown;
+    }
+    match Reference::new(contract, scenario).follow(history) {
+        Ok(true) => Opinion::Agrees,
+        Ok(false) => Opinion::Unknown,
+        Err((step, what)) => Opinion::Differs { step, what },
+    }
+}
+
+/// What happens, in the order of the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Enter(usize),
+    Arrive(usize),
+    Leave(usize),
+}
+
+/// A call between its entry and its return.
+struct Running {
+    step: usize,
+    op: Op,
+    /// The part of the file that it is about.
+    range: Option<Range>,
+    /// How long the file was at some instant of it.
+    sizes: Vec<u64>,
+    /// What was in the pipe that it takes from.
+    held: u64,
+    signalled: bool,
+}
+
+struct Reference<'a> {
+    contract: Contract,
+    scenario: &'a Scenario,
+    content: Content,
+    sizes: Sizes,
+    /// Where sendfile(2) without an offset begins; `None`: one was killed.
+    position: Option<u64>,
+    pipes: [Pipe; 2],
+    wire: Wire,
+    connection: Connection,
+    running: Vec<Running>,
+    /// Of steps that are made in several calls: what is left of them.
+    rests: BTreeMap<usize, Op>,
+}
+
+type Step<T = ()> = Result<T, (Option<usize>, String)>;
+
+impl<'a> Reference<'a> {
+    fn new(contract: Contract, scenario: &'a Scenario) -> Self {
+        let size = scenario.setup.file.size_bytes;
+        Reference {
+            contract,
+            scenario,
+            content: Content::new(scenario),
+            sizes: Sizes::new(size),
+            position: Some(0),
+            pipes: Default::default(),
+            wire: Wire::default(),
+            connection: Connection::default(),
+            running: Vec::new(),
+            rests: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it is certain, if nothing is wrong.
+    fn follow(mut self, history: &History) -> Step<bool> {
+        let mut events: Vec<(u64, Event)> = Vec::new();
+        for (at, call) in history.calls.iter().enumerate() {
+            if call.step >= self.scenario.steps.len() {
+                return Err((Some(call.step), "no such operation".into()));
+            }
+            events.push((call.entry.order, Event::Enter(at)));
+            if call.outcome != Outcome::Pending {
+                events.push((call.exit.order, Event::Leave(at)));
+            }
+        }
+        let chunks = history.chunks.iter().enumerate();
+        events.extend(chunks.map(|(at, chunk)| (chunk.at.order, Event::Arrive(at))));
+        events.sort();
+        for (_, event) in events {
+            match event {
+                Event::Enter(at) => self.enter(&history.calls[at]),
+                Event::Leave(at) => self.leave(&history.calls[at])?,
+                Event::Arrive(at) => {
+                    let chunk = &history.chunks[at];
+                    let bytes = history.received.get(chunk.start..);
+                    let bytes = bytes.and_then(|it| it.get(..chunk.len)).unwrap_or_default();
+                    self.arrive(bytes, chunk.start)?;
+                }
+            }
+        }
+        self.end(history)
+    }
+
+    fn enter(&mut self, call: &Call) {
+        let step = self.scenario.steps[call.step];
+        let op = self.rests.get(&call.step).copied().unwrap_or(step.op);
+        self.connection.enter(self.scenario, call);
+        // sendfile(2), of an offset that is NULL: "data will be read from in_fd starting
+        // at the file offset".
+        let range = match op {
+            Op::SendfileOn { len } => self.position.map(|offset| Range { offset, len }),
+            op => op.range(),
+        };
+        let moved = range.map(|range| Range {
+            len: match call.outcome {
+                Outcome::Returned(moved) => moved.min(range.len),
+                // Nobody knows how much.
+                Outcome::Killed | Outcome::Pending => {
+                    let left = self.scenario.extent_bytes().saturating_sub(range.offset);
+                    range.len.min(left)
+                }
+                Outcome::Failed(_) | Outcome::Skipped => 0,
+            },
+            ..range
+        });
+        let generation = self.scenario.generation(call.step);
+        if let (Some(generation), Some(written)) = (generation, written(op, call, moved)) {
+            self.content.enter(generation, written);
+            self.show(generation, written);
+            if let Some(resize) = file::resize(op, written) {
+                self.sizes.enter(generation, resize);
+                let now = self.sizes.possible();
+                for other in &mut self.running {
+                    other.sizes.extend_from_slice(&now);
+                }
+            }
+        }
+        let taken = call.outcome.bytes();
+        let held = match op {
+            Op::SpliceOut { tee, .. } => self.pipes[usize::from(tee)].bytes(),
+            Op::Tee { .. } => self.pipes[0].bytes(),
+            _ => 0,
+        };
+        let newly = |content: &Content| match moved {
+            Some(range) => content.read(range, call.step),
+            None => Vec::new(),
+        };
+        match op {
+            Op::SpliceOut { tee, .. } => {
+                let bytes = self.pipes[usize::from(tee)].take(taken);
+                self.wire.send(step.actor, call.step, bytes);
+            }
+            Op::Tee { .. } => {
+                let (slots, bytes) = self.pipes[0].first(taken);
+                self.pipes[1].put(&slots, bytes);
+            }
+            op if op.sends() => {
+                let bytes = newly(&self.content);
+                self.wire.send(step.actor, call.step, bytes);
+                if let (Outcome::Killed | Outcome::Pending, Some(range)) = (call.outcome, moved) {
+                    self.wire.give_up(step.actor, range.len);
+                }
+            }
+            op if op.fills().is_some() => {
+                let bytes = newly(&self.content);
+                self.pipes[0].put(&pipe::pages(moved), bytes);
+            }
+            _ => {}
+        }
+        let is_signalled = |other: &Running| match self.scenario.steps[other.step].op {
+            Op::Signal { to } => to == step.actor,
+            _ => false,
+        };
+        let signalled = self.running.iter().any(is_signalled);
+        if let Op::Signal { to } = op {
+            for other in &mut self.running {
+                other.signalled |= self.scenario.steps[other.step].actor == to;
+            }
+        }
+        self.running.push(Running {
+            step: call.step,
+            op,
+            range,
+            sizes: self.sizes.possible(),
+            held,
+            signalled,
+        });
+    }
+
+    /// A write shows in all that refers to the pages of the file, from its entry on.
+    fn show(&mut self, generation: u8, written: Range) {
+        for pipe in &mut self.pipes {
+            pipe.show(generation, written);
+        }
+        self.wire.show(generation, written);
+    }
+
+    fn leave(&mut self, call: &Call) -> Step {
+        let Some(at) = self.running.iter().position(|it| it.step == call.step) else {
+            return Err((Some(call.step), "returns without a call".into()));
+        };
+        let running = self.running.remove(at);
+        let op = running.op;
+        if let Some(generation) = self.scenario.generation(call.step) {
+            self.content.leave(generation);
+            self.sizes.leave(generation);
+        }
+        // Killed, it never returned.
+        if call.outcome != Outcome::Killed && op.sends() {
+            let copied = matches!(op, Op::Copy { .. });
+            // Documentation/networking/msg_zerocopy.rst: until the notification has come
+            // what is lent may be seen to change.
+            let lent = matches!(op, Op::Borrow { .. });
+            if copied || self.contract == Contract::Stable && !lent {
+                self.wire.settle(call.step);
+            }
+        }
+        if matches!(op, Op::PipeWrite(_)) {
+            self.pipes[0].settle(call.step);
+        }
+        if op.sends() {
+            if let Some(rest) = op.after(call.outcome.bytes()) {
+                self.rests.insert(call.step, rest);
+            }
+            self.wire.leave(self.scenario.steps[call.step].actor);
+        }
+        let position = self.position;
+        if let Op::SendfileOn { .. } = op {
+            self.position = match call.outcome {
+                Outcome::Killed => None,
+                outcome => position.map(|it| it.saturating_add(outcome.bytes())),
+            };
+        }
+        let result = calls::result(&calls::Case {
+            scenario: self.scenario,
+            op,
+            call,
+            range: running.range,
+            sizes: &running.sizes,
+            held: running.held,
+            signalled: running.signalled,
+            pipes: &self.pipes,
+            connection: &self.connection,
+            position: self.position,
+        });
+        if let Op::Pipe { capacity_bytes } = op
+            && let Outcome::Returned(_) = call.outcome
+        {
+            self.pipes[0].resize(capacity_bytes);
+        }
+        result.map_err(|Fault(what)| (Some(call.step), what))
+    }
+
+    fn arrive(&mut self, bytes: &[u8], start: usize) -> Step {
+        if self.scenario.setup.socket.family.has_datagrams() {
+            return Ok(());
+        }
+        let value = |generation, offset| self.content.value(generation, offset);
+        match self.wire.arrive(bytes, value) {
+            Ok(()) => Ok(()),
+            Err(at) => Err((None, format!("stream byte {} cannot be that", start + at))),
+        }
+    }
+
+    fn end(self, history: &History) -> Step<bool> {
+        let datagrams = self.scenario.setup.socket.family.has_datagrams();
+        match history.end {
+            // What was sent and not received by the end of the stream is lost.
+            End::Eof if !datagrams && !self.wire.may_be_over() => {
+                return Err((None, "something is missing at the end of the stream".into()));
+            }
+            End::Closed if !self.connection.reader_left() => {
+                return Err((None, "the receiver left of its own accord".into()));
+            }
+            End::Failed(errno) if !self.connection.may_break(self.scenario, history.end_ns) => {
+                return Err((None, format!("receiving failed with errno {errno}")));
+            }
+            _ => {}
+        }
+        // lseek(2) when all was over: sendfile(2) with an offset "does not modify the
+        // file offset".
+        let given_one = |it: &&Call| it.offset_after.is_some();
+        let looked = history.calls.iter().rev().find(given_one);
+        if let (Some(call), Some(position)) = (looked, self.position)
+            && call.f_pos_after.is_some_and(|it| it != position)
+        {
+            let what = format!("the file position is not {position} in the end");
+            return Err((Some(call.step), what));
+        }
+        for bytes in [&history.file_pread, &history.file_mmap] {
+            if bytes.is_empty() && std::ptr::eq(bytes, &history.file_mmap) {
+                continue;
+            }
+            if !self.sizes.possible().contains(&(bytes.len() as u64)) {
+                return Err((None, format!("the file has {} bytes", bytes.len())));
+            }
+            if let Some(at) = self.content.first_wrong(bytes) {
+                return Err((None, format!("byte {at} of the file cannot be that")));
+            }
+        }
+        Ok(!self.wire.is_lost())
+    }
+}
+
+/// What a call has written, if it has.
+fn written(op: Op, call: &Call, moved: Option<Range>) -> Option<Range> {
+    match (op.zeroes(), call.outcome) {
+        (_, Outcome::Failed(_) | Outcome::Skipped) => None,
+        // They return no count, and do all of it.
+        (true, _) => op.writes(),
+        (false, _) => op.writes().and(moved),
+    }
+}
+
+/// Which of the three lines of bytes a sender has.
+fn line(sender: Actor) -> usize {
+    sender.index()
+}
