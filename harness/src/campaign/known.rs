@@ -41,7 +41,7 @@ impl Bug {
             Bug::PageADatagram => "corpus/udp/udp6-pages.scn",
             Bug::ForgottenEnd => "corpus/udp/udp6-past-end.scn",
             Bug::ForgottenOwner => "corpus/zerocopy/mtu-probe.scn",
-            Bug::NumberGivenBack => "corpus/zerocopy/number-given-back.scn",
+            Bug::NumberGivenBack => "docs/bugs/number-given-back.scn",
         }
     }
 
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_number_is_given_back_by_every_kernel_where_threads_send_at_once() {
-        const NUMBER: &str = include_str!("../../../corpus/zerocopy/number-given-back.scn");
+        const NUMBER: &str = include_str!("../../../docs/bugs/number-given-back.scn");
         for (release, stable) in [("6.1.192", ""), ("6.12.117", "1\n"), ("7.3.4", "2\n")] {
             let found = |scenario: &str, late| completion(scenario, release, stable, late);
             assert_eq!(found(NUMBER, false), Some(Bug::NumberGivenBack));
