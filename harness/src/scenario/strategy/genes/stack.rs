@@ -11,6 +11,9 @@ use crate::scenario::strategy::tables;
 /// The interfaces at both ends.
 #[derive(Debug, Clone)]
 pub struct DeviceGenes {
+    pub tun: bool,
+    /// What happens to packets by their numbers, of the data and of what comes back.
+    pub nth: Vec<(bool, u32)>,
     pub mtu: (bool, Draw),
     /// Whether any of the switches counts.
     pub any: bool,
@@ -30,8 +33,17 @@ pub fn device() -> impl Strategy<Value = DeviceGenes> {
         (weighted(0.1), from(tables::MTU_BYTES)),
         weighted(0.1),
         vec(weighted(0.4), SWITCHES),
+        weighted(0.08),
+        // The handshake is the first two.
+        vec((weighted(0.2), 1..=8_u32), 8),
     )
-        .prop_map(|(mtu, any, switches)| DeviceGenes { mtu, any, switches })
+        .prop_map(|(mtu, any, switches, tun, nth)| DeviceGenes {
+            tun,
+            nth,
+            mtu,
+            any,
+            switches,
+        })
 }
 
 pub fn stack() -> impl Strategy<Value = StackGenes> {
