@@ -37,7 +37,9 @@ use super::settle::{self, settle};
 use super::stage::{Beside, Stage, context};
 use crate::history::{Call, End, History, Leftovers, Outcome, Stream};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
-use crate::scenario::{Actor, DeviceKind, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step};
+use crate::scenario::{
+    Actor, DeviceKind, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step,
+};
 
 /// See [`RESCUE_NS`].
 pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);

@@ -53,6 +53,7 @@ pub(super) fn judge(
         wire,
         stable,
         completion,
+    }
 }
 
 struct Judge<'a> {

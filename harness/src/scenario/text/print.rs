@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Borrowing, Copying, Device, DeviceKind, Distribution, Expect, Expected, FileKind, FileSpec, Means,
-    Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step,
-    TcpSpec, Way,
+    Actor, Borrowing, Copying, Device, DeviceKind, Distribution, Expect, Expected, FileKind,
+    FileSpec, Means, Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec,
+    Stack, Step, TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {

@@ -1,15 +1,15 @@
 //! The interfaces and the stack.
 
 use super::option;
-use crate::scenario::strategy::genes::{DeviceGenes, StackGenes};
+use crate::scenario::strategy::genes::{DeviceGenes, StackGenes, TunGenes};
 use crate::scenario::strategy::tables;
 use crate::scenario::{Device, DeviceKind, Nth, Stack, Sysctl};
 
-pub fn device(genes: &DeviceGenes) -> Device {
+pub fn device(genes: &DeviceGenes, tun: bool) -> Device {
     let (on, draw) = genes.mtu;
     let switch = |place: usize| genes.any && genes.switches[place];
     Device {
-        kind: match genes.tun {
+        kind: match tun {
             true => DeviceKind::Tun,
             false => DeviceKind::Veth,
         },
@@ -23,11 +23,11 @@ pub fn device(genes: &DeviceGenes) -> Device {
 }
 
 /// What happens to packets by their numbers, of the data and of what comes back.
-pub fn nth(genes: &DeviceGenes) -> (Nth, Nth) {
+pub fn nth(genes: &TunGenes) -> (Nth, Nth) {
     let mut both = (Nth::default(), Nth::default());
     let numbers = both.0.named().into_iter().chain(both.1.named());
     for ((_, number), &(on, nth)) in numbers.zip(&genes.nth) {
-        if genes.tun && on {
+        if genes.on && on {
             *number = nth;
         }
     }
