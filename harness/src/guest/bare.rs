@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use super::connection::reset_on_close;
 use super::file::SentFile;
 use super::link::Link;
-use crate::scenario::{DeviceKind, Family, PAGE_BYTES, Range, Scenario};
+use crate::scenario::{Family, PAGE_BYTES, Range, Scenario};
 
 /// Connections over the scenario's link, one after the other, by one thread.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Bare {
     pub fn set_up(scenario: &Scenario) -> io::Result<Bare> {
         let mut link = Link::create()?;
         link.configure(&scenario.setup, |_| false)?;
-        let address = Link::receiver_address(DeviceKind::default(), Family::Tcp4);
+        let address = Link::receiver_address(Family::Tcp4);
         let listener = link.receiver().with(|| TcpListener::bind((address, 0)))?;
         let page = Range {
             offset: 0,

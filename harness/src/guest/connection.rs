@@ -43,7 +43,7 @@ impl Listener {
             if let Some(bytes) = rcvbuf_bytes {
                 socket.set_recv_buffer_size(bytes as usize)?;
             }
-            let address = SocketAddr::new(Link::receiver_address(kind, family), 0);
+            let address = SocketAddr::new(Link::receiver_address_over(kind, family), 0);
             // Inherited by accepted sockets.
             socket.set_read_timeout(Some(LOOK_UP_INTERVAL))?;
             // Inherited as well.

@@ -131,7 +131,12 @@ impl Link {
     }
 
     /// The receiver's address.
-    pub fn receiver_address(kind: DeviceKind, family: Family) -> IpAddr {
+    pub fn receiver_address(family: Family) -> IpAddr {
+        Link::receiver_address_over(DeviceKind::Veth, family)
+    }
+
+    /// The same over another kind of link.
+    pub fn receiver_address_over(kind: DeviceKind, family: Family) -> IpAddr {
         Side::Receiver.address(kind, family)
     }
 }

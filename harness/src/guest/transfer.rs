@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::connection::reset_on_close;
 use super::file::Mapping;
 use super::link::Link;
-use crate::scenario::{DeviceKind, Family, Range, Setup};
+use crate::scenario::{Family, Range, Setup};
 
 /// What read(2) and write(2) move at a time, and the receiver.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -76,10 +76,7 @@ impl Transfer {
         let mut link = Link::create()?;
         link.configure(setup, |_| false)?;
         let file = file(self.call_bytes)?;
-        let address = SocketAddr::new(
-            Link::receiver_address(DeviceKind::default(), Family::Tcp4),
-            0,
-        );
+        let address = SocketAddr::new(Link::receiver_address(Family::Tcp4), 0);
         let listener = link.receiver().with(|| TcpListener::bind(address))?;
         let sender = TcpStream::connect(listener.local_addr()?)?;
         sender.set_nodelay(true)?;
