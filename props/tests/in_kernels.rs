@@ -183,6 +183,8 @@ const TESTS: &[Test] = &[
         name: "families_lend_or_refuse",
         on: On::Every,
         run: borrowed::families_lend_or_refuse,
+    },
+    Test {
         name: "a_packet_is_known_by_its_number",
         on: On::Every,
         run: tun::a_packet_is_known_by_its_number,

