@@ -17,6 +17,7 @@
 //! * [`sockets`]: their settings are set;
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`stack`]: the interfaces and the stack are as scenarios say;
+//! * [`tun`]: a TUN link knows its packets by their numbers;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`leaks`]: what is left behind is seen;
 //! * [`programs`]: the two programs of 2008, between two namespaces;
@@ -47,5 +48,6 @@ pub mod scarcity;
 pub mod sockets;
 pub mod source;
 pub mod stack;
+pub mod tun;
 pub mod waiting;
 pub mod watch;

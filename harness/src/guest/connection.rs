@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::link::Link;
 use super::netns::NetNs;
 use super::receiver::Receiver;
-use crate::scenario::{Congestion, Family, SocketSpec};
+use crate::scenario::{Congestion, DeviceKind, Family, SocketSpec};
 
 /// How often a reader looks at its deadline while nothing arrives.
 pub const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ impl Listener {
     /// handshake on, window scale included.
     pub fn open(
         receiver: &NetNs,
-        family: Family,
+        (kind, family): (DeviceKind, Family),
         rcvbuf_bytes: Option<u32>,
     ) -> io::Result<Listener> {
         receiver.with(|| {
@@ -43,7 +43,7 @@ impl Listener {
             if let Some(bytes) = rcvbuf_bytes {
                 socket.set_recv_buffer_size(bytes as usize)?;
             }
-            let address = SocketAddr::new(Link::receiver_address(family), 0);
+            let address = SocketAddr::new(Link::receiver_address_over(kind, family), 0);
             // Inherited by accepted sockets.
             socket.set_read_timeout(Some(LOOK_UP_INTERVAL))?;
             // Inherited as well.

@@ -11,8 +11,9 @@ use super::ethtool::Ethtool;
 use super::netns::NetNs;
 use super::rtnl::{self, COUNTED_NS, Gate, Interface, Rtnl};
 use super::sysctl::Sysctls;
+use super::tun::{Carrier, End};
 use crate::scenario::limits::LEAST_IPV6_MTU_BYTES;
-use crate::scenario::{Device, Family, Netem, Setup, Stack, Way};
+use crate::scenario::{Device, DeviceKind, Family, Netem, Setup, Stack, Way};
 
 const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -21,9 +22,18 @@ const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 #[derive(Debug)]
 pub struct Link {
     receiver: NetNs,
+    veth: Path,
+    /// Or why there is none: only a scenario that asks for it has to know.
+    tun: io::Result<(Path, [Carrier; 2])>,
+    current: DeviceKind,
+    sysctls: Sysctls,
+}
+
+/// A way between the two.
+#[derive(Debug)]
+struct Path {
     queues: Arc<Queues>,
     device: Device,
-    sysctls: Sysctls,
 }
 
 /// The queues of both directions, for whoever holds packets.
@@ -45,24 +55,24 @@ impl Link {
         let far = here.interface(rtnl::FAR)?;
         here.move_to(far, receiver.fd())?;
         let near = here.interface(rtnl::NEAR)?;
-        let data = Queue::join(here, near, Side::Sender, rtnl::NEAR)?;
+        let data = Queue::join(here, near, Side::Sender, DeviceKind::Veth, rtnl::NEAR)?;
         let ack = receiver.with(|| {
             let mut there = Rtnl::open();
             let far = there.interface(rtnl::FAR)?;
-            Queue::join(there, far, Side::Receiver, rtnl::FAR)
+            Queue::join(there, far, Side::Receiver, DeviceKind::Veth, rtnl::FAR)
         })?;
         forget_paths()?;
         receiver.with(forget_paths)?;
         for family in [Family::Udp4, Family::Udp6] {
-            await_ready(&receiver, family)?;
+            await_ready(&receiver, DeviceKind::Veth, family)?;
         }
+        let tun = join_tun(&receiver);
         clock::await_uptime(Duration::from_nanos(COUNTED_NS))?;
-        let (data, ack) = (Mutex::new(data), Mutex::new(ack));
-        let queues = Arc::new(Queues { data, ack });
         Ok(Link {
             receiver,
-            queues,
-            device: Device::default(),
+            veth: Path::new(DeviceKind::Veth, data, ack),
+            tun,
+            current: DeviceKind::Veth,
             sysctls: Sysctls::default(),
         })
     }
@@ -71,9 +81,26 @@ impl Link {
     /// asked for. Queues without random numbers and without state are kept when nothing
     /// changed.
     pub fn configure(&mut self, setup: &Setup, holds: impl Fn(Way) -> bool) -> io::Result<()> {
-        self.set_device(&setup.device)?;
+        self.current = setup.device.kind;
+        let path = match setup.device.kind {
+            DeviceKind::Veth => &mut self.veth,
+            DeviceKind::Tun => {
+                let (path, carriers) = match &mut self.tun {
+                    Ok(tun) => tun,
+                    Err(error) => {
+                        let message = format!("no TUN interfaces: {error}");
+                        return Err(io::Error::new(error.kind(), message));
+                    }
+                };
+                let [data, ack] = carriers;
+                data.begin(setup.data.nth);
+                ack.begin(setup.ack.nth);
+                path
+            }
+        };
+        path.set_device(&setup.device)?;
         for (way, netem) in [(Way::Data, &setup.data), (Way::Ack, &setup.ack)] {
-            self.queues.of(way).configure(netem, holds(way))?;
+            path.queues.of(way).configure(netem, holds(way))?;
         }
         Ok(())
     }
@@ -82,6 +109,48 @@ impl Link {
     /// follows the settings that the listener was made with, so they come before it.
     pub fn set_stack(&mut self, stack: &Stack) -> io::Result<()> {
         self.sysctls.set(stack, &self.receiver)
+    }
+
+    /// Both queues of the way that was configured last.
+    pub fn queues(&self) -> Arc<Queues> {
+        let path = match (self.current, &self.tun) {
+            (DeviceKind::Tun, Ok((path, _))) => path,
+            _ => &self.veth,
+        };
+        Arc::clone(&path.queues)
+    }
+
+    /// What was configured last.
+    pub fn kind(&self) -> DeviceKind {
+        self.current
+    }
+
+    /// The receiver's namespace.
+    pub fn receiver(&self) -> &NetNs {
+        &self.receiver
+    }
+
+    /// The receiver's address.
+    pub fn receiver_address(family: Family) -> IpAddr {
+        Link::receiver_address_over(DeviceKind::Veth, family)
+    }
+
+    /// The same over another kind of link.
+    pub fn receiver_address_over(kind: DeviceKind, family: Family) -> IpAddr {
+        Side::Receiver.address(kind, family)
+    }
+}
+
+impl Path {
+    fn new(kind: DeviceKind, data: Queue, ack: Queue) -> Path {
+        let (data, ack) = (Mutex::new(data), Mutex::new(ack));
+        Path {
+            queues: Arc::new(Queues { data, ack }),
+            device: Device {
+                kind,
+                ..Device::default()
+            },
+        }
     }
 
     /// Makes the interfaces at both ends what the setup says.
@@ -95,21 +164,33 @@ impl Link {
         self.device = *device;
         Ok(())
     }
+}
 
-    /// Both queues.
-    pub fn queues(&self) -> Arc<Queues> {
-        Arc::clone(&self.queues)
+/// A second way between the two, of TUN interfaces.
+fn join_tun(receiver: &NetNs) -> io::Result<(Path, [Carrier; 2])> {
+    const KIND: DeviceKind = DeviceKind::Tun;
+    let join = |side: Side, name: &'static str| {
+        let end = End::create(name)?;
+        // The kernel would ask for routers, and those packets were not the scenario's.
+        let silence = format!("/proc/sys/net/ipv6/conf/{name}");
+        std::fs::write(format!("{silence}/addr_gen_mode"), "1")?;
+        std::fs::write(format!("{silence}/router_solicitations"), "0")?;
+        let mut rtnl = Rtnl::open();
+        let interface = rtnl.interface(name)?;
+        Ok::<_, io::Error>((end, Queue::join(rtnl, interface, side, KIND, name)?))
+    };
+    let [near, far] = rtnl::TUN;
+    let (near, data) = join(Side::Sender, near)?;
+    let (far, ack) = receiver.with(|| join(Side::Receiver, far))?;
+    let to = |side: Side| [Family::Tcp4, Family::Tcp6].map(|family| side.address(KIND, family));
+    let carriers = [
+        Carrier::start("data", &near, &far, to(Side::Receiver))?,
+        Carrier::start("ack", &far, &near, to(Side::Sender))?,
+    ];
+    for family in [Family::Udp4, Family::Udp6] {
+        await_ready(receiver, KIND, family)?;
     }
-
-    /// The receiver's namespace.
-    pub fn receiver(&self) -> &NetNs {
-        &self.receiver
-    }
-
-    /// The receiver's address.
-    pub fn receiver_address(family: Family) -> IpAddr {
-        Side::Receiver.address(family)
-    }
+    Ok((Path::new(KIND, data, ack), carriers))
 }
 
 /// TCP remembers round-trip times and windows of a peer for its next connection: what
@@ -120,12 +201,12 @@ fn forget_paths() -> io::Result<()> {
 
 /// Sends datagrams until one arrives. An interface that is up does not receive IPv6 at
 /// once, the kernel sees to that later; TCP would send again, a datagram is lost.
-fn await_ready(receiver: &NetNs, family: Family) -> io::Result<()> {
+fn await_ready(receiver: &NetNs, kind: DeviceKind, family: Family) -> io::Result<()> {
     const ATTEMPTS: usize = 1000;
     const PATIENCE: Duration = Duration::from_millis(10);
-    let far = receiver.with(|| UdpSocket::bind((Side::Receiver.address(family), 0)))?;
+    let far = receiver.with(|| UdpSocket::bind((Side::Receiver.address(kind, family), 0)))?;
     far.set_read_timeout(Some(PATIENCE))?;
-    let near = UdpSocket::bind((Side::Sender.address(family), 0))?;
+    let near = UdpSocket::bind((Side::Sender.address(kind, family), 0))?;
     near.connect(far.local_addr()?)?;
     for _ in 0..ATTEMPTS {
         // Refused, or not sent for want of a route: the next attempt tells.
@@ -145,20 +226,28 @@ enum Side {
 }
 
 impl Side {
-    fn address(self, family: Family) -> IpAddr {
+    fn address(self, kind: DeviceKind, family: Family) -> IpAddr {
         let host = match self {
             Side::Sender => 1,
             Side::Receiver => 2,
         };
-        match family.over_ipv6() {
-            false => Ipv4Addr::new(192, 0, 2, host).into(),
-            true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into(),
+        match (kind, family.over_ipv6()) {
+            (DeviceKind::Veth, false) => Ipv4Addr::new(192, 0, 2, host).into(),
+            (DeviceKind::Tun, false) => Ipv4Addr::new(198, 51, 100, host).into(),
+            (kind, true) => {
+                let net = kind as u16;
+                Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host.into()).into()
+            }
         }
     }
 
     /// The network of IPv4, which both ends are in.
-    fn network() -> (IpAddr, u8) {
-        (Ipv4Addr::new(192, 0, 2, 0).into(), 24)
+    fn network(kind: DeviceKind) -> (IpAddr, u8) {
+        let network = match kind {
+            DeviceKind::Veth => Ipv4Addr::new(192, 0, 2, 0),
+            DeviceKind::Tun => Ipv4Addr::new(198, 51, 100, 0),
+        };
+        (network.into(), 24)
     }
 
     fn mac(self) -> [u8; 6] {
@@ -221,7 +310,8 @@ struct Queue {
     rtnl: Rtnl,
     interface: Interface,
     side: Side,
-    ethtool: Ethtool,
+    /// A TUN interface offloads nothing.
+    ethtool: Option<Ethtool>,
     handle: u16,
     current: Option<Netem>,
     /// `None`: it cannot hold packets.
@@ -242,19 +332,26 @@ impl Queue {
         mut rtnl: Rtnl,
         interface: Interface,
         side: Side,
+        kind: DeviceKind,
         name: &'static str,
     ) -> io::Result<Queue> {
-        rtnl.bring_up(interface, side.mac())?;
+        let has_mac = kind == DeviceKind::Veth;
+        rtnl.bring_up(interface, has_mac.then(|| side.mac()))?;
         for (family, prefix_len) in [(Family::Tcp4, 24), (Family::Tcp6, 64)] {
-            rtnl.add_address(interface, side.address(family), prefix_len)?;
+            rtnl.add_address(interface, side.address(kind, family), prefix_len)?;
             let peer = side.peer();
-            rtnl.add_neighbour(interface, peer.address(family), peer.mac())?;
+            if has_mac {
+                rtnl.add_neighbour(interface, peer.address(kind, family), peer.mac())?;
+            }
         }
         Ok(Queue {
             rtnl,
             interface,
             side,
-            ethtool: Ethtool::open(name)?,
+            ethtool: match kind {
+                DeviceKind::Veth => Some(Ethtool::open(name)?),
+                DeviceKind::Tun => None,
+            },
             handle: 1,
             current: None,
             holding: None,
@@ -271,13 +368,16 @@ impl Queue {
             self.rtnl.set_mtu(self.interface, wide(after))?;
         }
         if narrow(before) != narrow(after) {
-            let own = self.side.address(Family::Tcp4);
-            let network = Side::network();
+            let own = self.side.address(to.kind, Family::Tcp4);
+            let network = Side::network(to.kind);
             let bytes = narrow(after);
             self.rtnl
                 .set_route_mtu(self.interface, network, own, bytes)?;
         }
-        self.ethtool.change(from, to)
+        match &self.ethtool {
+            Some(ethtool) => ethtool.change(from, to),
+            None => Ok(()),
+        }
     }
 
     fn configure(&mut self, netem: &Netem, holds: bool) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! * [`init`], `mounts`: the first process: mounts, the program, power off;
 //! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
+//! * `tun`: a link on which packets leave the kernel;
 //! * `ethtool`, `sysctl`: what the interfaces do for the stack, and its settings;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
@@ -48,6 +49,7 @@ mod settle;
 mod stage;
 mod sysctl;
 pub mod transfer;
+mod tun;
 
 pub use bare::Bare;
 pub use kmsg::KernelLog;

@@ -91,7 +91,7 @@ fn set_sndbuf(sender: &Socket, spec: &SocketSpec) -> io::Result<()> {
 /// choice.
 fn bound(link: &Link, spec: &SocketSpec, kind: Type, proto: Protocol) -> io::Result<Socket> {
     link.receiver().with(|| {
-        let address = SocketAddr::new(Link::receiver_address(spec.family), 0);
+        let address = SocketAddr::new(Link::receiver_address_over(link.kind(), spec.family), 0);
         let socket = Socket::new(Domain::for_address(address), kind, Some(proto))?;
         if let Some(bytes) = spec.rcvbuf_bytes {
             socket.set_recv_buffer_size(bytes as usize)?;

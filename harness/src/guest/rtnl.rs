@@ -26,6 +26,8 @@ use crate::scenario::Netem;
 pub const NEAR: &str = "near0";
 /// The other end, which gets the first free name of its kind.
 pub const FAR: &str = "veth0";
+/// The ends of a link of TUN interfaces.
+pub const TUN: [&str; 2] = ["tunnear0", "tunfar0"];
 
 const TC_H_ROOT: u32 = 0xffff_ffff;
 const IFF_UP: u32 = 1;
@@ -118,8 +120,8 @@ impl Rtnl {
         })
     }
 
-    /// Gives an interface this hardware address and brings it up.
-    pub fn bring_up(&mut self, interface: Interface, mac: [u8; 6]) -> io::Result<()> {
+    /// Gives an interface this hardware address, if it has any, and brings it up.
+    pub fn bring_up(&mut self, interface: Interface, mac: Option<[u8; 6]>) -> io::Result<()> {
         let header = Ifinfomsg {
             ifi_index: interface.index,
             ifi_flags: IFF_UP,
@@ -127,7 +129,9 @@ impl Rtnl {
             ..Default::default()
         };
         let mut request = rt_link::Request::new().op_setlink_do(&header);
-        request.encode().push_address(&mac);
+        if let Some(mac) = mac {
+            request.encode().push_address(&mac);
+        }
         self.acknowledge("bring interface up", |socket| {
             socket.request(&request)?.recv_ack()
         })

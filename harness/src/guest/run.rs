@@ -37,7 +37,9 @@ use super::settle::{self, settle};
 use super::stage::{Beside, Stage, context};
 use crate::history::{Call, End, History, Leftovers, Outcome, Stream};
 use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
-use crate::scenario::{Actor, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Stack, Step};
+use crate::scenario::{
+    Actor, DeviceKind, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step,
+};
 
 /// See [`RESCUE_NS`].
 pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
@@ -58,7 +60,7 @@ pub struct Guest {
     doormen: [(Family, Doorman); 2],
     /// For the others, by SO_RCVBUF, which cannot be taken back, and by the stack that
     /// they were made in.
-    listeners: HashMap<(Family, Option<u32>, Stack), Arc<Listener>>,
+    listeners: HashMap<(DeviceKind, Family, Option<u32>, Stack), Arc<Listener>>,
     crew: Crew,
     entropy: Entropy,
     /// As new, all of them.
@@ -88,7 +90,7 @@ impl Guest {
     pub fn set_up() -> io::Result<Guest> {
         let link = Link::create()?;
         let doorman = |family| -> io::Result<(Family, Doorman)> {
-            let listener = Listener::open(link.receiver(), family, None)?;
+            let listener = Listener::open(link.receiver(), (DeviceKind::Veth, family), None)?;
             Ok((family, Doorman::start(listener)?))
         };
         let command_line = std::fs::read_to_string("/proc/cmdline")?;
@@ -337,11 +339,12 @@ impl Guest {
 
     fn listener(&mut self, scenario: &Scenario) -> io::Result<Arc<Listener>> {
         let socket = &scenario.setup.socket;
-        let kind = (socket.family, socket.rcvbuf_bytes, scenario.setup.stack);
+        let Setup { device, stack, .. } = &scenario.setup;
+        let kind = (device.kind, socket.family, socket.rcvbuf_bytes, *stack);
         if let Some(listener) = self.listeners.get(&kind) {
             return Ok(Arc::clone(listener));
         }
-        let listener = Listener::open(self.link.receiver(), kind.0, kind.1)?;
+        let listener = Listener::open(self.link.receiver(), (kind.0, kind.1), kind.2)?;
         let listener = Arc::new(listener);
         if self.listeners.len() >= MOST_LISTENERS {
             self.listeners.clear();

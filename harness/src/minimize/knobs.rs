@@ -1,8 +1,8 @@
 //! The numbers of a scenario, and which smaller values are worth a try.
 
 use crate::scenario::{
-    Actor, Congestion, Distribution, Family, FileKind, Op, PAGE_BYTES, ReaderMode, Scenario, Setup,
-    Sysctl,
+    Actor, Congestion, DeviceKind, Distribution, Family, FileKind, Op, PAGE_BYTES, ReaderMode,
+    Scenario, Setup, Sysctl,
 };
 
 /// A field of the setup as a number; switches are 0 and 1.
@@ -157,6 +157,10 @@ macro_rules! sysctl {
 /// Every field of the setup.
 pub(super) const FIELDS: &[Field] = &[
     number!(data.seed, none),
+    number!(data.nth.drop, round),
+    number!(data.nth.twice, round),
+    number!(data.nth.swap, round),
+    number!(data.nth.flip, round),
     switch!(data.mark),
     number!(data.correlation_ppm, round),
     number!(data.recover_ppm, round),
@@ -173,6 +177,10 @@ pub(super) const FIELDS: &[Field] = &[
     number!(data.limit_packets, round),
     number!(data.delay_us, durations),
     number!(ack.seed, none),
+    number!(ack.nth.drop, round),
+    number!(ack.nth.twice, round),
+    number!(ack.nth.swap, round),
+    number!(ack.nth.flip, round),
     switch!(ack.mark),
     number!(ack.correlation_ppm, round),
     number!(ack.recover_ppm, round),
@@ -188,6 +196,7 @@ pub(super) const FIELDS: &[Field] = &[
     number!(ack.rate_bps, round),
     number!(ack.limit_packets, round),
     number!(ack.delay_us, durations),
+    choice!(device.kind, DeviceKind::Veth, DeviceKind::Tun),
     buffer!(device.mtu_bytes),
     switch!(device.gro),
     switch!(device.no_tso),

@@ -50,6 +50,7 @@ fn large() -> Scenario {
         overhead_bytes: 33,
         distribution: Distribution::Pareto,
         mark: false,
+        nth: Default::default(),
     };
     let mut scenario = Scenario {
         header: "Why.".into(),

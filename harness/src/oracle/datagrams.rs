@@ -41,6 +41,7 @@ pub(super) fn judge(
     };
     let data = &scenario.setup.data;
     let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0 || data.duplicate_ppm > 0;
+    let shuffles = shuffles || data.nth.swap > 0 || data.nth.twice > 0;
     let found = |promise| match shuffles {
         true => judge.in_any_order(promise),
         false => judge.in_order(promise),

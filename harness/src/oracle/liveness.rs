@@ -5,7 +5,9 @@
 use super::{Property, Violation, name_step};
 use crate::history::{Call, End, History, Outcome};
 use crate::scenario::limits::{DEFAULT_PIPE_BYTES, MAX_WAIT_US};
-use crate::scenario::{Actor, Device, Netem, Op, ReaderMode, Scenario, Setup, Sysctl};
+use crate::scenario::{
+    Actor, Device, DeviceKind, Netem, Nth, Op, ReaderMode, Scenario, Setup, Sysctl,
+};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -42,6 +44,9 @@ const HEADER_BYTES: u64 = 14 + 40 + 32;
 
 /// Queue length where the scenario says nothing, as tc-netem(8) has it.
 const DEFAULT_LIMIT_PACKETS: u64 = 1000;
+
+/// What a TUN interface keeps for who reads it (drivers/net/tun.c: TUN_READQ_SIZE).
+const TUN_PACKETS: u64 = 500;
 
 /// Who is its own reader can wait for itself, if its own buffers cannot hold what it
 /// sends. After so long, longer than any kernel needs to notice, the receiver reads
@@ -136,6 +141,10 @@ pub(super) fn overflows(scenario: &Scenario) -> bool {
                 0 => DEFAULT_LIMIT_PACKETS,
                 packets => u64::from(packets),
             };
+            let limit = match scenario.setup.device.kind {
+                DeviceKind::Veth => limit,
+                DeviceKind::Tun => limit.min(TUN_PACKETS),
+            };
             // What is held is sent again and again: twice in the first second, then ever
             // more rarely.
             let again = if scenario.holds_any() { 16 } else { 0 };
@@ -178,7 +187,8 @@ fn times_out(scenario: &Scenario) -> bool {
 
 /// Whether packets are lost by chance, or look as if they were.
 fn shuffles(link: &Netem) -> bool {
-    link.loss_ppm > 0 || link.corrupt_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0
+    let named = link.nth != Nth::default();
+    named || link.loss_ppm > 0 || link.corrupt_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0
 }
 
 fn one_way_ns(link: &Netem) -> u64 {
@@ -607,11 +617,12 @@ mod tests {
 
     #[test]
     fn losses_leave_room_for_a_connection_that_nearly_dies() {
-        let changes: [fn(&mut Scenario); 5] = [
+        let changes: [fn(&mut Scenario); 6] = [
             |s| s.setup.data.loss_ppm = 1,
             |s| s.setup.ack.loss_ppm = 200_000,
             |s| s.setup.data.limit_packets = 1,
             |s| s.setup.ack.corrupt_ppm = 1,
+            |s| s.setup.data.nth.drop = 3,
             |s| (s.setup.ack.delay_us, s.setup.ack.jitter_us) = (1_000, 500),
         ];
         for change in changes {

@@ -249,7 +249,7 @@ fn loses(scenario: &Scenario, history: &History) -> bool {
     let held = scenario.holds(Way::Data) && liveness::waits_ns(scenario) >= FRAGMENTS_KEPT_NS;
     let data = &scenario.setup.data;
     // A checksum of 16 bits always finds the one bit that was flipped.
-    let unlucky = data.loss_ppm > 0 || data.corrupt_ppm > 0;
+    let unlucky = data.loss_ppm > 0 || data.corrupt_ppm > 0 || data.nth.loses();
     let lost = unlucky || liveness::overflows(scenario);
     lost || held || used > room
 }

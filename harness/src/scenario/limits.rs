@@ -102,3 +102,6 @@ pub const MAX_GAP_PACKETS: u32 = 1000;
 
 /// Most that a packet can be longer on the wire, in bytes.
 pub const MAX_OVERHEAD_BYTES: u32 = 9000;
+
+/// Highest number of a packet that something happens to.
+pub const MAX_NTH: u32 = 1000;

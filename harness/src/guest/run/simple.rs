@@ -1,6 +1,6 @@
 //! Which scenarios need less than others.
 
-use crate::scenario::{Actor, Netem, Op, ReaderMode, Scenario, Stack};
+use crate::scenario::{Actor, DeviceKind, Netem, Op, ReaderMode, Scenario, Stack};
 
 /// One connection of TCP is what most scenarios are about: its listeners are kept, its
 /// readers sleep in accept(2). The others are connected by [`streams`](super::streams).
@@ -24,6 +24,7 @@ pub(super) fn is_simple(scenario: &Scenario) -> bool {
         && setup.socket.tcp.quickack.is_none()
         && setup.socket.rcvbuf_bytes.is_none()
         && setup.stack == Stack::default()
+        && setup.device.kind == DeviceKind::Veth
         && steady(&setup.data)
         && steady(&setup.ack)
         && scenario.steps.iter().all(|step| {

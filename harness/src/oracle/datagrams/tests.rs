@@ -4,7 +4,7 @@ use crate::history::{Outcome, pattern};
 use crate::oracle::doctor::{Plan, TICK_NS, range};
 use crate::oracle::draw::Rng;
 use crate::oracle::{Contract, Property, judge};
-use crate::scenario::{Family, Op};
+use crate::scenario::{Family, Nth, Op};
 
 fn udp(file_bytes: u64) -> Plan {
     let mut plan = Plan::new(file_bytes);
@@ -121,6 +121,27 @@ fn losses_need_a_link_that_loses() {
         "the datagram of 500 bytes sent by operation 2 (sendfile 1000+500) was never received: \
          nothing on the link loses it",
     );
+}
+
+/// A TUN link does to one packet what it is told to, and that is enough to lose one.
+#[test]
+fn what_happens_to_single_packets_is_known() {
+    let change: [fn(&mut Nth); 3] = [|it| it.drop = 5, |it| it.swap = 5, |it| it.flip = 5];
+    for change in change {
+        let mut plan = two_sends();
+        plan.receive(10, range(0, 1000), 0);
+        says(&plan, Property::Datagrams, "");
+        change(&mut plan.scenario.setup.data.nth);
+        holds(&plan);
+    }
+    let mut plan = two_sends();
+    for _ in 0..2 {
+        plan.receive(10, range(0, 1000), 0);
+    }
+    plan.receive(11, range(1000, 500), 0);
+    says(&plan, Property::Datagrams, "");
+    plan.scenario.setup.data.nth.twice = 1;
+    holds(&plan);
 }
 
 /// A datagram of many fragments takes more of the receive buffer than its bytes.

@@ -2,8 +2,8 @@
 
 use super::{Feature, Group};
 use crate::scenario::{
-    Actor, Congestion, Distribution, Family, FileKind, Netem, Op, PAGE_BYTES, Range, ReaderMode,
-    Scenario, SocketSpec, Step, Sysctl,
+    Actor, Congestion, DeviceKind, Distribution, Family, FileKind, Netem, Op, PAGE_BYTES, Range,
+    ReaderMode, Scenario, SocketSpec, Step, Sysctl,
 };
 
 fn family(scenario: &mut Scenario, family: Family) {
@@ -127,6 +127,22 @@ macro_rules! link {
                 s.setup.$way.delay_us = DELAY_US;
                 s.setup.$way.jitter_us = DELAY_US;
                 s.setup.$way.distribution = Distribution::Normal;
+            };
+            "drop", |s| s.setup.$way.nth.drop > 0, |s| {
+                s.setup.device.kind = DeviceKind::Tun;
+                s.setup.$way.nth.drop = 3;
+            };
+            "twice", |s| s.setup.$way.nth.twice > 0, |s| {
+                s.setup.device.kind = DeviceKind::Tun;
+                s.setup.$way.nth.twice = 3;
+            };
+            "swap", |s| s.setup.$way.nth.swap > 0, |s| {
+                s.setup.device.kind = DeviceKind::Tun;
+                s.setup.$way.nth.swap = 3;
+            };
+            "flip", |s| s.setup.$way.nth.flip > 0, |s| {
+                s.setup.device.kind = DeviceKind::Tun;
+                s.setup.$way.nth.flip = 3;
             };
             $($more)*
         }

@@ -1,7 +1,7 @@
 //! With what interfaces, and with what settings of the stack.
 
 use super::{Feature, Group};
-use crate::scenario::{Device, Scenario, Sysctl};
+use crate::scenario::{Device, DeviceKind, Scenario, Sysctl};
 
 fn mtu(scenario: &Scenario) -> u32 {
     scenario.setup.device.mtu_bytes()
@@ -9,6 +9,7 @@ fn mtu(scenario: &Scenario) -> u32 {
 
 pub const DEVICE: &[Feature] = features! { Device:
     "usual", |s| s.setup.device == Device::default(), |s| s.setup.device = Device::default();
+    "tun", |s| s.setup.device.kind == DeviceKind::Tun, |s| s.setup.device.kind = DeviceKind::Tun;
     "mtu", |s| s.setup.device.mtu_bytes.is_some(), |s| s.setup.device.mtu_bytes = Some(1400);
     "small mtu", |s| mtu(s) < 1280, |s| s.setup.device.mtu_bytes = Some(576);
     "large mtu", |s| mtu(s) > Device::USUAL_MTU_BYTES, |s| s.setup.device.mtu_bytes = Some(9000);

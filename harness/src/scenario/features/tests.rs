@@ -47,6 +47,7 @@ fn whatever_the_text_says_is_a_feature() {
             (Group::LinkAck, "link ack"),
             (Group::Socket, "socket"),
             (Group::Device, "link veth"),
+            (Group::Device, "link tun"),
             (Group::Stack, "stack"),
         ] {
             let text = scenario.setup.to_string();

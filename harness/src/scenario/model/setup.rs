@@ -1,6 +1,6 @@
 //! What stands before the first operation.
 
-use super::{Device, PAGE_BYTES, Stack, TcpSpec};
+use super::{Device, Nth, PAGE_BYTES, Stack, TcpSpec};
 use crate::scenario::Family;
 
 /// What stands before the first operation.
@@ -59,6 +59,8 @@ pub struct Netem {
     pub distribution: Distribution,
     /// Data of a connection that uses ECN is marked where it would be lost.
     pub mark: bool,
+    /// What happens to single packets; needs a TUN link.
+    pub nth: Nth,
 }
 
 /// How delays lie around their mean.

@@ -126,6 +126,9 @@ pub enum Rule {
     Gap,
     GapNeedsReorder,
     MarkNeedsEcn,
+    NthNeedsTun,
+    Nth,
+    OffloadNeedsVeth,
     NotsentLowat,
     Overhead,
     OverheadNeedsRate,
@@ -379,6 +382,9 @@ impl fmt::Display for Rule {
                     "jitter is what is distributed: the same line must have it"
                 )
             }
+            Rule::NthNeedsTun => write!(f, "only a `link tun` knows its packets by their numbers"),
+            Rule::Nth => write!(f, "at most {MAX_NTH}"),
+            Rule::OffloadNeedsVeth => write!(f, "a TUN interface offloads nothing"),
             Rule::MarkNeedsEcn => write!(
                 f,
                 "what is marked is data that would be lost, of connections that use ECN: this \

@@ -27,6 +27,7 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
         if !(can_mark && netem.loss_ppm > 0) && std::mem::take(&mut netem.mark) {
             notes.push(line, "mark", Rule::MarkNeedsEcn);
         }
+        stack::nth(netem, line, setup.device.kind, notes);
     }
     options(&mut setup.socket, notes);
 

@@ -3,7 +3,7 @@
 use super::rule::{Line, Notes, Rule};
 use super::setup::Clamp;
 use crate::scenario::limits::*;
-use crate::scenario::{Device, Family, Stack, Sysctl};
+use crate::scenario::{Device, DeviceKind, Family, Netem, Stack, Sysctl};
 
 pub fn device(mut device: Device, family: Family, notes: &mut Notes) -> Device {
     if !family.passes_link() {
@@ -13,6 +13,18 @@ pub fn device(mut device: Device, family: Family, notes: &mut Notes) -> Device {
         return Device::default();
     }
     let line = Line::Device;
+    if device.kind == DeviceKind::Tun {
+        for (key, set) in device.switches() {
+            if set {
+                notes.push(line, key, Rule::OffloadNeedsVeth);
+            }
+        }
+        device = Device {
+            kind: device.kind,
+            mtu_bytes: device.mtu_bytes,
+            ..Device::default()
+        };
+    }
     if let Some(bytes) = &mut device.mtu_bytes {
         let mut clamp = Clamp { line, notes };
         clamp.within("mtu", bytes, MTU_BYTES, Rule::Mtu);
@@ -45,4 +57,16 @@ pub fn stack(mut stack: Stack, family: Family, notes: &mut Notes) -> Stack {
         notes.push(line, key, Rule::BaseMssNeedsProbing);
     }
     stack
+}
+
+/// What happens to packets by their numbers.
+pub fn nth(netem: &mut Netem, line: Line, kind: DeviceKind, notes: &mut Notes) {
+    let (most, rule) = match kind {
+        DeviceKind::Tun => (MAX_NTH, Rule::Nth),
+        DeviceKind::Veth => (0, Rule::NthNeedsTun),
+    };
+    for (key, number) in netem.nth.named() {
+        let mut clamp = Clamp { line, notes };
+        clamp.within(key, number, 0..=most, rule);
+    }
 }

@@ -26,7 +26,7 @@ fn wild32() -> impl Strategy<Value = u32> {
 fn wild_netem() -> impl Strategy<Value = Netem> {
     let times = (wild(), wild(), wild());
     let shares = prop::collection::vec(wild32(), 6);
-    let numbers = prop::collection::vec(wild32(), 3);
+    let numbers = prop::collection::vec(wild32(), 7);
     let rest = (
         wild(),
         any::<u64>(),
@@ -50,6 +50,12 @@ fn wild_netem() -> impl Strategy<Value = Netem> {
         seed: rest.1,
         distribution: Distribution::NAMED[rest.2].1,
         mark: rest.3,
+        nth: Nth {
+            drop: numbers[3],
+            twice: numbers[4],
+            swap: numbers[5],
+            flip: numbers[6],
+        },
     })
 }
 
@@ -136,9 +142,11 @@ prop_compose! {
     fn wild_device()(
         mtu_bytes in prop::option::of(wild32()),
         switches in any::<[bool; 5]>(),
+        kind in 0..DeviceKind::NAMED.len(),
     ) -> Device {
+        let (_, kind) = DeviceKind::NAMED[kind];
         let [gro, no_tso, no_gso, no_sg, no_checksum] = switches;
-        Device { mtu_bytes, gro, no_tso, no_gso, no_sg, no_checksum }
+        Device { kind, mtu_bytes, gro, no_tso, no_gso, no_sg, no_checksum }
     }
 }
 
@@ -290,11 +298,16 @@ fn what_was_normalized_can_run() {
             prop_assert!(netem.recover_ppm == 0 || netem.recover_ppm >= 4 * netem.loss_ppm);
             prop_assert!(netem.recover_ppm <= 1_000_000 && netem.correlation_ppm <= 500_000);
             prop_assert!(netem.gap_packets == 0 || netem.reorder_ppm > 0);
+            let mut nth = netem.nth;
+            let tun = setup.device.kind == DeviceKind::Tun;
+            prop_assert!(nth.named().iter().all(|(_, it)| **it == 0 || tun && **it <= 1000));
             prop_assert!(!netem.mark || setup.stack.get(Sysctl::Ecn) == Some(1));
         }
         let (family, mtu) = (setup.socket.family, setup.device.mtu_bytes());
         let least = if family.over_ipv6() { 1280 } else { 576 };
         prop_assert!((least..=65_535).contains(&mtu));
+        let switched = setup.device.switches().iter().any(|(_, set)| *set);
+        prop_assert!(!switched || setup.device.kind == DeviceKind::Veth);
         prop_assert!(family.passes_link() || setup.device == Device::default());
         for (sysctl, value) in setup.stack.changes() {
             prop_assert!(sysctl.bounds().contains(&value) && family.is_acknowledged());

@@ -14,7 +14,8 @@ use crate::scenario::{
 
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
-    let (data, ack) = setup::link(&genes.link);
+    let (mut data, mut ack) = setup::link(&genes.link);
+    (data.nth, ack.nth) = stack::nth(&genes.tun);
     // A reader that is to leave must be one that takes orders.
     let leaves = |op: &OpGenes| pick(KINDS, op.kind) == Kind::Leave;
     let paused = genes.socket.paused || genes.swarm.trouble && genes.ops.iter().any(leaves);
@@ -35,7 +36,7 @@ pub fn build(genes: &Genes) -> Scenario {
     let mut setup = Setup {
         data,
         ack,
-        device: stack::device(&genes.device),
+        device: stack::device(&genes.device, genes.tun.on),
         stack: stack::stack(&genes.stack, data.mark),
         socket,
         file,

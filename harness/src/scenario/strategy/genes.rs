@@ -18,7 +18,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 use super::tables::{self, Weighted, total};
 pub use company::Company;
 pub use setup::{LinkGenes, SocketGenes, Source};
-pub use stack::{DeviceGenes, StackGenes};
+pub use stack::{DeviceGenes, StackGenes, TunGenes};
 pub use tcp::TcpGenes;
 pub use wish::Wish;
 
@@ -48,6 +48,7 @@ pub struct Genes {
     pub tcp: TcpGenes,
     /// Sends by reference, and waits for their completion.
     pub borrows: bool,
+    pub tun: TunGenes,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -223,6 +224,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             stack::stack(),
             tcp::tcp(),
             weighted(0.3),
+            stack::tun(),
         ),
     )
         .prop_map(
@@ -236,7 +238,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows),
+                (source, company, device, stack, tcp, borrows, tun),
             )| Genes {
                 wish,
                 link,
@@ -253,6 +255,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 stack,
                 tcp,
                 borrows,
+                tun,
             },
         )
         .boxed()

@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::units::{Percent, Rate, Time};
 use crate::scenario::{
-    Actor, Borrowing, Copying, Device, Distribution, Expect, Expected, FileKind, FileSpec, Means,
-    Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec, Stack, Step,
-    TcpSpec, Way,
+    Actor, Borrowing, Copying, Device, DeviceKind, Distribution, Expect, Expected, FileKind,
+    FileSpec, Means, Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec,
+    Stack, Step, TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -41,7 +41,7 @@ impl fmt::Display for Setup {
             }
         }
         if self.device != Device::default() {
-            writeln!(f, "link veth{}", self.device)?;
+            writeln!(f, "link {}{}", self.device.kind, self.device)?;
         }
         if self.stack != Stack::default() {
             writeln!(f, "stack{}", self.stack)?;
@@ -79,6 +79,7 @@ impl fmt::Display for Netem {
             overhead_bytes,
             distribution,
             mark,
+            mut nth,
         } = *self;
         for (key, us) in [
             ("delay", delay_us),
@@ -119,6 +120,11 @@ impl fmt::Display for Netem {
         if mark {
             write!(f, " mark")?;
         }
+        for (key, number) in nth.named() {
+            if *number != 0 {
+                write!(f, " {key}={number}")?;
+            }
+        }
         if seed != 0 {
             write!(f, " seed={seed}")?;
         }
@@ -129,6 +135,13 @@ impl fmt::Display for Netem {
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, _) = Distribution::NAMED[*self as usize];
+        f.pad(name)
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = DeviceKind::NAMED[*self as usize];
         f.pad(name)
     }
 }

@@ -155,6 +155,18 @@ reset
 }
 
 #[test]
+fn a_link_of_tun_and_its_packets() {
+    let text =
+        "link data drop=3 twice=1\nlink ack swap=2 flip=7\nlink tun mtu=1400\n\nsendfile 0+1\n";
+    let all = read(text);
+    assert_eq!(all.to_string(), text);
+    assert_eq!(all.setup.device.kind, DeviceKind::Tun);
+    assert_eq!((all.setup.data.nth.drop, all.setup.ack.nth.flip), (3, 7));
+    let plain = read("link tun\nsendfile 0+1\n");
+    assert_eq!(plain.to_string(), "link tun\n\nsendfile 0+1\n");
+}
+
+#[test]
 fn what_may_be_written_differently() {
     let canonical = read("link data delay=1ms\nreader paused\n\nsendfile 0+65536\nread 1024\n");
     for text in [

@@ -49,6 +49,7 @@ pub fn link(genes: &LinkGenes) -> (Netem, Netem) {
                 false => Distribution::Uniform,
             },
             mark: chance.mark && loss_ppm > 0,
+            nth: Default::default(),
         }
     };
     let plain = |delay_us| Netem {

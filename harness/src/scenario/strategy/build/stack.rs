@@ -1,14 +1,18 @@
 //! The interfaces and the stack.
 
 use super::option;
-use crate::scenario::strategy::genes::{DeviceGenes, StackGenes};
+use crate::scenario::strategy::genes::{DeviceGenes, StackGenes, TunGenes};
 use crate::scenario::strategy::tables;
-use crate::scenario::{Device, Stack, Sysctl};
+use crate::scenario::{Device, DeviceKind, Nth, Stack, Sysctl};
 
-pub fn device(genes: &DeviceGenes) -> Device {
+pub fn device(genes: &DeviceGenes, tun: bool) -> Device {
     let (on, draw) = genes.mtu;
     let switch = |place: usize| genes.any && genes.switches[place];
     Device {
+        kind: match tun {
+            true => DeviceKind::Tun,
+            false => DeviceKind::Veth,
+        },
         mtu_bytes: option(on, tables::MTU_BYTES, draw),
         gro: switch(0),
         no_tso: switch(1),
@@ -16,6 +20,18 @@ pub fn device(genes: &DeviceGenes) -> Device {
         no_sg: switch(3),
         no_checksum: switch(4),
     }
+}
+
+/// What happens to packets by their numbers, of the data and of what comes back.
+pub fn nth(genes: &TunGenes) -> (Nth, Nth) {
+    let mut both = (Nth::default(), Nth::default());
+    let numbers = both.0.named().into_iter().chain(both.1.named());
+    for ((_, number), &(on, nth)) in numbers.zip(&genes.nth) {
+        if genes.on && on {
+            *number = nth;
+        }
+    }
+    both
 }
 
 /// `marks`: the link is to mark what it would lose.

@@ -17,6 +17,14 @@ pub struct DeviceGenes {
     pub switches: Vec<bool>,
 }
 
+/// A link of TUN.
+#[derive(Debug, Clone)]
+pub struct TunGenes {
+    pub on: bool,
+    /// What happens to packets by their numbers, of the data and of what comes back.
+    pub nth: Vec<(bool, u32)>,
+}
+
 /// The stack. A value counts only if its flag is set, and that of all.
 #[derive(Debug, Clone)]
 pub struct StackGenes {
@@ -37,4 +45,10 @@ pub fn device() -> impl Strategy<Value = DeviceGenes> {
 pub fn stack() -> impl Strategy<Value = StackGenes> {
     let value = (weighted(0.2), 0..tables::SYSCTL_VALUES as Draw);
     (weighted(0.12), vec(value, Sysctl::COUNT)).prop_map(|(any, values)| StackGenes { any, values })
+}
+
+pub fn tun() -> impl Strategy<Value = TunGenes> {
+    // The handshake is the first two.
+    let nth = vec((weighted(0.2), 1..=8_u32), 8);
+    (weighted(0.08), nth).prop_map(|(on, nth)| TunGenes { on, nth })
 }

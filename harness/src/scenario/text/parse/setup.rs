@@ -6,8 +6,8 @@ use crate::scenario::text::lex::{Trouble, Word, Words};
 use crate::scenario::text::options::{Key, Options, choose};
 use crate::scenario::text::units;
 use crate::scenario::{
-    Congestion, Distribution, Expect, Expected, Family, FileKind, FileSpec, Means, Netem,
-    QUICKACK_NAMED, ReaderMode, SocketSpec,
+    Congestion, DeviceKind, Distribution, Expect, Expected, Family, FileKind, FileSpec, Means,
+    Netem, QUICKACK_NAMED, ReaderMode, SocketSpec,
 };
 
 impl<'a> Reader<'a> {
@@ -20,26 +20,27 @@ impl<'a> Reader<'a> {
         }
         match first.text {
             "link" => {
-                let part = choose(
-                    words.need("`data`, `ack` or `veth`")?,
+                let (part, kind) = choose(
+                    words.need("`data`, `ack`, `veth` or `tun`")?,
                     "part of the link",
                     &[
-                        ("data", Line::Data),
-                        ("ack", Line::Ack),
-                        ("veth", Line::Device),
+                        ("data", (Line::Data, DeviceKind::Veth)),
+                        ("ack", (Line::Ack, DeviceKind::Veth)),
+                        ("veth", (Line::Device, DeviceKind::Veth)),
+                        ("tun", (Line::Device, DeviceKind::Tun)),
                     ],
                 )?;
                 let name = match part {
                     Line::Data => "link data",
                     Line::Ack => "link ack",
-                    _ => "link veth",
+                    _ => "link veth` or `link tun",
                 };
                 self.once(name, first)?;
                 self.places.push((part, "", first));
                 match part {
                     Line::Data => self.scenario.setup.data = self.netem(part, &mut words)?,
                     Line::Ack => self.scenario.setup.ack = self.netem(part, &mut words)?,
-                    _ => self.scenario.setup.device = self.device(&mut words)?,
+                    _ => self.scenario.setup.device = self.device(kind, &mut words)?,
                 }
             }
             "stack" => {
@@ -81,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     fn netem(&mut self, line: Line, words: &mut Words<'a>) -> Result<Netem, Trouble> {
-        const KEYS: [Key; 16] = [
+        const KEYS: [Key; 20] = [
             Key::with_value("delay", "TIME"),
             Key::with_value("jitter", "TIME"),
             Key::with_value("loss", "SHARE"),
@@ -98,6 +99,10 @@ impl<'a> Reader<'a> {
             Key::with_value("overhead", "SIZE"),
             Key::with_value("distribution", "NAME"),
             Key::flag("mark"),
+            Key::with_value("drop", "NUMBER"),
+            Key::with_value("twice", "NUMBER"),
+            Key::with_value("swap", "NUMBER"),
+            Key::with_value("flip", "NUMBER"),
         ];
         let mut netem = Netem::default();
         let mut options = Options::new(&KEYS);
@@ -121,7 +126,14 @@ impl<'a> Reader<'a> {
                 "distribution" => {
                     netem.distribution = choose(value, "distribution", &Distribution::NAMED)?;
                 }
-                _ => netem.mark = true,
+                "mark" => netem.mark = true,
+                _ => {
+                    let number = units::narrow(value, units::number(value)?)?;
+                    let mut named = netem.nth.named().into_iter();
+                    if let Some((_, nth)) = named.find(|(name, _)| *name == key) {
+                        *nth = number;
+                    }
+                }
             }
         }
         Ok(netem)

@@ -5,10 +5,10 @@ use crate::scenario::normalize::Line;
 use crate::scenario::text::lex::{Trouble, Words};
 use crate::scenario::text::options::{Key, Options};
 use crate::scenario::text::units;
-use crate::scenario::{Device, Stack, Sysctl};
+use crate::scenario::{Device, DeviceKind, Stack, Sysctl};
 
 impl<'a> Reader<'a> {
-    pub fn device(&mut self, words: &mut Words<'a>) -> Result<Device, Trouble> {
+    pub fn device(&mut self, kind: DeviceKind, words: &mut Words<'a>) -> Result<Device, Trouble> {
         const KEYS: [Key; 6] = [
             Key::with_value("mtu", "SIZE"),
             Key::flag("gro"),
@@ -17,7 +17,10 @@ impl<'a> Reader<'a> {
             Key::flag("no-sg"),
             Key::flag("no-checksum"),
         ];
-        let mut device = Device::default();
+        let mut device = Device {
+            kind,
+            ..Device::default()
+        };
         let mut options = Options::new(&KEYS);
         while let Some((key, value)) = options.next(words)? {
             self.places.push((Line::Device, key, value));

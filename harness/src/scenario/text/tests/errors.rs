@@ -96,11 +96,11 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "link dta",
-        "1:6: unknown part of the link `dta`, did you mean `data`? (expected one of `data`, `ack`, `veth`)",
+        "1:6: unknown part of the link `dta`, did you mean `data`? (expected one of `data`, `ack`, `veth`, `tun`)",
     ),
     (
         "link",
-        "1:5: found the end of the line, expected `data`, `ack` or `veth`",
+        "1:5: found the end of the line, expected `data`, `ack`, `veth` or `tun`",
     ),
     (
         "link data corrupt=11%",
@@ -143,6 +143,22 @@ const ERRORS: &[(&str, &str)] = &[
         "1:19: found `mark`: what is marked is data that would be lost",
     ),
     ("link data slot=3s", "1:16: found `3s`: at most 2s"),
+    (
+        "link tun gro",
+        "1:10: found `gro`: a TUN interface offloads nothing",
+    ),
+    (
+        "link data drop=3",
+        "1:16: found `3`: only a `link tun` knows its packets by their numbers",
+    ),
+    (
+        "link tun\nlink ack swap=1001",
+        "2:15: found `1001`: at most 1000",
+    ),
+    (
+        "link tun\nlink veth",
+        "2:1: found a second `link veth` or `link tun` line",
+    ),
     (
         "link veth mtu=100",
         "1:15: found `100`: between 576 and 65535 bytes",
