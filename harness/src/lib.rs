@@ -13,7 +13,7 @@
 //! | [`scenario`] | one test case: a setup and a list of operations; text is its form of record |
 //! | [`history`] | what was seen: every call with its entry and return, every byte received |
 //! | [`oracle`] | judges a history: one file a property |
-//! | [`reference`] | the manual pages in executable form: a second opinion on a history |
+//! | [`mod@reference`] | the manual pages in executable form: a second opinion on a history |
 //! | [`minimize`] | makes a failing scenario smaller |
 //! | [`process`] | child processes that never outlive us |
 //! | [`kernel`] | where a kernel comes from: source, patches, configuration, build cache |
