@@ -17,6 +17,7 @@
 //! * [`sockets`]: their settings are set;
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`stack`]: the interfaces and the stack are as scenarios say;
+//! * [`loopback`]: loopback carries what is to go over it;
 //! * [`tun`]: a TUN link knows its packets by their numbers;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`leaks`]: what is left behind is seen;
@@ -40,6 +41,7 @@ pub mod families;
 pub mod guest;
 pub mod holds;
 pub mod leaks;
+pub mod loopback;
 pub mod programs;
 pub mod properties;
 pub mod relay;

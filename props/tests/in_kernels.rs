@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
     behaviour, borrowed, chances, company, cost, counters, disk, families, guest, holds, leaks,
-    programs, properties, relay, scarcity, sockets, source, stack, tun, waiting, watch,
+    loopback, programs, properties, relay, scarcity, sockets, source, stack, tun, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -188,6 +188,11 @@ const TESTS: &[Test] = &[
         name: "a_packet_is_known_by_its_number",
         on: On::Every,
         run: tun::a_packet_is_known_by_its_number,
+    },
+    Test {
+        name: "loopback_is_a_link",
+        on: On::Every,
+        run: loopback::loopback_is_a_link,
     },
     Test {
         name: "each_family_takes_its_way",

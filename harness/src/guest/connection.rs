@@ -30,7 +30,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens in `receiver`, on a port of the kernel's choice. `rcvbuf_bytes`
+    /// Listens in `receiver`, or where else this kind of link has it, on a port of the kernel's choice. `rcvbuf_bytes`
     /// is set before listen(2), so that accepted sockets have it from the
     /// handshake on, window scale included.
     pub fn open(
@@ -38,7 +38,7 @@ impl Listener {
         (kind, family): (DeviceKind, Family),
         rcvbuf_bytes: Option<u32>,
     ) -> io::Result<Listener> {
-        receiver.with(|| {
+        Link::at_receiver(receiver, kind, || {
             let socket = stream(family)?;
             if let Some(bytes) = rcvbuf_bytes {
                 socket.set_recv_buffer_size(bytes as usize)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::ethtool::Ethtool;
+use super::loopback::Loopback;
 use super::netns::NetNs;
 use super::rtnl::{self, COUNTED_NS, Gate, Interface, Rtnl};
 use super::sysctl::Sysctls;
@@ -25,6 +26,7 @@ pub struct Link {
     veth: Path,
     /// Or why there is none: only a scenario that asks for it has to know.
     tun: io::Result<(Path, [Carrier; 2])>,
+    loopback: Loopback,
     current: DeviceKind,
     sysctls: Sysctls,
 }
@@ -67,11 +69,13 @@ impl Link {
             await_ready(&receiver, DeviceKind::Veth, family)?;
         }
         let tun = join_tun(&receiver);
+        let loopback = Loopback::bring_up()?;
         clock::await_uptime(Duration::from_nanos(COUNTED_NS))?;
         Ok(Link {
             receiver,
             veth: Path::new(DeviceKind::Veth, data, ack),
             tun,
+            loopback,
             current: DeviceKind::Veth,
             sysctls: Sysctls::default(),
         })
@@ -97,6 +101,8 @@ impl Link {
                 ack.begin(setup.ack.nth);
                 path
             }
+            // It has no queue.
+            DeviceKind::Loopback => return self.loopback.configure(&setup.device),
         };
         path.set_device(&setup.device)?;
         for (way, netem) in [(Way::Data, &setup.data), (Way::Ack, &setup.ack)] {
@@ -111,7 +117,7 @@ impl Link {
         self.sysctls.set(stack, &self.receiver)
     }
 
-    /// Both queues of the way that was configured last.
+    /// Both queues of the way that was configured last; over loopback nobody turns any.
     pub fn queues(&self) -> Arc<Queues> {
         let path = match (self.current, &self.tun) {
             (DeviceKind::Tun, Ok((path, _))) => path,
@@ -128,6 +134,18 @@ impl Link {
     /// The receiver's namespace.
     pub fn receiver(&self) -> &NetNs {
         &self.receiver
+    }
+
+    /// Runs `act` where the receiver is over this kind of link.
+    pub fn at_receiver<T>(
+        receiver: &NetNs,
+        kind: DeviceKind,
+        act: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match kind {
+            DeviceKind::Veth | DeviceKind::Tun => receiver.with(act),
+            DeviceKind::Loopback => act(),
+        }
     }
 
     /// The receiver's address.
@@ -234,6 +252,8 @@ impl Side {
         match (kind, family.over_ipv6()) {
             (DeviceKind::Veth, false) => Ipv4Addr::new(192, 0, 2, host).into(),
             (DeviceKind::Tun, false) => Ipv4Addr::new(198, 51, 100, host).into(),
+            (DeviceKind::Loopback, false) => Ipv4Addr::LOCALHOST.into(),
+            (DeviceKind::Loopback, true) => Ipv6Addr::LOCALHOST.into(),
             (kind, true) => {
                 let net = kind as u16;
                 Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host.into()).into()
@@ -246,6 +266,7 @@ impl Side {
         let network = match kind {
             DeviceKind::Veth => Ipv4Addr::new(192, 0, 2, 0),
             DeviceKind::Tun => Ipv4Addr::new(198, 51, 100, 0),
+            DeviceKind::Loopback => Ipv4Addr::new(127, 0, 0, 0),
         };
         (network.into(), 24)
     }
@@ -350,7 +371,7 @@ impl Queue {
             side,
             ethtool: match kind {
                 DeviceKind::Veth => Some(Ethtool::open(name)?),
-                DeviceKind::Tun => None,
+                DeviceKind::Tun | DeviceKind::Loopback => None,
             },
             handle: 1,
             current: None,

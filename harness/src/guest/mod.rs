@@ -4,6 +4,7 @@
 //! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
 //! * `tun`: a link on which packets leave the kernel;
+//! * `loopback`: a link that does not leave the namespace;
 //! * `ethtool`, `sysctl`: what the interfaces do for the stack, and its settings;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
@@ -36,6 +37,7 @@ mod kmemleak;
 mod kmsg;
 pub mod leftovers;
 pub mod link;
+mod loopback;
 mod mailbox;
 mod mounts;
 pub mod netns;

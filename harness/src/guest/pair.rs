@@ -92,7 +92,7 @@ fn set_sndbuf(sender: &Socket, spec: &SocketSpec) -> io::Result<()> {
 /// A socket of the receiver's, with its buffer, bound to a port of the kernel's
 /// choice.
 fn bound(link: &Link, spec: &SocketSpec, kind: Type, proto: Protocol) -> io::Result<Socket> {
-    link.receiver().with(|| {
+    Link::at_receiver(link.receiver(), link.kind(), || {
         let address = SocketAddr::new(Link::receiver_address_over(link.kind(), spec.family), 0);
         let socket = Socket::new(Domain::for_address(address), kind, Some(proto))?;
         if let Some(bytes) = spec.rcvbuf_bytes {

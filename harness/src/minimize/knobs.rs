@@ -68,6 +68,18 @@ const FAMILY: Field = Field {
     smaller: |place| (1..place).collect(),
 };
 
+/// The kind of link by its place in the list, which begins with the simplest.
+const DEVICE_KIND: Field = Field {
+    get: |setup| setup.device.kind as u64,
+    set: |setup, value| {
+        let named = usize::try_from(value)
+            .ok()
+            .and_then(|place| DeviceKind::NAMED.get(place));
+        setup.device.kind = named.map_or_else(DeviceKind::default, |(_, kind)| *kind);
+    },
+    smaller: none,
+};
+
 /// The congestion control by its place in the list, counted from 1.
 const CONGESTION: Field = Field {
     get: |setup| setup.socket.tcp.congestion.map_or(0, |it| 1 + it as u64),
@@ -196,7 +208,7 @@ pub(super) const FIELDS: &[Field] = &[
     number!(ack.rate_bps, round),
     number!(ack.limit_packets, round),
     number!(ack.delay_us, durations),
-    choice!(device.kind, DeviceKind::Veth, DeviceKind::Tun),
+    DEVICE_KIND,
     buffer!(device.mtu_bytes),
     switch!(device.gro),
     switch!(device.no_tso),

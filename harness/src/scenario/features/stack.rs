@@ -10,6 +10,8 @@ fn mtu(scenario: &Scenario) -> u32 {
 pub const DEVICE: &[Feature] = features! { Device:
     "usual", |s| s.setup.device == Device::default(), |s| s.setup.device = Device::default();
     "tun", |s| s.setup.device.kind == DeviceKind::Tun, |s| s.setup.device.kind = DeviceKind::Tun;
+    "loopback", |s| s.setup.device.kind == DeviceKind::Loopback,
+        |s| s.setup.device.kind = DeviceKind::Loopback;
     "mtu", |s| s.setup.device.mtu_bytes.is_some(), |s| s.setup.device.mtu_bytes = Some(1400);
     "small mtu", |s| mtu(s) < 1280, |s| s.setup.device.mtu_bytes = Some(576);
     "large mtu", |s| mtu(s) > Device::USUAL_MTU_BYTES, |s| s.setup.device.mtu_bytes = Some(9000);

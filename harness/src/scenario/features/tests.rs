@@ -48,6 +48,7 @@ fn whatever_the_text_says_is_a_feature() {
             (Group::Socket, "socket"),
             (Group::Device, "link veth"),
             (Group::Device, "link tun"),
+            (Group::Device, "link loopback"),
             (Group::Stack, "stack"),
         ] {
             let text = scenario.setup.to_string();

@@ -5,7 +5,7 @@
 pub struct Device {
     /// What they are.
     pub kind: DeviceKind,
-    /// The largest packet, in bytes from the IP header on; `None`: 1500.
+    /// The largest packet, in bytes from the IP header on; `None`: as the kernel has it.
     pub mtu_bytes: Option<u32>,
     /// Generic receive offload, which veth has to be told.
     pub gro: bool,
@@ -28,12 +28,17 @@ pub enum DeviceKind {
     /// Two TUN interfaces, and a program between that reads and writes: what is sent
     /// leaves the kernel, as it does at a network card.
     Tun,
+    /// The loopback interface of the sender, with the receiver in the same namespace.
+    Loopback,
 }
 
 impl DeviceKind {
     /// All of them with the words that the text has for them.
-    pub const NAMED: [(&str, DeviceKind); 2] =
-        [("veth", DeviceKind::Veth), ("tun", DeviceKind::Tun)];
+    pub const NAMED: [(&str, DeviceKind); 3] = [
+        ("veth", DeviceKind::Veth),
+        ("tun", DeviceKind::Tun),
+        ("loopback", DeviceKind::Loopback),
+    ];
 }
 
 /// What happens to single packets of one direction on a TUN link, by their numbers: the
@@ -72,9 +77,15 @@ impl Device {
     /// The largest packet where nothing is said: Ethernet's.
     pub const USUAL_MTU_BYTES: u32 = 1500;
 
+    /// The largest packet of the loopback interface (drivers/net/loopback.c).
+    pub const LOOPBACK_MTU_BYTES: u32 = 65_536;
+
     /// The largest packet.
     pub fn mtu_bytes(&self) -> u32 {
-        self.mtu_bytes.unwrap_or(Device::USUAL_MTU_BYTES)
+        self.mtu_bytes.unwrap_or(match self.kind {
+            DeviceKind::Veth | DeviceKind::Tun => Device::USUAL_MTU_BYTES,
+            DeviceKind::Loopback => Device::LOOPBACK_MTU_BYTES,
+        })
     }
 
     /// The words of the text for its switches, and which are set.

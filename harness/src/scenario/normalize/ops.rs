@@ -2,7 +2,9 @@
 
 use super::rule::{Line, Notes, Rule};
 use crate::scenario::limits::*;
-use crate::scenario::{Actor, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Setup, Step, Way};
+use crate::scenario::{
+    Actor, DeviceKind, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Setup, Step, Way,
+};
 
 /// Makes `steps` runnable under `setup`, which is normalized already.
 pub fn steps(steps: &[Step], setup: &Setup, notes: &mut Notes) -> Vec<Step> {
@@ -66,6 +68,7 @@ fn cannot_hold(way: Way, setup: &Setup) -> Option<Rule> {
     };
     match way {
         _ if !family.passes_link() => Some(Rule::LinkNotPassed),
+        _ if setup.device.kind == DeviceKind::Loopback => Some(Rule::LoopbackHasNoQueue),
         Way::Ack if !family.is_acknowledged() => Some(Rule::NothingComesBack),
         _ if netem.duplicate_ppm > 0 || netem.reorder_ppm > 0 => Some(Rule::HoldShuffled),
         _ => None,

@@ -129,6 +129,8 @@ pub enum Rule {
     NthNeedsTun,
     Nth,
     OffloadNeedsVeth,
+    /// Neither settings of a direction nor holds.
+    LoopbackHasNoQueue,
     NotsentLowat,
     Overhead,
     OverheadNeedsRate,
@@ -384,7 +386,11 @@ impl fmt::Display for Rule {
             }
             Rule::NthNeedsTun => write!(f, "only a `link tun` knows its packets by their numbers"),
             Rule::Nth => write!(f, "at most {MAX_NTH}"),
-            Rule::OffloadNeedsVeth => write!(f, "a TUN interface offloads nothing"),
+            Rule::OffloadNeedsVeth => write!(f, "only a `link veth` has offloads to switch"),
+            Rule::LoopbackHasNoQueue => write!(
+                f,
+                "a `link loopback` has no queue, so nothing can wait or get lost there"
+            ),
             Rule::MarkNeedsEcn => write!(
                 f,
                 "what is marked is data that would be lost, of connections that use ECN: this \

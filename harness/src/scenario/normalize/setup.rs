@@ -5,13 +5,16 @@ use std::ops::RangeInclusive;
 use super::rule::{Line, Notes, Rule};
 use super::stack;
 use crate::scenario::limits::*;
-use crate::scenario::{Distribution, Netem, Scenario, Setup, SocketSpec, Sysctl};
+use crate::scenario::{DeviceKind, Distribution, Netem, Scenario, Setup, SocketSpec, Sysctl};
 
 pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
     let family = setup.socket.family;
     if !family.passes_link() {
         unused_link(&mut setup.data, Line::Data, Rule::LinkNotPassed, notes);
         unused_link(&mut setup.ack, Line::Ack, Rule::LinkNotPassed, notes);
+    } else if setup.device.kind == DeviceKind::Loopback {
+        unused_link(&mut setup.data, Line::Data, Rule::LoopbackHasNoQueue, notes);
+        unused_link(&mut setup.ack, Line::Ack, Rule::LoopbackHasNoQueue, notes);
     } else if !family.is_acknowledged() {
         unused_link(&mut setup.ack, Line::Ack, Rule::NothingComesBack, notes);
     }

@@ -13,7 +13,7 @@ pub fn device(mut device: Device, family: Family, notes: &mut Notes) -> Device {
         return Device::default();
     }
     let line = Line::Device;
-    if device.kind == DeviceKind::Tun {
+    if device.kind != DeviceKind::Veth {
         for (key, set) in device.switches() {
             if set {
                 notes.push(line, key, Rule::OffloadNeedsVeth);
@@ -28,7 +28,8 @@ pub fn device(mut device: Device, family: Family, notes: &mut Notes) -> Device {
     if let Some(bytes) = &mut device.mtu_bytes {
         let mut clamp = Clamp { line, notes };
         clamp.within("mtu", bytes, MTU_BYTES, Rule::Mtu);
-        if family.over_ipv6() {
+        // The loopback interface has its IPv6 whoever uses it.
+        if family.over_ipv6() || device.kind == DeviceKind::Loopback {
             let least = LEAST_IPV6_MTU_BYTES..=u32::MAX;
             clamp.within("mtu", bytes, least, Rule::Ipv6Mtu);
         }
@@ -63,7 +64,7 @@ pub fn stack(mut stack: Stack, family: Family, notes: &mut Notes) -> Stack {
 pub fn nth(netem: &mut Netem, line: Line, kind: DeviceKind, notes: &mut Notes) {
     let (most, rule) = match kind {
         DeviceKind::Tun => (MAX_NTH, Rule::Nth),
-        DeviceKind::Veth => (0, Rule::NthNeedsTun),
+        DeviceKind::Veth | DeviceKind::Loopback => (0, Rule::NthNeedsTun),
     };
     for (key, number) in netem.nth.named() {
         let mut clamp = Clamp { line, notes };

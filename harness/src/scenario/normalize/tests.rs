@@ -301,11 +301,15 @@ fn what_was_normalized_can_run() {
             let mut nth = netem.nth;
             let tun = setup.device.kind == DeviceKind::Tun;
             prop_assert!(nth.named().iter().all(|(_, it)| **it == 0 || tun && **it <= 1000));
+            let bare = setup.device.kind == DeviceKind::Loopback;
+            prop_assert!(!bare || netem == Netem::default());
             prop_assert!(!netem.mark || setup.stack.get(Sysctl::Ecn) == Some(1));
         }
         let (family, mtu) = (setup.socket.family, setup.device.mtu_bytes());
-        let least = if family.over_ipv6() { 1280 } else { 576 };
-        prop_assert!((least..=65_535).contains(&mtu));
+        let loopback = setup.device.kind == DeviceKind::Loopback;
+        let least = if family.over_ipv6() || loopback { 1280 } else { 576 };
+        let unsaid = loopback && setup.device.mtu_bytes.is_none() && mtu == 65_536;
+        prop_assert!(unsaid || (least..=65_535).contains(&mtu));
         let switched = setup.device.switches().iter().any(|(_, set)| *set);
         prop_assert!(!switched || setup.device.kind == DeviceKind::Veth);
         prop_assert!(family.passes_link() || setup.device == Device::default());

@@ -36,7 +36,7 @@ pub fn build(genes: &Genes) -> Scenario {
     let mut setup = Setup {
         data,
         ack,
-        device: stack::device(&genes.device, genes.tun.on),
+        device: stack::device(&genes.device, genes.tun.on, genes.loopback),
         stack: stack::stack(&genes.stack, data.mark),
         socket,
         file,

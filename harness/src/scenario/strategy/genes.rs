@@ -49,6 +49,8 @@ pub struct Genes {
     /// Sends by reference, and waits for their completion.
     pub borrows: bool,
     pub tun: TunGenes,
+    /// Over loopback, unless over TUN.
+    pub loopback: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -225,6 +227,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             tcp::tcp(),
             weighted(0.3),
             stack::tun(),
+            weighted(0.02),
         ),
     )
         .prop_map(
@@ -238,7 +241,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows, tun),
+                (source, company, device, stack, tcp, borrows, tun, loopback),
             )| Genes {
                 wish,
                 link,
@@ -256,6 +259,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 tcp,
                 borrows,
                 tun,
+                loopback,
             },
         )
         .boxed()

@@ -122,7 +122,7 @@ fn every_feature_is_generated() {
     }
     let features: &[Feature] = &[
         ("data delay", 70.0, |c| c.setup.data.delay_us > 0),
-        ("ack delay", 40.0, |c| c.setup.ack.delay_us > 0),
+        ("ack delay", 39.0, |c| c.setup.ack.delay_us > 0),
         ("no delay", 3.0, |c| {
             c.setup.data.delay_us + c.setup.ack.delay_us == 0
         }),

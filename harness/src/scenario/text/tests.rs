@@ -167,6 +167,17 @@ fn a_link_of_tun_and_its_packets() {
 }
 
 #[test]
+fn a_link_of_loopback() {
+    let text = "link loopback mtu=9000\n\nsendfile 0+1\n";
+    let all = read(text);
+    assert_eq!(all.to_string(), text);
+    assert_eq!(all.setup.device.kind, DeviceKind::Loopback);
+    let plain = read("link loopback\nsendfile 0+1\n");
+    assert_eq!(plain.to_string(), "link loopback\n\nsendfile 0+1\n");
+    assert_eq!(plain.setup.device.mtu_bytes(), 65_536);
+}
+
+#[test]
 fn what_may_be_written_differently() {
     let canonical = read("link data delay=1ms\nreader paused\n\nsendfile 0+65536\nread 1024\n");
     for text in [

@@ -5,13 +5,14 @@ use crate::scenario::strategy::genes::{DeviceGenes, StackGenes, TunGenes};
 use crate::scenario::strategy::tables;
 use crate::scenario::{Device, DeviceKind, Nth, Stack, Sysctl};
 
-pub fn device(genes: &DeviceGenes, tun: bool) -> Device {
+pub fn device(genes: &DeviceGenes, tun: bool, loopback: bool) -> Device {
     let (on, draw) = genes.mtu;
     let switch = |place: usize| genes.any && genes.switches[place];
     Device {
-        kind: match tun {
-            true => DeviceKind::Tun,
-            false => DeviceKind::Veth,
+        kind: match (tun, loopback) {
+            (true, _) => DeviceKind::Tun,
+            (false, true) => DeviceKind::Loopback,
+            (false, false) => DeviceKind::Veth,
         },
         mtu_bytes: option(on, tables::MTU_BYTES, draw),
         gro: switch(0),

@@ -21,19 +21,20 @@ impl<'a> Reader<'a> {
         match first.text {
             "link" => {
                 let (part, kind) = choose(
-                    words.need("`data`, `ack`, `veth` or `tun`")?,
+                    words.need("`data`, `ack`, `veth`, `tun` or `loopback`")?,
                     "part of the link",
                     &[
                         ("data", (Line::Data, DeviceKind::Veth)),
                         ("ack", (Line::Ack, DeviceKind::Veth)),
                         ("veth", (Line::Device, DeviceKind::Veth)),
                         ("tun", (Line::Device, DeviceKind::Tun)),
+                        ("loopback", (Line::Device, DeviceKind::Loopback)),
                     ],
                 )?;
                 let name = match part {
                     Line::Data => "link data",
                     Line::Ack => "link ack",
-                    _ => "link veth` or `link tun",
+                    _ => "link veth`, `link tun` or `link loopback",
                 };
                 self.once(name, first)?;
                 self.places.push((part, "", first));

@@ -96,11 +96,11 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "link dta",
-        "1:6: unknown part of the link `dta`, did you mean `data`? (expected one of `data`, `ack`, `veth`, `tun`)",
+        "1:6: unknown part of the link `dta`, did you mean `data`? (expected one of `data`, `ack`, `veth`, `tun`, `loopback`)",
     ),
     (
         "link",
-        "1:5: found the end of the line, expected `data`, `ack`, `veth` or `tun`",
+        "1:5: found the end of the line, expected `data`, `ack`, `veth`, `tun` or `loopback`",
     ),
     (
         "link data corrupt=11%",
@@ -145,7 +145,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("link data slot=3s", "1:16: found `3s`: at most 2s"),
     (
         "link tun gro",
-        "1:10: found `gro`: a TUN interface offloads nothing",
+        "1:10: found `gro`: only a `link veth` has offloads to switch",
     ),
     (
         "link data drop=3",
@@ -157,7 +157,27 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "link tun\nlink veth",
-        "2:1: found a second `link veth` or `link tun` line",
+        "2:1: found a second `link veth`, `link tun` or `link loopback` line",
+    ),
+    (
+        "link data delay=1ms\nlink loopback",
+        "1:1: found `link`: a `link loopback` has no queue, so nothing can wait or get lost there",
+    ),
+    (
+        "link loopback\nlink ack loss=1%",
+        "2:1: found `link`: a `link loopback` has no queue, so nothing can wait or get lost there",
+    ),
+    (
+        "link loopback\nhold data",
+        "2:6: found `data`: a `link loopback` has no queue, so nothing can wait or get lost there",
+    ),
+    (
+        "link loopback no-gso",
+        "1:15: found `no-gso`: only a `link veth` has offloads to switch",
+    ),
+    (
+        "link loopback mtu=1000",
+        "1:19: found `1000`: IPv6 needs packets of 1280 bytes",
     ),
     (
         "link veth mtu=100",
