@@ -49,6 +49,8 @@ pub struct Genes {
     /// Sends by reference, and waits for their completion.
     pub borrows: bool,
     pub tun: TunGenes,
+    /// SPLICE_F_MOVE, into the pipe and out of it.
+    pub moves: [bool; 2],
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -225,6 +227,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             tcp::tcp(),
             weighted(0.3),
             stack::tun(),
+            [weighted(0.2), weighted(0.2)],
         ),
     )
         .prop_map(
@@ -238,7 +241,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows, tun),
+                (source, company, device, stack, tcp, borrows, tun, moves),
             )| Genes {
                 wish,
                 link,
@@ -256,6 +259,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 tcp,
                 borrows,
                 tun,
+                moves,
             },
         )
         .boxed()
