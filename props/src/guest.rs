@@ -91,6 +91,17 @@ const MARKS: &[(&str, Shows)] = &[
         }),
     ),
     (
+        "pipe capacity=65536\nsplice-in 100+50 move\nsplice-out 50 move",
+        (
+            "a hint to move pages is taken, and the file keeps its own",
+            |it| {
+                let bytes = it.calls[1..].iter().map(|call| call.outcome.bytes());
+                let kept = it.file_pread[100..150] == it.received;
+                bytes.eq([50, 50]) && kept
+            },
+        ),
+    ),
+    (
         "link data delay=20ms\npipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096 nonblock",
         ("a splice that must not wait does not", |it| {
             it.calls[2].exit.time_ns - it.calls[2].entry.time_ns < MS

@@ -1,6 +1,7 @@
 //! What the actors act on, and how one step is performed.
 
 mod beside;
+mod flags;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -158,15 +159,10 @@ impl Stage {
             Op::Borrow { by, range } => self.lend(actor, by, range, entry),
             Op::AwaitCompletions => returned(self.await_completions(actor)),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
-            Op::SpliceIn(range) => self.splice_in(range),
-            Op::SpliceOut {
-                len,
-                more,
-                nonblock,
-                tee,
-            } => {
+            Op::SpliceIn { range, .. } => self.splice_in(range, flags::of(op)),
+            Op::SpliceOut { len, tee, .. } => {
                 let from = if tee { &self.second_pipe } else { &self.pipe };
-                self.splice_out(&mut lock(from), len, more, nonblock)
+                self.splice_out(&mut lock(from), len, flags::of(op))
             }
             Op::Tee { len } => self.tee(len),
             Op::PipeWrite(range) => self.write_to_pipe(range),
@@ -480,21 +476,19 @@ impl Stage {
         }
     }
 
-    fn splice_in(&self, range: Range) -> Done {
+    fn splice_in(&self, range: Range, flags: SpliceFFlags) -> Done {
         let mut guard = lock(&self.pipe);
         let Some(pipe) = guard.as_mut() else {
             return skipped();
         };
         let mut offset = range.offset as libc::loff_t;
-        // Without NONBLOCK a full pipe would block the only thread that can
-        // drain it.
         let result = splice(
             self.file.file(),
             Some(&mut offset),
             &pipe.write,
             None,
             range.len as usize,
-            SpliceFFlags::SPLICE_F_NONBLOCK,
+            flags,
         );
         pipe.bytes += result.unwrap_or(0) as u64;
         Done {
@@ -545,21 +539,12 @@ impl Stage {
         done(outcome(result.map(|bytes| bytes as isize)))
     }
 
-    fn splice_out(
-        &self,
-        pipe: &mut Option<UserPipe>,
-        len: u64,
-        more: bool,
-        nonblock: bool,
-    ) -> Done {
+    fn splice_out(&self, pipe: &mut Option<UserPipe>, len: u64, flags: SpliceFFlags) -> Done {
         let pipe = match pipe {
             // An empty pipe with a writer blocks for ever, and the writer is us.
             Some(pipe) if pipe.bytes > 0 => pipe,
             _ => return skipped(),
         };
-        let mut flags = SpliceFFlags::empty();
-        flags.set(SpliceFFlags::SPLICE_F_MORE, more);
-        flags.set(SpliceFFlags::SPLICE_F_NONBLOCK, nonblock);
         let result = splice(
             &pipe.read,
             None,

@@ -185,6 +185,11 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
+                if let Op::SpliceIn { move_pages, .. } | Op::SpliceOut { move_pages, .. } = op {
+                    *move_pages = false;
+                }
+            },
+            |op: &mut Op| {
                 if let Op::Vmsplice { gift, .. } = op {
                     *gift = false;
                 }
@@ -201,7 +206,10 @@ fn clear_flags(search: &mut impl Propose) {
             },
             |op: &mut Op| {
                 if let Op::Vmsplice { range, .. } | Op::PipeWrite(range) = *op {
-                    *op = Op::SpliceIn(range);
+                    *op = Op::SpliceIn {
+                        range,
+                        move_pages: false,
+                    };
                 }
             },
             |op: &mut Op| {

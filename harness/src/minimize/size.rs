@@ -44,8 +44,13 @@ impl Size {
                 more,
                 nonblock,
                 tee,
+                move_pages,
                 ..
-            } => usize::from(more) + usize::from(nonblock) + usize::from(tee),
+            } => [more, nonblock, tee, move_pages]
+                .map(usize::from)
+                .iter()
+                .sum(),
+            Op::SpliceIn { move_pages, .. } => usize::from(move_pages),
             Op::SecondWrite(_) | Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => 1,
             // More to understand than a splice.
             Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
@@ -86,7 +91,7 @@ fn rank_of(step: &Step) -> u64 {
 pub(super) fn place(op: Op) -> u8 {
     match op {
         Op::Pipe { .. } | Op::Hold { .. } => 0,
-        Op::SpliceIn(_) | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
+        Op::SpliceIn { .. } | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
         Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. } => 2,
         Op::Borrow { .. } | Op::AwaitCompletions => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,

@@ -20,6 +20,7 @@ fn splice_out(len: u64) -> Op {
         more: true,
         nonblock: true,
         tee: false,
+        move_pages: true,
     }
 }
 
@@ -70,7 +71,10 @@ fn large() -> Scenario {
         },
         Op::Wait { us: 12_345 },
         Op::Pwrite(range(0, 100)),
-        Op::SpliceIn(range(300, 5000)),
+        Op::SpliceIn {
+            range: range(300, 5000),
+            move_pages: true,
+        },
         Op::Sendfile(range(20_000, 30_000)),
         Op::Read { len: 1000 },
         splice_out(5000),
@@ -195,7 +199,7 @@ fn what_is_needed_stays_and_nothing_else() {
         (
             "a pair that needs each other",
             |s| {
-                let fills = has(s, |op| matches!(op, Op::SpliceIn(_)));
+                let fills = has(s, |op| matches!(op, Op::SpliceIn { .. }));
                 let drains = has(s, |op| matches!(op, Op::SpliceOut { .. }));
                 fills == drains && has(s, |op| matches!(op, Op::Wait { .. }))
             },
@@ -204,7 +208,7 @@ fn what_is_needed_stays_and_nothing_else() {
         (
             "a splice that could be a sendfile",
             |s| {
-                let filled = has(s, |op| matches!(op, Op::SpliceIn(_)));
+                let filled = has(s, |op| matches!(op, Op::SpliceIn { .. }));
                 let moves = |op: Op| match op {
                     Op::SpliceOut { .. } => filled,
                     _ => op.sends(),
@@ -237,13 +241,16 @@ fn what_is_needed_stays_and_nothing_else() {
             "the usual order, where order does not matter",
             |s| {
                 has(s, |op| matches!(op, Op::Pwrite(_)))
-                    && has(s, |op| matches!(op, Op::SpliceIn(_)))
+                    && has(s, |op| matches!(op, Op::SpliceIn { .. }))
             },
             &[
                 Op::Pipe {
                     capacity_bytes: 4096,
                 },
-                Op::SpliceIn(range(0, 1)),
+                Op::SpliceIn {
+                    range: range(0, 1),
+                    move_pages: false,
+                },
                 Op::Pwrite(range(0, 1)),
             ],
         ),

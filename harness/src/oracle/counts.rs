@@ -133,7 +133,7 @@ impl Judge<'_> {
                         .or_else(|| self.send_errno(call, nonblock)),
                 }
             }
-            Op::SpliceIn(range) => self
+            Op::SpliceIn { range, .. } => self
                 .file_offset(range, call)
                 .or_else(|| self.fill(range, call)),
             Op::PipeWrite(range) | Op::Vmsplice { range, .. } => match call.outcome {

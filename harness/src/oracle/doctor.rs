@@ -56,7 +56,7 @@ impl Plan {
         let actor = Actor::A;
         self.scenario.steps.push(Step { actor, op });
         let (moved, offset) = match op {
-            Op::Sendfile(range) | Op::SpliceIn(range) => (range.len, Some(range.end())),
+            Op::Sendfile(range) | Op::SpliceIn { range, .. } => (range.len, Some(range.end())),
             Op::MmapWrite(range)
             | Op::Pwrite(range)
             | Op::DirectWrite(range)

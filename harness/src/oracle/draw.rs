@@ -89,7 +89,13 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 (sender, Op::Borrow { by, range: inside })
             }
             21 => (writer, Op::AwaitCompletions),
-            4 => (Actor::A, Op::SpliceIn(any)),
+            4 => (
+                Actor::A,
+                Op::SpliceIn {
+                    range: any,
+                    move_pages: size.is_multiple_of(2),
+                },
+            ),
             5 => (
                 Actor::A,
                 Op::SpliceOut {
@@ -97,6 +103,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     more: rng.chance(50),
                     nonblock: rng.chance(50),
                     tee: rng.chance(30),
+                    move_pages: size.is_multiple_of(3),
                 },
             ),
             6 => (

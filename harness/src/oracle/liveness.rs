@@ -229,7 +229,7 @@ impl Load {
                 Op::Sendfile(range)
                 | Op::Copy { range, .. }
                 | Op::Borrow { range, .. }
-                | Op::SpliceIn(range)
+                | Op::SpliceIn { range, .. }
                 | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => {
                     let left = scenario.extent_bytes().saturating_sub(range.offset);

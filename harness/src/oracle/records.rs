@@ -240,7 +240,14 @@ mod tests {
                 1,
                 2,
             );
-            plan.call(Op::SpliceIn(range(0, 5000)), 3, 4);
+            plan.call(
+                Op::SpliceIn {
+                    range: range(0, 5000),
+                    move_pages: false,
+                },
+                3,
+                4,
+            );
             plan.call(
                 Op::Vmsplice {
                     range: range(100, 3000),
@@ -256,6 +263,7 @@ mod tests {
                     more,
                     nonblock,
                     tee,
+                    move_pages: false,
                 },
                 7,
                 8,

@@ -93,6 +93,7 @@ mod tests {
             more: false,
             nonblock: false,
             tee: false,
+            move_pages: false,
         }
     }
 
@@ -220,7 +221,14 @@ mod tests {
     fn a_write_to_bytes_in_the_user_pipe_is_nobodys_fault() {
         for generation in [0, 1] {
             let mut plan = Plan::new(4096);
-            plan.call(Op::SpliceIn(range(0, 4096)), 1, 2);
+            plan.call(
+                Op::SpliceIn {
+                    range: range(0, 4096),
+                    move_pages: false,
+                },
+                1,
+                2,
+            );
             plan.call(write(), 3, 4);
             plan.call(splice_out(), 5, 6);
             plan.receive(7, range(0, 1000), 0);
@@ -233,7 +241,14 @@ mod tests {
     #[test]
     fn a_write_after_the_splice_to_the_socket_is_flagged() {
         let mut plan = Plan::new(4096);
-        plan.call(Op::SpliceIn(range(0, 4096)), 1, 2);
+        plan.call(
+            Op::SpliceIn {
+                range: range(0, 4096),
+                move_pages: false,
+            },
+            1,
+            2,
+        );
         plan.call(splice_out(), 3, 4);
         plan.call(write(), 5, 6);
         plan.receive(7, range(0, 1000), 0);

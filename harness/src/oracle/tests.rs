@@ -450,6 +450,7 @@ fn nonsense_does_not_panic() {
             more: true,
             nonblock: true,
             tee: false,
+            move_pages: false,
         },
         4,
         5,

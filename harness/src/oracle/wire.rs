@@ -391,7 +391,14 @@ mod tests {
     fn what_was_written_to_the_pipe_is_the_pipes_own() {
         let piped = |written: u64, generation: u8| {
             let mut plan = Plan::new(8192);
-            plan.call(Op::SpliceIn(range(0, 100)), 1, 2);
+            plan.call(
+                Op::SpliceIn {
+                    range: range(0, 100),
+                    move_pages: false,
+                },
+                1,
+                2,
+            );
             plan.call(Op::PipeWrite(range(4096, 100)), 3, 4);
             plan.call(Op::Pwrite(range(0, 8192)), written, written + 1);
             let out = Op::SpliceOut {
@@ -399,6 +406,7 @@ mod tests {
                 more: false,
                 nonblock: false,
                 tee: false,
+                move_pages: false,
             };
             plan.call(out, 7, 8);
             plan.history.calls.sort_by_key(|call| call.entry.order);
@@ -438,13 +446,28 @@ mod tests {
     #[test]
     fn splices_send_what_the_pipe_held_in_its_order() {
         let mut plan = Plan::new(8192);
-        plan.call(Op::SpliceIn(range(4096, 100)), 1, 2);
-        plan.call(Op::SpliceIn(range(0, 100)), 3, 4);
+        plan.call(
+            Op::SpliceIn {
+                range: range(4096, 100),
+                move_pages: false,
+            },
+            1,
+            2,
+        );
+        plan.call(
+            Op::SpliceIn {
+                range: range(0, 100),
+                move_pages: false,
+            },
+            3,
+            4,
+        );
         let out = |len| Op::SpliceOut {
             len,
             more: false,
             nonblock: false,
             tee: false,
+            move_pages: false,
         };
         plan.call(out(150), 5, 6);
         plan.call(out(50), 7, 8);

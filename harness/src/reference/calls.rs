@@ -42,7 +42,7 @@ pub fn knows(op: Op) -> bool {
             | Op::DirectWrite(_)
             | Op::ZeroRange(_)
             | Op::Pipe { .. }
-            | Op::SpliceIn(_)
+            | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
             | Op::Tee { .. }
             | Op::PipeWrite(_)
@@ -93,7 +93,7 @@ impl Case<'_> {
         match self.op {
             // sendfile(2): "may write fewer bytes than requested"; splice(2): "A return
             // value of 0 means end of input".
-            Op::Sendfile(_) | Op::SendfileOn { .. } | Op::SpliceIn(_) => match self.range {
+            Op::Sendfile(_) | Op::SendfileOn { .. } | Op::SpliceIn { .. } => match self.range {
                 Some(range) => match n {
                     0 => range.len == 0 || self.left(range).any(|left| left == 0),
                     n => some && self.left(range).any(|left| n <= left),
@@ -131,7 +131,7 @@ impl Case<'_> {
         }
         let full = |pipe: &Pipe| errno == libc::EAGAIN && pipe.may_be_full();
         match self.op {
-            Op::SpliceIn(_) => full(&self.pipes[0]),
+            Op::SpliceIn { .. } => full(&self.pipes[0]),
             Op::PipeWrite(_) | Op::Vmsplice { .. } => {
                 full(&self.pipes[0]) || here(&[libc::EFAULT]) && self.begins_behind_mapping()
             }

@@ -171,12 +171,20 @@ fn eagain_needs_something_that_does_not_block() {
     holds(&plan);
     for (nonblock, fine) in [(false, false), (true, true)] {
         let mut plan = Plan::new(4096);
-        plan.call(Op::SpliceIn(range(0, 10)), 1, 2);
+        plan.call(
+            Op::SpliceIn {
+                range: range(0, 10),
+                move_pages: false,
+            },
+            1,
+            2,
+        );
         let out = Op::SpliceOut {
             len: 10,
             more: false,
             nonblock,
             tee: false,
+            move_pages: false,
         };
         plan.call(out, 3, 4).outcome = Outcome::Failed(libc::EAGAIN);
         assert_eq!(found(&plan).is_none(), fine);
@@ -225,13 +233,30 @@ fn a_full_pipe_refuses_and_an_empty_one_does_not() {
         1,
         2,
     );
-    plan.call(Op::SpliceIn(range(0, 1)), 3, 4);
-    let call = plan.call(Op::SpliceIn(range(0, 1)), 5, 6);
+    plan.call(
+        Op::SpliceIn {
+            range: range(0, 1),
+            move_pages: false,
+        },
+        3,
+        4,
+    );
+    let call = plan.call(
+        Op::SpliceIn {
+            range: range(0, 1),
+            move_pages: false,
+        },
+        5,
+        6,
+    );
     (call.outcome, call.offset_after) = (Outcome::Failed(libc::EAGAIN), Some(0));
     holds(&plan);
     plan.history.calls[1].outcome = Outcome::Returned(0);
     plan.history.calls[1].offset_after = Some(0);
-    plan.scenario.steps[1].op = Op::SpliceIn(range(0, 0));
+    plan.scenario.steps[1].op = Op::SpliceIn {
+        range: range(0, 0),
+        move_pages: false,
+    };
     says(
         &plan,
         "failed with EAGAIN, but the pipe held only 0 bytes in 0 of 1 slots",
@@ -245,9 +270,17 @@ fn a_splice_cannot_move_more_than_the_pipe_held() {
         more: false,
         nonblock: false,
         tee: false,
+        move_pages: false,
     };
     let mut plan = Plan::new(4096);
-    plan.call(Op::SpliceIn(range(0, 10)), 1, 2);
+    plan.call(
+        Op::SpliceIn {
+            range: range(0, 10),
+            move_pages: false,
+        },
+        1,
+        2,
+    );
     plan.call(out(100), 3, 4).outcome = Outcome::Returned(10);
     plan.receive(5, range(0, 10), 0);
     holds(&plan);
@@ -256,7 +289,14 @@ fn a_splice_cannot_move_more_than_the_pipe_held() {
     plan.history.calls[1].outcome = Outcome::Returned(0);
     says(&plan, "returned 0, but the pipe held 10 bytes");
     // A thread that fills the pipe meanwhile may explain it.
-    plan.call(Op::SpliceIn(range(10, 1)), 2, 6);
+    plan.call(
+        Op::SpliceIn {
+            range: range(10, 1),
+            move_pages: false,
+        },
+        2,
+        6,
+    );
     plan.history.calls[1].outcome = Outcome::Returned(11);
     plan.receive(7, range(10, 1), 0);
     plan.history.calls.swap(1, 2);
@@ -266,7 +306,14 @@ fn a_splice_cannot_move_more_than_the_pipe_held() {
 #[test]
 fn a_pipe_that_holds_more_refuses_to_shrink() {
     let mut plan = Plan::new(8192);
-    plan.call(Op::SpliceIn(range(0, 8192)), 1, 2);
+    plan.call(
+        Op::SpliceIn {
+            range: range(0, 8192),
+            move_pages: false,
+        },
+        1,
+        2,
+    );
     let busy = Outcome::Failed(libc::EBUSY);
     plan.call(
         Op::Pipe {

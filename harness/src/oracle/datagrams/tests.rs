@@ -26,6 +26,7 @@ fn out(len: u64, more: bool) -> Op {
         more,
         nonblock: false,
         tee: false,
+        move_pages: false,
     }
 }
 
@@ -205,7 +206,14 @@ fn what_waits_for_more_is_one_datagram() {
 
     let more = |first_more: bool| {
         let mut plan = udp(8192);
-        plan.call(Op::SpliceIn(range(0, 1500)), 1, 2);
+        plan.call(
+            Op::SpliceIn {
+                range: range(0, 1500),
+                move_pages: false,
+            },
+            1,
+            2,
+        );
         plan.call(out(1000, first_more), 3, 4);
         plan.call(out(500, true), 5, 6);
         plan
@@ -231,7 +239,14 @@ fn what_waits_for_more_is_one_datagram() {
 fn a_splice_that_found_less_may_or_may_not_end_its_datagram() {
     for parts in [vec![range(0, 1500)], vec![range(0, 1000), range(1000, 500)]] {
         let mut plan = udp(8192);
-        plan.call(Op::SpliceIn(range(0, 1000)), 1, 2);
+        plan.call(
+            Op::SpliceIn {
+                range: range(0, 1000),
+                move_pages: false,
+            },
+            1,
+            2,
+        );
         plan.call(out(4096, false), 3, 4).outcome = Outcome::Returned(1000);
         plan.call(Op::Sendfile(range(1000, 500)), 5, 6);
         for part in parts {
@@ -403,7 +418,14 @@ fn a_part_that_a_later_write_met_destroys_all_of_its_datagram() {
     // A splice that found less than it was asked for may have failed after that.
     let mut plan = udp(8192);
     plan.scenario.setup.socket.cork = true;
-    plan.call(Op::SpliceIn(range(0, 1)), 1, 2);
+    plan.call(
+        Op::SpliceIn {
+            range: range(0, 1),
+            move_pages: false,
+        },
+        1,
+        2,
+    );
     plan.call(out(2, false), 3, 4).outcome = Outcome::Returned(1);
     plan.call(Op::MmapWrite(range(0, 1)), 5, 6);
     plan.call(Op::Sendfile(range(0, 1)), 7, 8);
@@ -495,7 +517,14 @@ fn random_receptions_are_judged() {
         plan.scenario.setup.socket.cork = rng.chance(20);
         plan.scenario.setup.data.loss_ppm = rng.below(2) as u32;
         plan.scenario.setup.data.duplicate_ppm = u32::from(rng.chance(20));
-        plan.call(Op::SpliceIn(range(0, 40)), 1, 2);
+        plan.call(
+            Op::SpliceIn {
+                range: range(0, 40),
+                move_pages: false,
+            },
+            1,
+            2,
+        );
         for at in 0..rng.below(6) {
             let any = range(rng.below(30), 1 + rng.below(3));
             let op = match rng.below(5) {

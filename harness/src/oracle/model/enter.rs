@@ -64,7 +64,7 @@ impl Kernel<'_> {
                 };
                 Work::Return
             }
-            Op::SpliceIn(range) => {
+            Op::SpliceIn { range, .. } => {
                 self.fill(range, call, self.style.takes == Takes::WhenFilled);
                 Work::Return
             }

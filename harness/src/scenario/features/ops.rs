@@ -50,7 +50,13 @@ fn on_ext4(scenario: &mut Scenario, op: Op) {
 }
 
 fn splice_out(scenario: &mut Scenario, more: bool, nonblock: bool) {
-    by_a(scenario, Op::SpliceIn(ONE));
+    by_a(
+        scenario,
+        Op::SpliceIn {
+            range: ONE,
+            move_pages: false,
+        },
+    );
     let (len, tee) = (1, false);
     by_a(
         scenario,
@@ -59,6 +65,7 @@ fn splice_out(scenario: &mut Scenario, more: bool, nonblock: bool) {
             more,
             nonblock,
             tee,
+            move_pages: false,
         },
     );
 }
@@ -112,7 +119,7 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         by_a(s, Op::AwaitCompletions);
     };
     "pipe", |s| any(s, |op| matches!(op, Op::Pipe { .. })), |s| splice_out(s, false, false);
-    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn(_))), |s| by_a(s, Op::SpliceIn(ONE));
+    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { .. })), |s| by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
     "splice-out", |s| any(s, |op| matches!(op, Op::SpliceOut { .. })),
         |s| splice_out(s, false, false);
     "splice-out more", |s| any(s, |op| matches!(op, Op::SpliceOut { more: true, .. })),
@@ -125,14 +132,20 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: false });
     "vmsplice gift", |s| any(s, |op| matches!(op, Op::Vmsplice { gift: true, .. })),
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: true });
+    "splice-in move", |s| any(s, |op| matches!(op, Op::SpliceIn { move_pages: true, .. })),
+        |s| by_a(s, Op::SpliceIn { range: ONE, move_pages: true });
+    "splice-out move", |s| any(s, |op| matches!(op, Op::SpliceOut { move_pages: true, .. })), |s| {
+        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+        by_a(s, Op::SpliceOut { len: 1, more: false, nonblock: false, tee: false, move_pages: true });
+    };
     "tee", |s| any(s, |op| matches!(op, Op::Tee { .. })), |s| {
-        by_a(s, Op::SpliceIn(ONE));
+        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
         by_a(s, Op::Tee { len: 1 });
     };
     "splice-out tee", |s| any(s, |op| matches!(op, Op::SpliceOut { tee: true, .. })), |s| {
-        by_a(s, Op::SpliceIn(ONE));
+        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
         by_a(s, Op::Tee { len: 1 });
-        by_a(s, Op::SpliceOut { len: 1, more: false, nonblock: false, tee: true });
+        by_a(s, Op::SpliceOut { len: 1, more: false, nonblock: false, tee: true, move_pages: false });
     };
     "mmap-write", |s| any(s, |op| matches!(op, Op::MmapWrite(_))), |s| by_a(s, Op::MmapWrite(ONE));
     "pwrite", |s| any(s, |op| matches!(op, Op::Pwrite(_))), |s| by_a(s, Op::Pwrite(ONE));

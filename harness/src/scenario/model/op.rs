@@ -96,7 +96,12 @@ pub enum Op {
         capacity_bytes: u32,
     },
     /// splice(2) from the file into the user pipe, SPLICE_F_NONBLOCK.
-    SpliceIn(Range),
+    SpliceIn {
+        /// The part of the file.
+        range: Range,
+        /// SPLICE_F_MOVE: a hint, which neither files nor sockets act on.
+        move_pages: bool,
+    },
     /// splice(2) from the user pipe to the socket; skipped when the pipe is empty.
     SpliceOut {
         /// Number of bytes asked for.
@@ -107,6 +112,8 @@ pub enum Op {
         nonblock: bool,
         /// From the second pipe, which `tee` fills.
         tee: bool,
+        /// SPLICE_F_MOVE.
+        move_pages: bool,
     },
     /// tee(2) from the user pipe to a second one, which is made if there is none,
     /// SPLICE_F_NONBLOCK; skipped when the user pipe is empty.
@@ -297,7 +304,7 @@ impl Op {
             Op::Sendfile(range)
             | Op::Copy { range, .. }
             | Op::Borrow { range, .. }
-            | Op::SpliceIn(range)
+            | Op::SpliceIn { range, .. }
             | Op::PipeWrite(range)
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
@@ -315,7 +322,9 @@ impl Op {
     /// The range of the file that it puts into the user pipe.
     pub fn fills(self) -> Option<Range> {
         match self {
-            Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => Some(range),
+            Op::SpliceIn { range, .. } | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
+                Some(range)
+            }
             _ => None,
         }
     }

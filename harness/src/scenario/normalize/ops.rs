@@ -139,7 +139,7 @@ impl Pass<'_> {
                 range.map(|range| Op::Borrow { by, range })
             }
             Op::AwaitCompletions if !self.has_borrowed => self.drop(line, Rule::NothingToAwait),
-            Op::SpliceIn(range) => self.splice_in(line, range),
+            Op::SpliceIn { range, move_pages } => self.splice_in(line, range, move_pages),
             Op::Vmsplice { range, gift } => {
                 let filled = self.fill_mapped(line, range);
                 filled.map(|range| Op::Vmsplice { range, gift })
@@ -154,11 +154,13 @@ impl Pass<'_> {
                 more,
                 nonblock,
                 tee,
+                move_pages,
             } => self.count(line, len).map(|len| Op::SpliceOut {
                 len,
                 more,
                 nonblock,
                 tee,
+                move_pages,
             }),
             Op::Tee { len } => {
                 let len = self.count(line, len);
@@ -407,9 +409,10 @@ impl Pass<'_> {
         }
     }
 
-    fn splice_in(&mut self, line: Line, range: Range) -> Option<Op> {
+    fn splice_in(&mut self, line: Line, range: Range, move_pages: bool) -> Option<Op> {
         let range = self.send(line, range)?;
-        self.fill(line).then_some(Op::SpliceIn(range))
+        self.fill(line)
+            .then_some(Op::SpliceIn { range, move_pages })
     }
 
     /// Unlike a send, a mapping cannot reach past the end of the file.

@@ -82,7 +82,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         range().prop_map(Op::Sendfile),
         wild32().prop_map(|capacity_bytes| Op::Pipe { capacity_bytes }),
-        range().prop_map(Op::SpliceIn),
+        (range(), any::<bool>()).prop_map(|(range, move_pages)| Op::SpliceIn { range, move_pages }),
         range().prop_map(Op::PipeWrite),
         wild().prop_map(|len| Op::SendfileOn { len }),
         (range(), 0..Copying::NAMED.len()).prop_map(|(range, by)| {
@@ -94,11 +94,14 @@ fn wild_op() -> impl Strategy<Value = Op> {
             Op::Borrow { by, range }
         }),
         Just(Op::AwaitCompletions),
-        (wild(), any::<[bool; 3]>()).prop_map(|(len, [more, nonblock, tee])| Op::SpliceOut {
-            len,
-            more,
-            nonblock,
-            tee,
+        (wild(), any::<[bool; 4]>()).prop_map(|(len, [more, nonblock, tee, move_pages])| {
+            Op::SpliceOut {
+                len,
+                more,
+                nonblock,
+                tee,
+                move_pages,
+            }
         }),
         wild().prop_map(|len| Op::Tee { len }),
         (range(), any::<bool>()).prop_map(|(range, gift)| Op::Vmsplice { range, gift }),
@@ -369,11 +372,11 @@ fn what_was_normalized_can_run() {
                     borrowed = true;
                 }
                 Op::AwaitCompletions => prop_assert!(actor != Actor::Reader && borrowed),
-                Op::SpliceIn(range) | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
+                Op::SpliceIn { range, .. } | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(range.len > 0 && pipe);
                     let inside = range.end() <= extent;
-                    prop_assert!(inside || matches!(op, Op::SpliceIn(_)));
+                    prop_assert!(inside || matches!(op, Op::SpliceIn { .. }), "{op}");
                     sent += range.end().min(last_extent).saturating_sub(range.offset);
                     filled = true;
                 }
@@ -486,7 +489,13 @@ fn pipes_are_given_to_a_and_sends_to_no_reader() {
         &[
             step(Actor::B, Op::Sendfile(range(0, 1))),
             step(Actor::Reader, Op::Sendfile(range(0, 1))),
-            step(Actor::Reader, Op::SpliceIn(range(0, 2))),
+            step(
+                Actor::Reader,
+                Op::SpliceIn {
+                    range: range(0, 2),
+                    move_pages: false,
+                },
+            ),
             step(
                 Actor::C,
                 Op::SpliceOut {
@@ -494,6 +503,7 @@ fn pipes_are_given_to_a_and_sends_to_no_reader() {
                     more: true,
                     nonblock: false,
                     tee: false,
+                    move_pages: false,
                 },
             ),
         ],
@@ -720,6 +730,7 @@ fn a_second_pipe_is_filled_by_a_tee_and_a_mapping_has_an_end() {
         more: false,
         nonblock: false,
         tee,
+        move_pages: false,
     };
     let map = |range| Op::Vmsplice { range, gift: true };
     check(
@@ -758,6 +769,7 @@ fn what_does_nothing_is_dropped() {
                     more: false,
                     nonblock: false,
                     tee: false,
+                    move_pages: false,
                 },
             ),
             step(Actor::A, Op::Pwrite(range(5, 0))),
@@ -786,7 +798,13 @@ fn the_bytes_sent_are_bounded() {
 fn a_pipe_that_does_not_fit() {
     let wait = step(Actor::A, Op::Wait { us: 1 });
     let mut steps = vec![wait; MAX_OPS - 1];
-    steps.push(step(Actor::A, Op::SpliceIn(range(0, 1))));
+    steps.push(step(
+        Actor::A,
+        Op::SpliceIn {
+            range: range(0, 1),
+            move_pages: false,
+        },
+    ));
     steps.push(step(Actor::A, Op::Pwrite(range(0, 1))));
     let text = "wait 1us\n".repeat(MAX_OPS - 1) + "pwrite 0+1\n";
     check(&steps, &text);

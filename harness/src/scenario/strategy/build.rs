@@ -50,6 +50,7 @@ pub fn build(genes: &Genes) -> Scenario {
         source: &genes.source,
         company: &genes.company,
         borrows: genes.borrows,
+        moves: genes.moves,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -102,6 +103,7 @@ struct Builder<'a> {
     source: &'a Source,
     company: &'a Company,
     borrows: bool,
+    moves: [bool; 2],
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -362,7 +364,10 @@ impl Builder<'_> {
                 range,
                 gift: genes.back == 3,
             },
-            false => Op::SpliceIn(range),
+            false => Op::SpliceIn {
+                range,
+                move_pages: self.moves[0],
+            },
         };
         self.push(Actor::A, op);
         range
@@ -376,6 +381,7 @@ impl Builder<'_> {
             more,
             nonblock,
             tee,
+            move_pages: self.moves[1],
         };
         self.push(Actor::A, op);
     }

@@ -51,6 +51,8 @@ pub struct Genes {
     pub tun: TunGenes,
     /// Over loopback, unless over TUN.
     pub loopback: bool,
+    /// SPLICE_F_MOVE, into the pipe and out of it.
+    pub moves: [bool; 2],
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -228,6 +230,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             weighted(0.3),
             stack::tun(),
             weighted(0.02),
+            [weighted(0.2), weighted(0.2)],
         ),
     )
         .prop_map(
@@ -241,7 +244,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows, tun, loopback),
+                (source, company, device, stack, tcp, borrows, tun, loopback, moves),
             )| Genes {
                 wish,
                 link,
@@ -260,6 +263,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 borrows,
                 tun,
                 loopback,
+                moves,
             },
         )
         .boxed()

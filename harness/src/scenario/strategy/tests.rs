@@ -93,7 +93,7 @@ fn scenarios_are_small() {
                 Op::Sendfile(range)
                 | Op::Copy { range, .. }
                 | Op::Borrow { range, .. }
-                | Op::SpliceIn(range)
+                | Op::SpliceIn { range, .. }
                 | Op::PipeWrite(range)
                 | Op::Vmsplice { range, .. } => range.end().min(size).saturating_sub(range.offset),
                 _ => 0,
@@ -169,6 +169,28 @@ fn every_feature_is_generated() {
         }),
         ("nonblock splice", 2.0, |c| {
             some(c, |op| matches!(op, Op::SpliceOut { nonblock: true, .. }))
+        }),
+        ("splice-in move", 0.5, |c| {
+            some(c, |op| {
+                matches!(
+                    op,
+                    Op::SpliceIn {
+                        move_pages: true,
+                        ..
+                    }
+                )
+            })
+        }),
+        ("splice-out move", 0.5, |c| {
+            some(c, |op| {
+                matches!(
+                    op,
+                    Op::SpliceOut {
+                        move_pages: true,
+                        ..
+                    }
+                )
+            })
         }),
         ("vmsplice", 1.5, |c| {
             some(c, |op| matches!(op, Op::Vmsplice { .. }))

@@ -315,15 +315,27 @@ impl fmt::Display for Op {
             Op::Borrow { by, range } => write!(f, "{by} {range}"),
             Op::AwaitCompletions => write!(f, "await-completions"),
             Op::Pipe { capacity_bytes } => write!(f, "pipe capacity={capacity_bytes}"),
-            Op::SpliceIn(range) => write!(f, "splice-in {range}"),
+            Op::SpliceIn { range, move_pages } => {
+                write!(
+                    f,
+                    "splice-in {range}{}",
+                    if *move_pages { " move" } else { "" }
+                )
+            }
             Op::SpliceOut {
                 len,
                 more,
                 nonblock,
                 tee,
+                move_pages,
             } => {
                 write!(f, "splice-out {len}")?;
-                for (flag, set) in [("more", more), ("nonblock", nonblock), ("tee", tee)] {
+                for (flag, set) in [
+                    ("more", more),
+                    ("nonblock", nonblock),
+                    ("tee", tee),
+                    ("move", move_pages),
+                ] {
                     if *set {
                         write!(f, " {flag}")?;
                     }

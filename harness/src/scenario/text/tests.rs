@@ -89,12 +89,12 @@ b: uring-send-zerocopy 1+1
 await-completions
 sendfile 5000
 pipe capacity=65536
-splice-in 4095+2
+splice-in 4095+2 move
 splice-out 4096 more nonblock
 vmsplice 0+4096 gift
 pipe-write 0+100
 tee 100
-splice-out 100 tee
+splice-out 100 tee move
 mmap-write 0+4096
 b: pwrite 100+1
 c: wait 20ms

@@ -59,7 +59,10 @@ impl<'a> Reader<'a> {
             "sendfile" => Op::SendfileOn {
                 len: units::bytes(argument)?,
             },
-            "splice-in" => Op::SpliceIn(range(argument)?),
+            "splice-in" => Op::SpliceIn {
+                range: range(argument)?,
+                move_pages: Options::new(&[Key::flag("move")]).next(words)?.is_some(),
+            },
             "pipe-write" => Op::PipeWrite(range(argument)?),
             "mmap-write" => {
                 let second = Options::new(&[Key::flag("second")]).next(words)?;
@@ -155,14 +158,20 @@ fn range(word: Word<'_>) -> Result<Range, Trouble> {
 }
 
 fn splice_out(len: Word<'_>, words: &mut Words<'_>) -> Result<Op, Trouble> {
-    const KEYS: [Key; 3] = [Key::flag("more"), Key::flag("nonblock"), Key::flag("tee")];
+    const KEYS: [Key; 4] = [
+        Key::flag("more"),
+        Key::flag("nonblock"),
+        Key::flag("tee"),
+        Key::flag("move"),
+    ];
     let len = units::bytes(len)?;
-    let (mut more, mut nonblock, mut tee) = (false, false, false);
+    let (mut more, mut nonblock, mut tee, mut move_pages) = (false, false, false, false);
     let mut options = Options::new(&KEYS);
     while let Some((key, _)) = options.next(words)? {
         match key {
             "more" => more = true,
             "tee" => tee = true,
+            "move" => move_pages = true,
             _ => nonblock = true,
         }
     }
@@ -171,5 +180,6 @@ fn splice_out(len: Word<'_>, words: &mut Words<'_>) -> Result<Op, Trouble> {
         more,
         nonblock,
         tee,
+        move_pages,
     })
 }

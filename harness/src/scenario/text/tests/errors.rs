@@ -243,6 +243,10 @@ const ERRORS: &[(&str, &str)] = &[
         "1:13: found `cork=1`, expected `cork`",
     ),
     (
+        "splice-in 0+1 mov",
+        "1:15: unknown key `mov`, did you mean `move`?",
+    ),
+    (
         "splice-out 1 mor",
         "1:14: unknown key `mor`, did you mean `more`?",
     ),
