@@ -205,12 +205,12 @@ impl Judge<'_> {
             let mut file = run.range.offset;
             while file < end {
                 let segment_end = self.ledger.segment_end(file, end);
-                let ever = run.possible(self.ledger, file, chunk.at.order);
+                let possible = run.possible(self.ledger, file, chunk.at.order);
                 let during = self.ledger.during(file, run.window);
                 for at in file..segment_end {
                     let byte = self.history.received[stream];
                     let wrong = match rigour {
-                        _ if !self.ledger.allows(&ever, at, byte) => Some(ever),
+                        _ if !self.ledger.allows(&possible, at, byte) => Some(possible),
                         Rigour::Keeps(promise)
                             if promise == run.promise && !self.ledger.allows(&during, at, byte) =>
                         {
@@ -245,8 +245,8 @@ impl Judge<'_> {
             return None;
         };
         let shown = |file: u64, byte: u8| {
-            let ever = self.ledger.ever(file, u64::MAX);
-            self.ledger.shown(&ever, file, byte)
+            let possible = self.runs[at.run].possible(self.ledger, file, u64::MAX);
+            self.ledger.shown(&possible, file, byte)
         };
         let generation = shown(at.file, self.history.received[at.stream]);
         let rest = self.runs[at.run].range.end() - at.file;

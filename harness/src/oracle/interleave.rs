@@ -89,7 +89,7 @@ pub(super) fn walk(
 type State = [u64; LANES];
 
 /// Which values a byte may have: of what was sent under this promise those that it had
-/// until then, of all else any that it had before it was received.
+/// until then, of all else any that it had from then on until it was received.
 type Strictness = Option<Promise>;
 
 /// Where a pass could not go on, and how far the threads can have been by then.
@@ -264,7 +264,7 @@ impl<'a> Walk<'a> {
             Some(&at) => WireFault::Early { at },
             None => WireFault::Byte {
                 at: first,
-                ever: self.possible(&first, received),
+                possible: self.possible(&first, received),
             },
         }
     }
@@ -288,8 +288,8 @@ impl<'a> Walk<'a> {
             at,
             len: 1,
             generation: {
-                let ever = self.ledger.ever(at.file, received);
-                self.ledger.shown(&ever, at.file, byte)
+                let possible = self.possible(&at, received);
+                self.ledger.shown(&possible, at.file, byte)
             },
             allowed: self.ledger.during(at.file, self.runs[at.run].window),
         })

@@ -39,11 +39,6 @@ impl Generations {
         self
     }
 
-    /// Those that are in both.
-    pub fn common(self, other: Generations) -> Generations {
-        Generations(std::array::from_fn(|word| self.0[word] & other.0[word]))
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
         (0..=255).filter(|&generation| self.contains(generation))
     }

@@ -126,7 +126,7 @@ mod tests {
         };
         // Between the two calls: the second has the new bytes, and must.
         assert_eq!(torn(5, 1), [""; 0]);
-        assert_eq!(torn(5, 0), ["stable-on-return"]);
+        assert_eq!(torn(5, 0), ["wire"]);
         assert_eq!(torn(20, 0), [""; 0]);
         assert_eq!(torn(20, 1), ["stable-on-return"]);
     }

@@ -50,14 +50,21 @@ pub(super) struct Sent {
 
 impl Sent {
     /// What its byte of the file `offset` can show under any contract, if it was
-    /// received at `received`: what ever stood there by then; of what was copied only
-    /// what stood there meanwhile.
+    /// received at `received`: what stood there between the call and then; of what was
+    /// copied only what stood there meanwhile.
     pub fn possible(&self, ledger: &Ledger, offset: u64, received: u64) -> Generations {
-        let ever = ledger.ever(offset, received);
-        match self.copied {
-            true => ever.common(ledger.during(offset, self.window)),
-            false => ever,
-        }
+        let to = match self.copied {
+            true => self.window.to.min(received),
+            false => received,
+        };
+        let from = self.window.from;
+        ledger.during(offset, Window { from, to })
+    }
+
+    /// Whether `byte` stood at `offset` once, and was overwritten before the call.
+    pub fn is_stale(&self, ledger: &Ledger, offset: u64, byte: u8) -> bool {
+        let before = ledger.ever(offset, self.window.from);
+        ledger.allows(&before, offset, byte)
     }
 }
 
@@ -232,12 +239,12 @@ pub(super) struct Place {
 /// How the stream is not the concatenation of the ranges reported sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WireFault {
-    /// The byte has no value that was ever there.
+    /// The byte has no value that was there between the call and its receipt.
     Byte {
         /// Which.
         at: Place,
         /// What it could have been.
-        ever: Generations,
+        possible: Generations,
     },
     /// The byte was received before the send that sent it was called.
     Early {
@@ -390,7 +397,7 @@ impl Walk<'_> {
         let mut at = first;
         while at.stream < end {
             let (received, chunk_end) = self.received_at(at.stream);
-            let ever = run.possible(self.ledger, at.file, received);
+            let possible = run.possible(self.ledger, at.file, received);
             for stream in at.stream..chunk_end.min(end) {
                 let at = Place {
                     stream,
@@ -398,13 +405,13 @@ impl Walk<'_> {
                     ..first
                 };
                 let byte = self.received[stream];
-                if !self.ledger.allows(&ever, at.file, byte) {
+                if !self.ledger.allows(&possible, at.file, byte) {
                     // A missing tail says less than the byte that is wrong.
-                    self.faults.wire = Some(WireFault::Byte { at, ever });
+                    self.faults.wire = Some(WireFault::Byte { at, possible });
                     return false;
                 }
                 if !self.ledger.allows(&allowed, at.file, byte) {
-                    let generation = self.ledger.shown(&ever, at.file, byte);
+                    let generation = self.ledger.shown(&possible, at.file, byte);
                     self.unstable(run.promise, at, generation, allowed);
                 }
             }

@@ -292,6 +292,44 @@ fn late_writes_are_flagged(promise: Promise, property: Property, at_least: u64) 
     });
 }
 
+/// Puts a value that was overwritten before its send where it was sent.
+#[test]
+fn a_byte_from_before_the_call_is_flagged_by_any_contract() {
+    let mut doctored = 0;
+    for seed in 0..RUNS {
+        let (scenario, mut ran) = ran(seed, style(Takes::WhenReceived, seed % 2 == 0));
+        let history = &mut ran.history;
+        if takes_turns(&scenario, history) {
+            continue;
+        }
+        let ledger = Ledger::new(&scenario, history);
+        let mut candidates: Vec<(usize, u8)> = Vec::new();
+        let mut stream = 0;
+        for run in &stream::sent(&scenario, history) {
+            for file in run.range.offset..run.range.end() {
+                let possible = run.possible(&ledger, file, u64::MAX);
+                let stale = ledger.ever(file, run.window.from);
+                let values = stale.iter().map(|it| ledger.value(it, file));
+                let wrong = values.filter(|byte| !ledger.allows(&possible, file, *byte));
+                candidates.extend(wrong.map(|byte| (stream, byte)));
+                stream += 1;
+            }
+        }
+        candidates.retain(|(stream, _)| *stream < history.received.len());
+        if candidates.is_empty() {
+            continue;
+        }
+        let which = Rng(seed ^ 0xd0c).below(candidates.len() as u64) as usize;
+        let (stream, value) = candidates[which];
+        history.received[stream] = value;
+        doctored += 1;
+        let found = judge(Contract::Documented, &scenario, history);
+        let flagged = (found.iter()).any(|it| it.property == Property::Wire);
+        assert!(flagged, "seed {seed}: {found:#?} {scenario:#?}");
+    }
+    assert!(doctored > RUNS / 5, "only {doctored} doctored");
+}
+
 /// Doctors what was told of sends by reference.
 fn expect_completion_flagged(doctor: impl Fn(&mut Rng, &mut Vec<Completion>, usize) -> bool) {
     expect_flagged(Property::Completion, RUNS / 10, |rng, _, history| {

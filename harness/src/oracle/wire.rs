@@ -1,9 +1,11 @@
 //! **wire**: the received stream is the concatenation of the ranges reported
 //! sent, in order: no gap, no repeat, nothing from elsewhere. A byte counts as
-//! right here if it has *some* value that stood at its offset before it was
-//! received; when it stood there is the business of [`super::stable`]. What a call
-//! copies is another matter: it has its values when that call returns, on every
-//! kernel.
+//! right here if it has *some* value that stood at its offset between the call that
+//! sent it (for what came through the user pipe: the call that filled it) and its
+//! receipt; whether it stood there before the return is the business of
+//! [`super::stable`]. What was overwritten before the call is stale on every kernel. What
+//! a call copies is another matter: it has its values when that call returns, on every
+//! kernel, too.
 
 use super::ledger::Ledger;
 use super::runs::generation_at;
@@ -53,13 +55,18 @@ pub(super) fn violation(
         message,
     };
     match fault {
-        WireFault::Byte { at, ever } => {
+        WireFault::Byte { at, possible } => {
             let byte = history.received[at.stream];
             let wrong = wrong_run(history, ledger, &runs[at.run], at);
-            let known: Vec<String> = ever.iter().map(|g| g.to_string()).collect();
-            let cause = search.cause(at, wrong);
+            let known: Vec<String> = possible.iter().map(|g| g.to_string()).collect();
+            let stale = runs[at.run].is_stale(ledger, at.file, byte);
+            let cause = match stale {
+                true => format!("a run of {wrong} stale bytes"),
+                false => search.cause(at, wrong),
+            };
             let when = match runs[at.run].copied {
                 true => "did not stand there while it was copied",
+                false if stale => "was overwritten before it was sent",
                 false => "never stood there before it was received",
             };
             let message = format!(
@@ -359,6 +366,77 @@ mod tests {
         );
         plan.history.chunks[0].at.order = 22;
         assert_eq!(plan.verdict(), ["stable-on-return"]);
+    }
+
+    /// Two writes before the send, and what arrives shows the generation.
+    fn overwritten(setup: impl Fn(&mut Plan), generation: u8) -> Vec<super::Violation> {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::MmapWrite(range(1000, 500)), 1, 2);
+        plan.call(Op::Pwrite(range(1000, 500)), 5, 6);
+        setup(&mut plan);
+        plan.receive(20, range(0, 1000), 0);
+        plan.receive(21, range(1000, 500), generation);
+        plan.receive(22, range(1500, 2596), 0);
+        judge(Contract::Documented, &plan.scenario, &plan.history)
+    }
+
+    fn spliced(plan: &mut Plan, filled: u64) {
+        plan.call(Op::SpliceIn(range(0, 4096)), filled, filled + 1);
+        let out = Op::SpliceOut {
+            len: 4096,
+            more: false,
+            nonblock: false,
+            tee: false,
+        };
+        plan.call(out, 10, 11);
+        plan.history.calls.sort_by_key(|call| call.entry.order);
+    }
+
+    #[test]
+    fn what_was_overwritten_before_the_call_is_stale_by_any_contract() {
+        let sendfile = |plan: &mut Plan| {
+            plan.call(Op::Sendfile(range(0, 4096)), 7, 8);
+        };
+        let both = |plan: &mut Plan| {
+            sendfile(plan);
+            plan.call(Op::Sendfile(range(0, 0)), 7, 9);
+            plan.scenario.steps[3].actor = crate::scenario::Actor::B;
+        };
+        for generation in [0, 1] {
+            for found in [
+                overwritten(sendfile, generation),
+                overwritten(both, generation),
+                overwritten(|plan| spliced(plan, 7), generation),
+            ] {
+                assert_eq!(found.len(), 1, "{found:#?}");
+                assert_eq!(found[0].property, Property::Wire);
+                assert_eq!(found[0].stream_offset, Some(1000));
+                let message = &found[0].message;
+                assert!(
+                    message.contains("overwritten before it was sent"),
+                    "{message}"
+                );
+                assert!(message.contains("500 stale bytes"), "{message}");
+            }
+        }
+        assert_eq!(overwritten(sendfile, 2), []);
+        assert_eq!(overwritten(both, 2), []);
+    }
+
+    #[test]
+    fn what_was_overwritten_in_the_user_pipe_is_either() {
+        // The pipe was filled between the writes, and before them.
+        for (filled, right) in [(3, &[1, 2][..]), (0, &[0, 1, 2])] {
+            for generation in 0..=2 {
+                let found = overwritten(|plan| spliced(plan, filled), generation);
+                let names: Vec<Property> = found.iter().map(|it| it.property).collect();
+                let expected: &[Property] = match right.contains(&generation) {
+                    true => &[],
+                    false => &[Property::Wire],
+                };
+                assert_eq!(names, expected, "{filled} {generation}");
+            }
+        }
     }
 
     #[test]

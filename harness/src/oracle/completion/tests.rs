@@ -251,7 +251,10 @@ fn a_value_from_before_the_call_is_no_better() {
     plan.call(send(), 3, 4);
     plan.receive(5, range(0, 4096), 0);
     plan.complete(6, 0, 0);
-    says(&plan, "stood there at no instant");
+    let found = plan.violation();
+    assert_eq!(found.property, Property::Wire);
+    let words = "overwritten before it was sent";
+    assert!(found.message.contains(words), "{}", found.message);
 }
 
 #[test]

@@ -47,6 +47,16 @@ fn short_sends_and_the_end_of_the_file_are_fine() {
     holds(&plan);
 }
 
+/// Of more than 2 GiB less a page a kernel moves that much.
+#[test]
+fn a_count_beyond_what_one_call_moves_is_fine() {
+    for (returned, fine) in [(3096, true), (1000, true), (3097, false), (0, false)] {
+        let mut plan = sent(returned);
+        plan.scenario.steps[0].op = Op::Sendfile(range(1000, 4 << 30));
+        assert_eq!(found(&plan).is_none(), fine, "{returned}");
+    }
+}
+
 #[test]
 fn too_much_and_nothing_are_flagged() {
     says(&sent(4001), "returned 4001, but was asked for 4000");
