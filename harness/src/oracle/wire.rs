@@ -381,12 +381,14 @@ mod tests {
     }
 
     fn spliced(plan: &mut Plan, filled: u64) {
-        plan.call(Op::SpliceIn(range(0, 4096)), filled, filled + 1);
+        let (range, move_pages) = (range(0, 4096), false);
+        plan.call(Op::SpliceIn { range, move_pages }, filled, filled + 1);
         let out = Op::SpliceOut {
             len: 4096,
             more: false,
             nonblock: false,
             tee: false,
+            move_pages,
         };
         plan.call(out, 10, 11);
         plan.history.calls.sort_by_key(|call| call.entry.order);
