@@ -265,9 +265,15 @@ impl Judge<'_> {
         self.mapped_bytes(call) <= range.offset
     }
 
-    /// Whether a call failed because it may have had none somewhere in `range`.
+    /// Whether a call failed because it may have had none somewhere in `range`. AF_VSOCK
+    /// takes that for a lack of memory
+    /// (net/vmw_vsock/virtio_transport_common.c:virtio_transport_send_pkt_info).
     fn may_lack_pages(&self, range: Range, call: &Call) -> bool {
-        call.outcome == Outcome::Failed(libc::EFAULT) && self.mapped_bytes(call) < range.end()
+        let lacks = match self.scenario.setup.socket.family {
+            Family::Vsock => [libc::EFAULT, libc::ENOMEM].map(Outcome::Failed),
+            _ => [Outcome::Failed(libc::EFAULT); 2],
+        };
+        lacks.contains(&call.outcome) && self.mapped_bytes(call) < range.end()
     }
 
     /// How much of the mapping had pages, at least.

@@ -2,7 +2,7 @@
 
 use super::pipe::Pipe;
 use crate::history::{Call, Outcome};
-use crate::scenario::{Actor, Netem, Op, PAGE_BYTES, Range, Scenario};
+use crate::scenario::{Actor, Family, Netem, Op, PAGE_BYTES, Range, Scenario};
 
 /// Timers are late by a tick of the kernel's clock, at either end of a span.
 const TICKS_NS: u64 = 20_000_000;
@@ -149,6 +149,10 @@ impl Case<'_> {
                 match errno {
                     libc::EAGAIN => setup.socket.nonblock || now || self.timed_out(),
                     libc::EFAULT => maps && self.ends_behind_mapping(),
+                    // send(2); AF_VSOCK makes it of EFAULT.
+                    libc::ENOMEM if setup.socket.family == Family::Vsock => {
+                        maps && (lends || self.ends_behind_mapping())
+                    }
                     libc::ENOBUFS | libc::EOPNOTSUPP if lends => true,
                     // send(2): what has to go in one piece may be too long for that.
                     libc::EMSGSIZE | libc::ENOBUFS => self.keeps_boundaries(),

@@ -456,6 +456,22 @@ fn a_mapping_ends_with_the_last_page_of_the_file() {
 }
 
 #[test]
+fn what_has_no_page_is_no_memory_to_vsock() {
+    let send = |family, size_bytes| {
+        let (by, range) = (Copying::Send, range(0, 4097));
+        let mut plan = while_cut(Op::Copy { by, range }, Outcome::Failed(libc::ENOMEM));
+        plan.scenario.setup.file.size_bytes = size_bytes;
+        plan.scenario.setup.socket.family = family;
+        plan
+    };
+    holds(&send(Family::Vsock, 8192));
+    says(&send(Family::Tcp4, 8192), "failed with ENOMEM");
+    let mut uncut = send(Family::Vsock, 8192);
+    uncut.history.calls.remove(0);
+    says(&uncut, "failed with ENOMEM");
+}
+
+#[test]
 fn a_cut_does_not_fail() {
     let zeroed = range(0, 5);
     for op in [
