@@ -54,7 +54,7 @@ pub fn each_actor_has_its_own_connection() -> Result {
         };
         let text = format!(
             "{link}socket {name} each\nfile tmpfs size=65536\n\n\
-             sendfile 0+5000\nb: sendfile 5000+3000\nc: write 8000+100\nb: sendfile 20000+1\n"
+             sendfile 0+4000\nb: sendfile 4096+3000\nc: write 8192+100\nb: sendfile 20480+1\n"
         );
         let history = run(Contract::Documented, &text)?;
         let sent = |ranges: &[(u64, u64)]| -> Vec<u8> {
@@ -64,9 +64,9 @@ pub fn each_actor_has_its_own_connection() -> Result {
         let of = |actor| history.beside.iter().find(|it| it.actor == actor);
         let of = |actor| of(actor).ok_or(format!("{name}: {actor} has no connection"));
         let (b, c) = (of(Actor::B)?, of(Actor::C)?);
-        let right = history.received == sent(&[(0, 5000)])
-            && b.received == sent(&[(5000, 3000), (20_000, 1)])
-            && c.received == sent(&[(8000, 100)])
+        let right = history.received == sent(&[(0, 4000)])
+            && b.received == sent(&[(4096, 3000), (20_480, 1)])
+            && c.received == sent(&[(8192, 100)])
             && [history.end, b.end, c.end] == [End::Eof; 3];
         if !right {
             return Err(format!("{text}{:#?}", history.calls));

@@ -24,7 +24,7 @@ pub fn loopback_is_a_link() -> Result {
         ("link tun\nsocket udp4\n", false, true),
     ] {
         let (bytes, cut) = (sent_bytes()?, counter("snmp", "FragCreates")?);
-        let text = format!("{setup}file tmpfs size=8192\n\nsendfile 0+8000\n");
+        let text = format!("{setup}file tmpfs size=8192\n\nwrite 0+8000\n");
         let history = run(Contract::Documented, &text)?;
         let received: usize = history.chunks.iter().map(|chunk| chunk.len).sum();
         let bytes = sent_bytes()? - bytes;
