@@ -132,15 +132,7 @@ impl<'a> Completions<'a> {
     /// What is wrong with what was told, if anything is.
     pub fn judge(&self) -> Option<Violation> {
         let (step, message) = self.odd().or_else(|| self.missing())?;
-        Some(Violation {
-            property: Property::Completion,
-            step,
-            stream_offset: None,
-            file_range: None,
-            torn_by: None,
-            after_return_ns: None,
-            message,
-        })
+        Some(Violation::new(Property::Completion, step, message))
     }
 
     /// What was told and should not have been.

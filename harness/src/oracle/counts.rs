@@ -64,15 +64,7 @@ pub(super) fn judge(
 }
 
 fn violation(step: Option<usize>, message: String) -> Violation {
-    Violation {
-        property: Property::Counts,
-        step,
-        stream_offset: None,
-        file_range: None,
-        torn_by: None,
-        after_return_ns: None,
-        message,
-    }
+    Violation::new(Property::Counts, step, message)
 }
 
 struct Judge<'a> {

@@ -290,16 +290,15 @@ impl Judge<'_> {
             None => "no other was to come".to_string(),
         };
         Violation {
-            property: Property::Datagrams,
-            step: next.map(|(first, _)| self.sendings.step(first)),
             stream_offset: Some(chunk.start as u64),
-            file_range: None,
-            torn_by: None,
-            after_return_ns: None,
-            message: format!(
-                "datagram {number} that was received, of {} bytes, is none that was sent: {expected}",
-                chunk.len
-            ),
+            ..Violation::new(
+                Property::Datagrams,
+                next.map(|(first, _)| self.sendings.step(first)),
+                format!(
+                    "datagram {number} that was received, of {} bytes, is none that was sent: {expected}",
+                    chunk.len
+                ),
+            )
         }
     }
 
@@ -355,13 +354,8 @@ impl Judge<'_> {
     fn lost(&self, (first, end): (usize, usize)) -> Violation {
         let run = &self.runs[self.sendings.runs(first, end).start];
         Violation {
-            property: Property::Datagrams,
-            step: Some(run.step),
-            stream_offset: None,
             file_range: Some(run.range),
-            torn_by: None,
-            after_return_ns: None,
-            message: String::new(),
+            ..Violation::new(Property::Datagrams, Some(run.step), String::new())
         }
     }
 

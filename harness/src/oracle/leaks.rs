@@ -36,14 +36,12 @@ pub fn violation(left: Leftovers) -> Option<Violation> {
             _ => format!("{count} {what}s"),
         })
         .collect();
-    (!words.is_empty()).then(|| Violation {
-        property: Property::Leaks,
-        step: None,
-        stream_offset: None,
-        file_range: None,
-        torn_by: None,
-        after_return_ns: None,
-        message: format!("left when everything was closed: {}", words.join(", ")),
+    (!words.is_empty()).then(|| {
+        Violation::new(
+            Property::Leaks,
+            None,
+            format!("left when everything was closed: {}", words.join(", ")),
+        )
     })
 }
 

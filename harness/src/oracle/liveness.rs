@@ -307,15 +307,7 @@ impl Load {
 pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation> {
     let bound_ns = bound_ns(scenario);
     let blame = |step: Option<usize>, message: String| {
-        Some(Violation {
-            property: Property::Liveness,
-            step,
-            stream_offset: None,
-            file_range: None,
-            torn_by: None,
-            after_return_ns: None,
-            message,
-        })
+        Some(Violation::new(Property::Liveness, step, message))
     };
     let may_time_out = lossy(scenario) || scenario.setup.socket.user_timeout_us > 0;
     let timed_out = may_time_out

@@ -139,6 +139,21 @@ pub struct Violation {
     pub message: String,
 }
 
+impl Violation {
+    /// One that is nowhere in the stream and torn by nobody.
+    pub(crate) fn new(property: Property, step: Option<usize>, message: String) -> Violation {
+        Violation {
+            property,
+            step,
+            stream_offset: None,
+            file_range: None,
+            torn_by: None,
+            after_return_ns: None,
+            message,
+        }
+    }
+}
+
 impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

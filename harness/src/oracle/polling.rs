@@ -35,18 +35,17 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
     let (step, left) = stuck?;
     let calls = history.calls.iter().filter(|call| call.step == step);
     Some(Violation {
-        property: Property::Liveness,
-        step: Some(step),
-        stream_offset: None,
         file_range: left.range(),
-        torn_by: None,
-        after_return_ns: None,
-        message: format!(
-            "{} ended after {} calls with `{left}` to go: poll(2) says that there is room, \
+        ..Violation::new(
+            Property::Liveness,
+            Some(step),
+            format!(
+                "{} ended after {} calls with `{left}` to go: poll(2) says that there is room, \
              and there is none",
-            name_step(scenario, step),
-            calls.count()
-        ),
+                name_step(scenario, step),
+                calls.count()
+            ),
+        )
     })
 }
 

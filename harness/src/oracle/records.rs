@@ -116,13 +116,9 @@ fn has_holes(scenario: &Scenario) -> bool {
 
 fn violation(run: &Sent, stream_offset: u64, message: String) -> Violation {
     Violation {
-        property: Property::Datagrams,
-        step: Some(run.step),
         stream_offset: Some(stream_offset),
         file_range: Some(run.range),
-        torn_by: None,
-        after_return_ns: None,
-        message,
+        ..Violation::new(Property::Datagrams, Some(run.step), message)
     }
 }
 

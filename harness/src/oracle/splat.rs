@@ -95,15 +95,11 @@ pub fn reports(kernel_log: &str) -> Vec<(&'static str, &str)> {
 /// The first report in a kernel log, or `None`.
 pub fn splats(kernel_log: &str) -> Option<Violation> {
     let (kind, line) = *reports(kernel_log).first()?;
-    Some(Violation {
-        property: Property::Splat,
-        step: None,
-        stream_offset: None,
-        file_range: None,
-        torn_by: None,
-        after_return_ns: None,
-        message: format!("the kernel reported ({kind}): {line}"),
-    })
+    Some(Violation::new(
+        Property::Splat,
+        None,
+        format!("the kernel reported ({kind}): {line}"),
+    ))
 }
 
 /// Whether `mark` stands in `line` and is not the end of a longer word.

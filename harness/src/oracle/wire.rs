@@ -104,16 +104,15 @@ pub(super) fn violation(
                 End::GivenUp => "unfinished",
             };
             Violation {
-                property: Property::Wire,
-                step: runs.last().map(|run| run.step),
                 stream_offset: Some(stream as u64),
-                file_range: None,
-                torn_by: None,
-                after_return_ns: None,
-                message: format!(
-                    "{extra} bytes more than the {stream} reported sent arrived, \
+                ..Violation::new(
+                    Property::Wire,
+                    runs.last().map(|run| run.step),
+                    format!(
+                        "{extra} bytes more than the {stream} reported sent arrived, \
                      and the stream ended {ending}; {cause}"
-                ),
+                    ),
+                )
             }
         }
     }
