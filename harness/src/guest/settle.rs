@@ -22,10 +22,8 @@ pub fn longest_half() -> Duration {
 /// next one: with the same random numbers it can have the same identification.
 pub fn settle(setup: &Setup) {
     let mut settle_us: u64 = [setup.data, setup.ack].iter().map(Netem::longest_us).sum();
-    let data = &setup.data;
-    let loses_some = data.is_random() || data.limit_packets > 0 || data.nth.loses();
     let family = setup.socket.family;
-    if family.has_datagrams() && loses_some {
+    if family.has_datagrams() && !setup.data.is_steady() {
         let (ipv4_s, ipv6_s) = FRAGMENTS_KEPT_S;
         let kept_s = if family.over_ipv6() { ipv6_s } else { ipv4_s };
         settle_us += (kept_s + LATE_S) * 1_000_000;

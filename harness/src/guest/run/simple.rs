@@ -1,6 +1,6 @@
 //! Which scenarios need less than others.
 
-use crate::scenario::{Actor, DeviceKind, Netem, Op, ReaderMode, Scenario, Stack};
+use crate::scenario::{Actor, DeviceKind, Op, ReaderMode, Scenario, Stack};
 
 /// One connection of TCP is what most scenarios are about: its listeners are kept, its
 /// readers sleep in accept(2). The others are connected by [`streams`](super::streams).
@@ -17,7 +17,6 @@ fn is_plain_tcp(scenario: &Scenario) -> bool {
 /// that ends only at the end.
 pub(super) fn is_simple(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
-    let steady = |netem: &Netem| !netem.is_random() && netem.limit_packets == 0;
     is_plain_tcp(scenario)
         && setup.reader == ReaderMode::Drain
         && setup.socket.user_timeout_us == 0
@@ -25,8 +24,8 @@ pub(super) fn is_simple(scenario: &Scenario) -> bool {
         && setup.socket.rcvbuf_bytes.is_none()
         && setup.stack == Stack::default()
         && setup.device.kind == DeviceKind::Veth
-        && steady(&setup.data)
-        && steady(&setup.ack)
+        && setup.data.is_steady()
+        && setup.ack.is_steady()
         && scenario.steps.iter().all(|step| {
             let other = matches!(
                 step.op,

@@ -105,6 +105,11 @@ impl Netem {
             || self.slot_us > 0
     }
 
+    /// Whether every packet arrives, in its turn: nothing is lost and nothing overtakes.
+    pub fn is_steady(&self) -> bool {
+        !self.is_random() && self.limit_packets == 0 && !self.nth.loses()
+    }
+
     /// The longest that it keeps a packet, others before it and its rate aside.
     pub fn longest_us(&self) -> u64 {
         let spread_us = self.jitter_us.saturating_mul(self.distribution.reach());
