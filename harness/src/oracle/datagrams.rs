@@ -9,8 +9,10 @@
 //!
 //! Not flagged: losses by chance, by a queue or a receive buffer that is too short,
 //! by a send that failed or was cut short in the middle of a datagram, by a write
-//! during the send; any order and any repetition where the link shuffles.
+//! during the send; any order and any repetition where the link shuffles; flipped bits
+//! on a link that corrupts, where the checksum stays the same ([`super::checksum`]).
 
+use super::checksum::Difference;
 use super::ledger::{Generations, Ledger};
 use super::sendings::{Rigour, Sendings};
 use super::sizes::Sizes;
@@ -181,9 +183,73 @@ impl Judge<'_> {
             .find(|&sent| self.fits(received, sent, rigour).is_ok())
     }
 
-    /// Whether a received datagram can be those sendings. If not by one byte, then
-    /// which, and what it could have been.
+    /// Whether a received datagram can be those sendings, or what the link has made of
+    /// them. If not by one byte, then which, and what it could have been.
     fn fits(
+        &self,
+        received: usize,
+        sent: (usize, usize),
+        rigour: Rigour,
+    ) -> Result<(), Option<(Place, Generations)>> {
+        match self.compare(received, sent, rigour) {
+            Err(Some(_)) if self.goes_unnoticed(received, sent, rigour) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether the link has changed bits of a datagram, of the right length, and no
+    /// checksum tells.
+    fn goes_unnoticed(
+        &self,
+        received: usize,
+        (first, end): (usize, usize),
+        rigour: Rigour,
+    ) -> bool {
+        let most = self.most_flips(self.history.chunks[received].len as u64);
+        if most == 0 {
+            return false;
+        }
+        let start = self.history.chunks[received].start;
+        let mut stream = start;
+        let mut difference = Difference::default();
+        for run in &self.runs[self.sendings.runs(first, end)] {
+            for file in run.range.offset..run.range.end() {
+                let byte = self.history.received[stream];
+                let values = match rigour {
+                    Rigour::Keeps(promise) if promise == run.promise => {
+                        self.ledger.during(file, run.window)
+                    }
+                    _ => run.possible(self.ledger, file, u64::MAX),
+                };
+                let at = stream - start;
+                stream += 1;
+                let allowed = |byte: &u8| self.ledger.allows(&values, file, *byte);
+                // Most are right, and could have been nothing else.
+                if values.single().is_none() || !allowed(&byte) {
+                    difference.add(at, byte, (0..=u8::MAX).filter(allowed));
+                }
+            }
+        }
+        difference.goes_unnoticed(most)
+    }
+
+    /// How many bits of a datagram of `bytes` the link may flip: one a packet by chance,
+    /// and one by number.
+    fn most_flips(&self, bytes: u64) -> u64 {
+        /// Of IPv6, with that of a fragment.
+        const LONGEST_HEADER_BYTES: u64 = 48;
+        const UDP_HEADER_BYTES: u64 = 8;
+        let setup = &self.scenario.setup;
+        let mtu_bytes = u64::from(setup.device.mtu_bytes());
+        // A fragment is a multiple of eight bytes long.
+        let fragment_bytes = mtu_bytes.saturating_sub(LONGEST_HEADER_BYTES + 7).max(8);
+        let packets = (bytes + UDP_HEADER_BYTES).div_ceil(fragment_bytes);
+        let kinds = u64::from(setup.data.corrupt_ppm > 0) + u64::from(setup.data.nth.flip > 0);
+        packets * kinds
+    }
+
+    /// [`Judge::fits`], where the link changes nothing.
+    fn compare(
         &self,
         received: usize,
         (first, end): (usize, usize),

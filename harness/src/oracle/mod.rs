@@ -27,6 +27,7 @@
 //! | `means` | [`not_by`]: by which means the promise was kept, where a scenario asks |
 
 mod breaks;
+mod checksum;
 mod completion;
 mod connections;
 mod counts;
