@@ -124,7 +124,10 @@ fn agree(contract: Contract) -> Result {
                 .borrow_mut()
                 .run(&scenario)
                 .map_err(|error| TestCaseError::reject(error.to_string()))?;
-            if known.explain(&scenario, &verdict.violations).is_some() {
+            if known
+                .explain(&scenario, &verdict.history, &verdict.violations)
+                .is_some()
+            {
                 return Ok(());
             }
             disagreement(contract, &scenario, &verdict).map_or(Ok(()), |why| {
@@ -201,7 +204,13 @@ fn search(
         let broken = |it: &&inflight::oracle::Violation| it.property == property;
         match verdict.violations.iter().find(broken) {
             // It is in the corpus, with its explanation.
-            Some(_) if known.explain(&scenario, &verdict.violations).is_some() => Ok(()),
+            Some(_)
+                if known
+                    .explain(&scenario, &verdict.history, &verdict.violations)
+                    .is_some() =>
+            {
+                Ok(())
+            }
             None => Ok(()),
             Some(violation) => Err(TestCaseError::fail(violation.message.clone())),
         }

@@ -166,7 +166,9 @@ impl<W: Write> Worker<W> {
         let Some(violation) = verdict.violations.first() else {
             return Ok(false);
         };
-        if let Some(bug) = known.and_then(|it| it.explain(scenario, &verdict.violations)) {
+        if let Some(bug) =
+            known.and_then(|it| it.explain(scenario, &verdict.history, &verdict.violations))
+        {
             self.tell(&Event::Excused(bug))?;
             return Ok(trial.is_wedged());
         }
