@@ -312,7 +312,7 @@ impl Guest {
         for sender in stage.senders() {
             reset_on_close(sender);
         }
-        settle(&scenario.setup);
+        settle(scenario);
         Ok((stage, history))
     }
 

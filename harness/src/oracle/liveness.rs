@@ -132,7 +132,7 @@ pub(super) fn lossy(scenario: &Scenario) -> bool {
 }
 
 /// Whether a queue may be too short for what can be in flight.
-pub(super) fn overflows(scenario: &Scenario) -> bool {
+pub fn overflows(scenario: &Scenario) -> bool {
     let load = Load::of(scenario);
     [scenario.setup.data, scenario.setup.ack]
         .iter()
