@@ -24,6 +24,7 @@
 //! * [`programs`]: the two programs of 2008, between two namespaces;
 //! * [`waiting`]: what a program can do to a call of its own that waits;
 //! * [`relay`]: from socket to pipe to socket;
+//! * [`proxy`]: a relay passes on all that is received;
 //! * [`runner`]: the host's side: which kernels, one guest a test.
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
@@ -44,6 +45,7 @@ pub mod leaks;
 pub mod loopback;
 pub mod programs;
 pub mod properties;
+pub mod proxy;
 pub mod relay;
 pub mod runner;
 pub mod scarcity;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
     behaviour, borrowed, chances, company, cost, counters, disk, families, guest, holds, leaks,
-    loopback, programs, properties, relay, scarcity, sockets, source, stack, tun, waiting, watch,
+    loopback, programs, properties, proxy, relay, scarcity, sockets, source, stack, tun, waiting,
+    watch,
 };
 
 fn main() -> ExitCode {
@@ -313,6 +314,21 @@ const TESTS: &[Test] = &[
         name: "a_pipe_buffer_may_be_larger_than_a_page",
         on: On::Every,
         run: relay::a_pipe_buffer_may_be_larger_than_a_page,
+    },
+    Test {
+        name: "a_relay_passes_everything_on",
+        on: On::Every,
+        run: proxy::a_relay_passes_everything_on,
+    },
+    Test {
+        name: "a_relay_takes_what_it_has_room_for",
+        on: On::Every,
+        run: proxy::a_relay_takes_what_it_has_room_for,
+    },
+    Test {
+        name: "a_relay_sends_by_reference",
+        on: On::Patched,
+        run: proxy::a_relay_sends_by_reference,
     },
     Test {
         name: "a_truncate_cuts_and_extends",

@@ -67,7 +67,9 @@ impl Bug {
             Bug::PageADatagram => sends_pages(scenario) && any(&datagrams),
             Bug::ForgottenEnd => {
                 sends_past_the_end(scenario)
-                    && (any(&datagrams) || violations.iter().any(too_long_a_datagram))
+                    && (any(&datagrams)
+                        || violations.iter().any(too_long_a_datagram)
+                        || violations.iter().any(lost_with_another))
             }
             Bug::ForgottenOwner => {
                 let setup = &scenario.setup;
@@ -226,6 +228,14 @@ fn too_long_a_datagram(violation: &Violation) -> bool {
     violation.property == Property::Counts && violation.message.contains("failed with EMSGSIZE")
 }
 
+/// Whether what was lent was never received, for a write after its completion: that of
+/// whatever it joined is none of the completion's business.
+fn lost_with_another(violation: &Violation) -> bool {
+    violation.property == Property::Completion
+        && violation.stream_offset.is_none()
+        && violation.torn_by.is_some()
+}
+
 /// Whether a call over IPv6 reads on to find the end of the file.
 fn sends_past_the_end(scenario: &Scenario) -> bool {
     let cut = scenario.steps.iter().filter_map(|step| match step.op {
@@ -319,6 +329,28 @@ mod tests {
             let other = PAGES.replace(from, to);
             assert_ne!(other, PAGES);
             assert_eq!(explained("6.1.192", "", &other, splits), None, "{from}");
+        }
+    }
+
+    #[test]
+    fn what_was_lent_is_lost_with_the_datagram_that_it_joined() {
+        let of = |property, stream_offset, torn_by| Violation {
+            property,
+            step: Some(1),
+            stream_offset,
+            file_range: None,
+            torn_by,
+            after_return_ns: None,
+            message: String::new(),
+        };
+        assert!(lost_with_another(&of(Property::Completion, None, Some(2))));
+        // A number is, or a byte that was received.
+        for other in [
+            of(Property::Completion, None, None),
+            of(Property::Completion, Some(0), Some(2)),
+            of(Property::Wire, None, Some(2)),
+        ] {
+            assert!(!lost_with_another(&other), "{other:?}");
         }
     }
 

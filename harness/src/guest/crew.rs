@@ -193,6 +193,11 @@ impl Errand {
             Door::Open(receiver) => receiver,
         };
         let on_read = |step| events.put(Event::Read(step));
-        Ok(self.reception.obey(socket, &self.orders, buffer, on_read))
+        let mut read =
+            |socket, reception: &Reception| reception.obey(socket, &self.orders, buffer, on_read);
+        match &self.reception.relay {
+            None => Ok(read(socket, &self.reception)),
+            Some(relay) => relay.pass_on(&socket, &self.reception, read),
+        }
     }
 }

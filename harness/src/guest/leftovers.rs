@@ -32,7 +32,7 @@ const MOMENT: Duration = Duration::from_micros(1);
 #[derive(Debug)]
 pub struct Gauge {
     /// Each of a namespace.
-    sockets: [File; 2],
+    sockets: [File; 3],
     files: File,
     memory: File,
     page_flags: File,
@@ -82,9 +82,9 @@ impl Reading {
 }
 
 impl Gauge {
-    /// For the sockets of the caller's namespace and of `other`, and for all the rest
+    /// For the sockets of the caller's namespace and of `others`, and for all the rest
     /// of this kernel.
-    pub fn open(other: &NetNs) -> io::Result<Gauge> {
+    pub fn open([one, other]: [&NetNs; 2]) -> io::Result<Gauge> {
         // Which namespace it tells of is settled when it is opened.
         let sockets = || File::open("/proc/thread-self/net/sockstat");
         // SAFETY: a new mapping, nobody else's.
@@ -97,7 +97,7 @@ impl Gauge {
             )
         }?;
         let mut gauge = Gauge {
-            sockets: [sockets()?, other.with(sockets)?],
+            sockets: [sockets()?, one.with(sockets)?, other.with(sockets)?],
             files: File::open("/proc/sys/fs/file-nr")?,
             memory: File::open("/proc/vmstat")?,
             page_flags: File::open("/proc/kpageflags")?,

@@ -213,7 +213,7 @@ fn join_tun(receiver: &NetNs) -> io::Result<(Path, [Carrier; 2])> {
 
 /// TCP remembers round-trip times and windows of a peer for its next connection: what
 /// a scenario does would depend on the ones before it.
-fn forget_paths() -> io::Result<()> {
+pub fn forget_paths() -> io::Result<()> {
     std::fs::write("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")
 }
 

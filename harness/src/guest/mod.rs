@@ -7,6 +7,7 @@
 //! * `loopback`: a link that does not leave the namespace;
 //! * `ethtool`, `sysctl`: what the interfaces do for the stack, and its settings;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
+//! * `relay`: a receiver that passes on what it gets;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
 //! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
@@ -44,6 +45,7 @@ pub mod netns;
 mod pair;
 mod reader;
 mod receiver;
+mod relay;
 mod ring;
 mod rtnl;
 mod run;

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::connection::Listener;
 use super::mailbox::Mailbox;
 use super::receiver::Receiver;
+use super::relay::Relay;
 use crate::history::{Call, Chunk, End, Outcome};
 
 /// Most that one recv(2) asks for.
@@ -27,6 +28,8 @@ pub struct Reception {
     pub deadline_ns: u64,
     /// TCP_QUICKACK, where it is asked for: before the first read and after each.
     pub quickack: Option<bool>,
+    /// What passes on what is received, where it is not read at once.
+    pub relay: Option<Arc<Relay>>,
 }
 
 /// What the reader is told to do next.
@@ -213,7 +216,7 @@ impl Reception {
     }
 
     /// What it says about acknowledgements does not last (tcp(7)).
-    fn ask_for_acks(&self, socket: &Receiver) {
+    pub fn ask_for_acks(&self, socket: &Receiver) {
         if let Some(on) = self.quickack {
             // It fails on a connection that is gone, and then nothing comes.
             let _ = socket.socket().set_tcp_quickack(on);
@@ -231,7 +234,8 @@ impl Reception {
         }
     }
 
-    fn is_late(&self) -> bool {
+    /// Whether the deadline has passed.
+    pub fn is_late(&self) -> bool {
         self.clock.elapsed_ns() >= self.deadline_ns
     }
 }

@@ -1,12 +1,17 @@
 //! The receiving end of a connection, whatever its family.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::fcntl::{SpliceFFlags, splice};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TlsGetRecordType, recvmsg};
 use socket2::Socket;
+
+/// Most that one splice(2) asks for; a pipe takes what it has room for.
+const SPLICED_BYTES: usize = 1 << 20;
 
 /// The receiving end; closed with the last clone.
 #[derive(Debug, Clone)]
@@ -57,6 +62,23 @@ impl Receiver {
             Kind::Stream => io::Read::read(&mut self.socket(), &mut buffer[..most]),
             Kind::Datagrams => io::Read::read(&mut self.socket(), buffer),
             Kind::Records => self.receive_record(&mut buffer[..most]),
+        }
+    }
+
+    /// Moves what has arrived into a pipe, by reference where the kernel can; 0 at the end.
+    pub fn splice_into(&self, pipe: &impl AsFd) -> nix::Result<usize> {
+        let flags = SpliceFFlags::empty();
+        let socket = self.socket.as_fd();
+        match (
+            self.kind,
+            splice(socket, None, pipe, None, SPLICED_BYTES, flags),
+        ) {
+            // It leaves what is not data where it was (net/tls/tls_sw.c:tls_sw_splice_read).
+            (Kind::Records, Err(Errno::EINVAL)) => match self.receive_record(&mut [0]) {
+                Ok(0) => Ok(0),
+                _ => Err(Errno::EINVAL),
+            },
+            (_, result) => result,
         }
     }
 

@@ -33,6 +33,7 @@ use super::leftovers::{Gauge, Reading};
 use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
 use super::reader::{Read, Received, Reception};
+use super::relay::Relay;
 use super::settle::{self, settle};
 use super::stage::{Beside, Stage, context};
 use crate::history::{Call, End, History, Leftovers, Outcome, Stream};
@@ -62,6 +63,7 @@ pub struct Guest {
     /// they were made in.
     listeners: HashMap<(DeviceKind, Family, Option<u32>, Stack), Arc<Listener>>,
     crew: Crew,
+    relay: Arc<Relay>,
     entropy: Entropy,
     /// As new, all of them.
     files: HashMap<FileSpec, SentFile>,
@@ -94,10 +96,12 @@ impl Guest {
             Ok((family, Doorman::start(listener)?))
         };
         let command_line = std::fs::read_to_string("/proc/cmdline")?;
-        let gauge = Gauge::open(link.receiver())?;
+        let relay = Arc::new(Relay::set_up()?);
+        let gauge = Gauge::open([link.receiver(), relay.namespace()])?;
         let mut guest = Guest {
             doormen: [doorman(Family::Tcp4)?, doorman(Family::Tcp6)?],
             crew: Crew::start()?,
+            relay,
             entropy: Entropy::open()?,
             link,
             files: HashMap::new(),
@@ -234,6 +238,7 @@ impl Guest {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
             quickack: None,
+            relay: None,
         });
         let sender = connect(scenario, &doorman.listener).map_err(context("connect"))?;
         let queues = self.link.queues();
@@ -271,6 +276,7 @@ impl Guest {
             clock: Arc::clone(&clock),
             deadline_ns: bound_ns(scenario),
             quickack: scenario.setup.socket.tcp.quickack,
+            relay: (scenario.setup.relay).then(|| Arc::clone(&self.relay)),
         };
         let (sender, orders, beside) = match shares_listener(scenario) {
             true => {
@@ -312,7 +318,7 @@ impl Guest {
         for sender in stage.senders() {
             reset_on_close(sender);
         }
-        settle(&scenario.setup);
+        settle(scenario);
         Ok((stage, history))
     }
 

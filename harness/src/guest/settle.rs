@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::scenario::{Netem, Setup};
+use crate::oracle::overflows;
+use crate::scenario::{Netem, Scenario};
 
 /// How long the kernel keeps the fragments of a datagram the others of which are lost:
 /// IP_FRAG_TIME and IPV6_FRAG_TIMEOUT (include/net/ip.h, include/net/ipv6.h).
@@ -20,13 +21,53 @@ pub fn longest_half() -> Duration {
 /// What is still on its way belongs to nobody; lets it arrive before the next
 /// scenario, which shares the link. Half a datagram would meet the other half of the
 /// next one: with the same random numbers it can have the same identification.
-pub fn settle(setup: &Setup) {
+pub fn settle(scenario: &Scenario) {
+    std::thread::sleep(Duration::from_micros(settles_in_us(scenario)));
+}
+
+fn settles_in_us(scenario: &Scenario) -> u64 {
+    let setup = &scenario.setup;
     let mut settle_us: u64 = [setup.data, setup.ack].iter().map(Netem::longest_us).sum();
     let family = setup.socket.family;
-    if family.has_datagrams() && !setup.data.is_steady() {
+    if family.has_datagrams() && leaves_halves(scenario) {
         let (ipv4_s, ipv6_s) = FRAGMENTS_KEPT_S;
         let kept_s = if family.over_ipv6() { ipv6_s } else { ipv4_s };
         settle_us += (kept_s + LATE_S) * 1_000_000;
     }
-    std::thread::sleep(Duration::from_micros(settle_us));
+    settle_us
+}
+
+/// Whether a fragment may wait for others that do not come: they are lost, or it came
+/// twice, and the second time for a datagram that was whole by then.
+fn leaves_halves(scenario: &Scenario) -> bool {
+    let data = &scenario.setup.data;
+    !data.is_steady() || data.nth.twice > 0 || overflows(scenario)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::text;
+
+    #[test]
+    fn half_a_datagram_is_waited_for() {
+        const UDP: &str = "socket udp6\nfile tmpfs size=65536\n";
+        let settles_in_s = |text: &str| {
+            let scenario = text::parse("settle.scn", text).unwrap();
+            settles_in_us(&scenario) / 1_000_000
+        };
+        let all = "sendfile 0+65000\n";
+        assert_eq!(settles_in_s(&format!("{UDP}{all}")), 0);
+        for link in [
+            "link tun\nlink data drop=3\n",
+            "link tun\nlink data twice=3\n",
+            "link data loss=1%\n",
+        ] {
+            assert_eq!(settles_in_s(&format!("{link}{UDP}{all}")), 66, "{link}");
+        }
+        let tcp = "link tun\nlink data twice=3\nsendfile 0+1\n";
+        assert_eq!(settles_in_s(tcp), 0);
+        // More than the queue takes.
+        assert_eq!(settles_in_s(&format!("{UDP}{}", all.repeat(20))), 66);
+    }
 }

@@ -253,6 +253,7 @@ pub(super) const FIELDS: &[Field] = &[
     switch!(file.read_only),
     number!(file.size_bytes, powers_of_two),
     choice!(reader, ReaderMode::Drain, ReaderMode::Paused),
+    switch!(relay),
 ];
 
 /// A number in a step.

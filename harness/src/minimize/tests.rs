@@ -65,6 +65,7 @@ fn large() -> Scenario {
     scenario.setup.file.kind = FileKind::Memfd;
     scenario.setup.file.size_bytes = 100_000;
     scenario.setup.reader = ReaderMode::Paused;
+    scenario.setup.relay = true;
     scenario.steps = steps(&[
         Op::Pipe {
             capacity_bytes: 65_536,
@@ -289,6 +290,7 @@ fn each_part_of_the_setup_can_be_what_is_needed() {
         ("file", |s| s.setup.file.kind == FileKind::Memfd),
         ("size", |s| s.setup.file.size_bytes > 8192),
         ("reader", |s| s.setup.reader == ReaderMode::Paused),
+        ("relay", |s| s.setup.relay),
     ];
     for (name, fails) in table {
         let found = minimal(&large(), fails);

@@ -89,7 +89,8 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
         .waits_ns
         .saturating_add(fixed_ns)
         .saturating_add(serialize_ns)
-        .saturating_add(round_ns.saturating_mul(load.rounds));
+        .saturating_add(round_ns.saturating_mul(load.rounds))
+        .saturating_add(load.relayed_ns());
     // A receive buffer that overflows drops segments on a perfect link (skb
     // overhead counts against it, tcp_try_rmem_schedule), and the retransmission
     // timer has backed off by as much again as the reader kept away.
@@ -97,6 +98,9 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     // It has done so, too, while packets were held.
     let backs_off = cramped || scenario.holds_any();
     let calm_ns = calm_ns.saturating_mul(if backs_off { 3 } else { 1 });
+    // What waits behind a relay closes the window of its own connection first, and then
+    // that of the sender's: each backs off by as much again as the other has.
+    let calm_ns = calm_ns.saturating_mul(if setup.relay { 3 } else { 1 });
     if !lossy(scenario) {
         return calm_ns;
     }
@@ -132,7 +136,7 @@ pub(super) fn lossy(scenario: &Scenario) -> bool {
 }
 
 /// Whether a queue may be too short for what can be in flight.
-pub(super) fn overflows(scenario: &Scenario) -> bool {
+pub fn overflows(scenario: &Scenario) -> bool {
     let load = Load::of(scenario);
     [scenario.setup.data, scenario.setup.ack]
         .iter()
@@ -210,6 +214,8 @@ struct Load {
     packets: u64,
     /// Times that the sender may have to wait for the receiver.
     rounds: u64,
+    /// Times that a relay passes something on.
+    hops: u64,
 }
 
 impl Load {
@@ -286,7 +292,14 @@ impl Load {
             packets,
             // A spurious timeout collapses the window: some more to grow again.
             rounds: (bytes / window).saturating_add(2 * calls + 8),
+            // No more often than something arrives.
+            hops: if setup.relay { packets } else { 0 },
         }
+    }
+
+    /// What a relay waits for its own reader's acknowledgements, which may be delayed.
+    fn relayed_ns(&self) -> u64 {
+        TIMER_NS.saturating_mul(self.hops)
     }
 
     fn serialize_ns(&self, link: &Netem) -> u64 {
@@ -539,6 +552,32 @@ mod tests {
             s.setup.ack.delay_us = 100_000;
         };
         assert!(bound_s(tiny) >= (1 << 16) / 1152 / 10);
+    }
+
+    #[test]
+    fn a_relay_passes_on_late() {
+        let wait = |s: &mut Scenario| {
+            s.steps[0].op = Op::Wait { us: 60_000_000 };
+            s.setup.reader = ReaderMode::Paused;
+        };
+        // One connection backs off for as long as the reader keeps away, and the other for
+        // as long as both.
+        let behind = |s: &mut Scenario| {
+            wait(s);
+            s.setup.relay = true;
+        };
+        assert!(bound_s(behind) >= bound_s(wait) + 2 * 3 * 60);
+        // A delayed acknowledgement for each segment of 536 bytes, while the sender has
+        // sent all of it at once.
+        let long = |s: &mut Scenario| {
+            s.setup.file.size_bytes = 1 << 16;
+            s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+        };
+        let relayed = |s: &mut Scenario| {
+            long(s);
+            s.setup.relay = true;
+        };
+        assert!(bound_s(relayed) >= bound_s(long) + (1 << 16) / 536 / 5);
     }
 
     #[test]

@@ -68,7 +68,7 @@ use crate::history::History;
 use crate::scenario::{Range, Scenario};
 
 pub use leaks::violation as leak;
-pub use liveness::{AWAIT_NS, HELD_NS, RESCUE_NS, arrival_ns, bound_ns};
+pub use liveness::{AWAIT_NS, HELD_NS, RESCUE_NS, arrival_ns, bound_ns, overflows};
 pub use means::{means, not_by};
 pub use splat::{message, reports, splats};
 

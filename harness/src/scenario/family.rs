@@ -60,6 +60,11 @@ impl Family {
         self == Family::UnixSeqpacket
     }
 
+    /// Whether the receiver gets bytes, and cannot tell how they were sent.
+    pub fn is_stream(self) -> bool {
+        !self.has_datagrams() && !self.has_records()
+    }
+
     /// Whether what is sent passes the link of the two namespaces.
     pub fn passes_link(self) -> bool {
         !matches!(self, Family::Unix | Family::UnixSeqpacket | Family::Vsock)

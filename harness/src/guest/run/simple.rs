@@ -19,6 +19,7 @@ pub(super) fn is_simple(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
     is_plain_tcp(scenario)
         && setup.reader == ReaderMode::Drain
+        && !setup.relay
         && setup.socket.user_timeout_us == 0
         && setup.socket.tcp.quickack.is_none()
         && setup.socket.rcvbuf_bytes.is_none()

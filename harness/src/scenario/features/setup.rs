@@ -81,6 +81,7 @@ pub const FILE: &[Feature] = features! { File:
 pub const READER: &[Feature] = features! { Reader:
     "drain", |s| s.setup.reader == ReaderMode::Drain, |s| s.setup.reader = ReaderMode::Drain;
     "paused", |s| s.setup.reader == ReaderMode::Paused, |s| s.setup.reader = ReaderMode::Paused;
+    "relay", |s| s.setup.relay, |s| s.setup.relay = true;
 };
 
 const DELAY_US: u64 = 1000;

@@ -20,6 +20,9 @@ pub struct Setup {
     pub file: FileSpec,
     /// How the receiver reads.
     pub reader: ReaderMode,
+    /// Whether what is received first goes on to another socket, by splice(2), and is read
+    /// there.
+    pub relay: bool,
 }
 
 /// One direction of the link, as tc-netem(8) means it. All zero: no delay, no

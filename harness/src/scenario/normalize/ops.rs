@@ -191,6 +191,9 @@ impl Pass<'_> {
                 self.drop(line, Rule::ReadNeedsPause)
             }
             _ if is_readers && self.reader_gone => self.drop(line, Rule::ReaderGone),
+            Op::Reset | Op::Close | Op::Shutdown if is_readers && self.setup.relay => {
+                self.drop(line, Rule::RelayStays)
+            }
             Op::Reset | Op::Close => {
                 self.reader_gone = true;
                 Some(step.op)

@@ -26,6 +26,8 @@ pub enum Line {
     Socket,
     /// `file`.
     File,
+    /// `reader`.
+    Reader,
     /// An operation, by its index before normalization.
     Step(usize),
     /// The scenario as a whole.
@@ -143,6 +145,8 @@ pub enum Rule {
     EachAlone,
     WholeBlocks,
     CollapseAlone,
+    RelayNeedsStream,
+    RelayStays,
 }
 
 impl fmt::Display for Rule {
@@ -395,6 +399,14 @@ impl fmt::Display for Rule {
                 f,
                 "what is marked is data that would be lost, of connections that use ECN: this \
                  needs `loss`, `stack ecn=1`, and `link data`"
+            ),
+            Rule::RelayNeedsStream => write!(
+                f,
+                "a stream can be relayed; of datagrams and packets it would lose the boundaries"
+            ),
+            Rule::RelayStays => write!(
+                f,
+                "behind a `relay` the reader can only `read`: the sender's connection is not its own"
             ),
             Rule::EachAlone => write!(
                 f,

@@ -33,6 +33,9 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
         stack::nth(netem, line, setup.device.kind, notes);
     }
     options(&mut setup.socket, notes);
+    if !family.is_stream() && std::mem::take(&mut setup.relay) {
+        notes.push(Line::Reader, "", Rule::RelayNeedsStream);
+    }
 
     let mut clamp = Clamp {
         line: Line::Socket,

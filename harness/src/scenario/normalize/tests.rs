@@ -178,7 +178,7 @@ prop_compose! {
         kind in prop::sample::select(FileKind::NAMED.map(|(_, kind)| kind).to_vec()),
         source in any::<[bool; 2]>(),
         size_bytes in wild(),
-        paused in any::<bool>(),
+        reader in any::<[bool; 2]>(),
     ) -> Setup {
         Setup {
             data,
@@ -204,7 +204,8 @@ prop_compose! {
                 sparse: source[0],
                 read_only: source[1],
             },
-            reader: if paused { ReaderMode::Paused } else { ReaderMode::Drain },
+            reader: if reader[0] { ReaderMode::Paused } else { ReaderMode::Drain },
+            relay: reader[1],
         }
     }
 }
@@ -319,6 +320,8 @@ fn what_was_normalized_can_run() {
         for (sysctl, value) in setup.stack.changes() {
             prop_assert!(sysctl.bounds().contains(&value) && family.is_acknowledged());
         }
+        let bounded = matches!(family, Family::Udp4 | Family::Udp6 | Family::UnixSeqpacket);
+        prop_assert!(!setup.relay || !bounded);
         let size_bytes = setup.file.size_bytes;
         prop_assert!((1..=1 << 20).contains(&size_bytes));
         prop_assert!((1..=64).contains(&steps.len()));
@@ -389,6 +392,7 @@ fn what_was_normalized_can_run() {
                     let reads = actor == Actor::Reader;
                     prop_assert!(tcp && (reads || op != Op::Reset));
                     prop_assert!(!reads || setup.reader == ReaderMode::Paused && !left);
+                    prop_assert!(!reads || !setup.relay);
                     let drains = setup.reader == ReaderMode::Drain;
                     prop_assert!(reads || op != Op::Close || drains);
                     left |= reads && op.leaves();
@@ -623,6 +627,45 @@ fn a_direct_write_is_whole_sectors_of_a_file_on_ext4() {
     // There is no whole one.
     assert_eq!(on(FileKind::Ext4, 511), "sendfile 0+511");
     assert_eq!(on(FileKind::Tmpfs, 4096), "sendfile 0+4096");
+}
+
+#[test]
+fn a_relay_is_for_streams() {
+    for (_, family) in Family::NAMED {
+        let mut scenario = Scenario::default();
+        (scenario.setup.socket.family, scenario.setup.relay) = (family, true);
+        scenario
+            .steps
+            .push(step(Actor::A, Op::Sendfile(range(0, 1))));
+        let relayed = normalize(scenario).setup.relay;
+        let bounded = ["udp4", "udp6", "unix-seqpacket"].contains(&family.to_string().as_str());
+        assert_eq!(relayed, !bounded, "{family}");
+    }
+}
+
+/// Whoever reads behind a relay has nothing to do with the sender's connection.
+#[test]
+fn behind_a_relay_the_reader_only_reads() {
+    check(
+        &[
+            step(Actor::Reader, Op::Shutdown),
+            step(Actor::A, Op::Sendfile(range(0, 1))),
+            step(Actor::Reader, Op::Read { len: 1 }),
+            step(Actor::A, Op::Read { len: 2 }),
+            step(Actor::Reader, Op::Close),
+            step(Actor::Reader, Op::Reset),
+            step(Actor::A, Op::Shutdown),
+            step(Actor::Reader, Op::Read { len: 3 }),
+        ],
+        "reader paused relay\nsendfile 0+1\nread 1\na: read 2\nshutdown\nread 3\n",
+    );
+    // Nobody waits there for the sender to close its end.
+    let close = [
+        step(Actor::A, Op::Sendfile(range(0, 1))),
+        step(Actor::A, Op::Close),
+    ];
+    check(&close, "reader relay\nsendfile 0+1\na: close\n");
+    check(&close, "reader paused relay\nsendfile 0+1\n");
 }
 
 /// A thread can be late, so that a send meets what stands below it.

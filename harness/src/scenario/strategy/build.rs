@@ -44,6 +44,7 @@ pub fn build(genes: &Genes) -> Scenario {
             true => ReaderMode::Paused,
             false => ReaderMode::Drain,
         },
+        relay: genes.relay,
     };
     let mut builder = Builder {
         swarm: &genes.swarm,

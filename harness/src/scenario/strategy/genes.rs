@@ -53,6 +53,8 @@ pub struct Genes {
     pub loopback: bool,
     /// SPLICE_F_MOVE, into the pipe and out of it.
     pub moves: [bool; 2],
+    /// What is received goes on by splice.
+    pub relay: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -231,6 +233,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             stack::tun(),
             weighted(0.02),
             [weighted(0.2), weighted(0.2)],
+            weighted(0.06),
         ),
     )
         .prop_map(
@@ -244,7 +247,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows, tun, loopback, moves),
+                (source, company, device, stack, tcp, borrows, tun, loopback, moves, relay),
             )| Genes {
                 wish,
                 link,
@@ -264,6 +267,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 tun,
                 loopback,
                 moves,
+                relay,
             },
         )
         .boxed()

@@ -155,6 +155,7 @@ fn every_feature_is_generated() {
             c.setup.file.kind == crate::scenario::FileKind::Memfd
         }),
         ("paused", 5.0, |c| c.setup.reader == ReaderMode::Paused),
+        ("relay", 3.0, |c| c.setup.relay),
         ("read", 3.0, |c| some(c, |op| matches!(op, Op::Read { .. }))),
         ("wait", 5.0, |c| some(c, |op| matches!(op, Op::Wait { .. }))),
         ("pwrite", 9.0, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),

@@ -52,8 +52,11 @@ impl fmt::Display for Setup {
         if self.file != FileSpec::default() {
             writeln!(f, "file {}", self.file)?;
         }
-        if self.reader == ReaderMode::Paused {
-            writeln!(f, "reader paused")?;
+        match (self.reader, self.relay) {
+            (ReaderMode::Drain, false) => {}
+            (ReaderMode::Drain, true) => writeln!(f, "reader relay")?,
+            (ReaderMode::Paused, false) => writeln!(f, "reader paused")?,
+            (ReaderMode::Paused, true) => writeln!(f, "reader paused relay")?,
         }
         Ok(())
     }

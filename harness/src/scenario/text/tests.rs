@@ -59,6 +59,40 @@ fn the_example_of_the_design() {
 }
 
 #[test]
+fn each_way_to_read() {
+    for (line, mode, relay, canonical) in [
+        ("", ReaderMode::Drain, false, ""),
+        ("reader drain\n", ReaderMode::Drain, false, ""),
+        (
+            "reader paused\n",
+            ReaderMode::Paused,
+            false,
+            "reader paused\n",
+        ),
+        ("reader relay\n", ReaderMode::Drain, true, "reader relay\n"),
+        (
+            "reader drain relay\n",
+            ReaderMode::Drain,
+            true,
+            "reader relay\n",
+        ),
+        (
+            "reader paused relay\n",
+            ReaderMode::Paused,
+            true,
+            "reader paused relay\n",
+        ),
+    ] {
+        let scenario = read(&format!("{line}\nsendfile 0+1\n"));
+        let Setup {
+            reader, relay: is, ..
+        } = scenario.setup;
+        assert_eq!((reader, is), (mode, relay), "{line}");
+        assert_eq!(scenario.setup.to_string(), canonical);
+    }
+}
+
+#[test]
 fn every_line_and_key() {
     let text = "\
 # A header

@@ -59,11 +59,7 @@ impl<'a> Reader<'a> {
             }
             "reader" => {
                 self.once("reader", first)?;
-                self.scenario.setup.reader = choose(
-                    words.need("`drain` or `paused`")?,
-                    "reader mode",
-                    &[("drain", ReaderMode::Drain), ("paused", ReaderMode::Paused)],
-                )?;
+                self.reader(&mut words)?;
             }
             _ => self.expect(first, &mut words)?,
         }
@@ -223,6 +219,30 @@ impl<'a> Reader<'a> {
             sparse,
             read_only,
         })
+    }
+
+    /// `relay` may stand alone: whoever reads there drains, as any other reader does.
+    fn reader(&mut self, words: &mut Words<'a>) -> Result<(), Trouble> {
+        let first = words.need("`drain`, `paused` or `relay`")?;
+        let mode = choose(
+            first,
+            "reader mode",
+            &[
+                ("drain", Some(ReaderMode::Drain)),
+                ("paused", Some(ReaderMode::Paused)),
+                ("relay", None),
+            ],
+        )?;
+        let relay = match mode {
+            Some(_) => words.next(),
+            None => Some(first),
+        };
+        if let Some(word) = relay {
+            self.scenario.setup.relay = choose(word, "way to the reader", &[("relay", true)])?;
+            self.places.push((Line::Reader, "", word));
+        }
+        self.scenario.setup.reader = mode.unwrap_or_default();
+        Ok(())
     }
 
     fn expect(&mut self, first: Word<'a>, words: &mut Words<'a>) -> Result<(), Trouble> {

@@ -224,6 +224,26 @@ const ERRORS: &[(&str, &str)] = &[
         "reader pause",
         "1:8: unknown reader mode `pause`, did you mean `paused`?",
     ),
+    (
+        "reader paused drain",
+        "1:15: unknown way to the reader `drain`, expected one of `relay`",
+    ),
+    (
+        "reader relay paused",
+        "1:14: found `paused`, expected the end of the line",
+    ),
+    (
+        "reader",
+        "1:7: found the end of the line, expected `drain`, `paused` or `relay`",
+    ),
+    (
+        "socket udp4\nreader relay\nsendfile 0+1",
+        "2:8: found `relay`: a stream can be relayed",
+    ),
+    (
+        "reader paused relay\nsocket unix-seqpacket\nsendfile 0+1",
+        "1:15: found `relay`: a stream can be relayed",
+    ),
     ("sendfile 0+1\nüü sendfile", "2:1: unknown operation `üü`"),
     // Keys.
     (
@@ -580,6 +600,10 @@ const ERRORS: &[(&str, &str)] = &[
     (
         "reader paused\nclose\nread 1",
         "3:6: found `1`: the reader has closed its end already",
+    ),
+    (
+        "reader paused relay\nsendfile 0+1\nreader: shutdown",
+        "3:9: found `shutdown`: behind a `relay` the reader can only `read`",
     ),
     (
         "reader paused\nb: close",
