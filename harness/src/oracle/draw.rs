@@ -93,7 +93,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 Actor::A,
                 Op::SpliceIn {
                     range: any,
-                    move_pages: size.is_multiple_of(2),
+                    move_pages: rng.chance(30),
                 },
             ),
             5 => (
@@ -103,7 +103,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     more: rng.chance(50),
                     nonblock: rng.chance(50),
                     tee: rng.chance(30),
-                    move_pages: size.is_multiple_of(3),
+                    move_pages: rng.chance(30),
                 },
             ),
             6 => (
