@@ -4,6 +4,7 @@
 //! A smaller number and an unset flag always mean a simpler scenario.
 
 mod company;
+mod counts;
 mod setup;
 mod stack;
 mod tcp;
@@ -17,6 +18,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
 pub use company::Company;
+pub use counts::Counts;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use stack::{DeviceGenes, StackGenes, TunGenes};
 pub use tcp::TcpGenes;
@@ -53,6 +55,7 @@ pub struct Genes {
     pub loopback: bool,
     /// SPLICE_F_MOVE, into the pipe and out of it.
     pub moves: [bool; 2],
+    pub counts: Counts,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -231,6 +234,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             stack::tun(),
             weighted(0.02),
             [weighted(0.2), weighted(0.2)],
+            counts::counts(),
         ),
     )
         .prop_map(
@@ -244,7 +248,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows, tun, loopback, moves),
+                (source, company, device, stack, tcp, borrows, tun, loopback, moves, counts),
             )| Genes {
                 wish,
                 link,
@@ -264,6 +268,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 tun,
                 loopback,
                 moves,
+                counts,
             },
         )
         .boxed()
