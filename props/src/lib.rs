@@ -12,6 +12,7 @@
 //! * [`families`]: the sockets are of the families that scenarios name;
 //! * [`guest`]: the guest does what a scenario says;
 //! * [`scarcity`]: out of memory at each allocation of a send;
+//! * [`counts`]: how much one call moves;
 //! * [`counters`]: what the series counts and traces is what happened;
 //! * [`company`]: actors go together as the scenario says;
 //! * [`sockets`]: their settings are set;
@@ -37,6 +38,7 @@ pub mod chances;
 pub mod company;
 pub mod cost;
 pub mod counters;
+pub mod counts;
 pub mod disk;
 pub mod families;
 pub mod guest;

@@ -138,18 +138,13 @@ fn agree(contract: Contract) -> Result {
 }
 
 /// Where the specification and the oracle differ over a run; what only one of them
-/// looks at is left out. Of what is told of sends by reference the specification knows
-/// nothing.
+/// looks at is left out.
 pub fn disagreement(contract: Contract, scenario: &Scenario, verdict: &Verdict) -> Option<String> {
     let only_the_oracle = |it: &&Violation| {
         let property = it.property;
         !matches!(
             property,
-            Property::Liveness
-                | Property::Splat
-                | Property::Leaks
-                | Property::Datagrams
-                | Property::Completion
+            Property::Liveness | Property::Splat | Property::Leaks | Property::Datagrams
         )
     };
     let violation = verdict.violations.iter().find(only_the_oracle);

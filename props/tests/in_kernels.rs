@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, borrowed, chances, company, cost, counters, disk, families, guest, holds, leaks,
-    loopback, programs, properties, proxy, relay, scarcity, sockets, source, stack, tun, waiting,
-    watch,
+    behaviour, borrowed, chances, company, cost, counters, counts, disk, families, guest, holds,
+    leaks, loopback, programs, properties, proxy, relay, scarcity, sockets, source, stack, tun,
+    waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -354,6 +354,11 @@ const TESTS: &[Test] = &[
         name: "stores_end_where_the_file_does",
         on: On::Every,
         run: source::stores_end_where_the_file_does,
+    },
+    Test {
+        name: "a_call_moves_so_much_and_no_more",
+        on: On::Every,
+        run: counts::a_call_moves_so_much_and_no_more,
     },
     Test {
         name: "wire_is_the_file",

@@ -4,6 +4,7 @@
 use super::Propose;
 use super::knobs::{FIELDS, KNOBS, Knob, rank, read, rounder, turn, turn_all};
 use super::size::place;
+use crate::scenario::limits::MAX_MOVED_BYTES;
 use crate::scenario::{Actor, Borrowing, Copying, Op, PAGE_BYTES, Range, Scenario, Setup};
 
 /// Above this many steps all pairs are too many.
@@ -283,7 +284,9 @@ fn shrink_knob(search: &mut impl Propose, at: usize, knob: Knob) {
     };
     let Some(present) = value(search) else { return };
     let boundaries = match knob {
-        Knob::Len | Knob::Offset => vec![0, 1, PAGE_BYTES],
+        // Past what one call moves, and where an int ends.
+        Knob::Len => vec![0, 1, PAGE_BYTES, MAX_MOVED_BYTES + 1, 2 << 30],
+        Knob::Offset => vec![0, 1, PAGE_BYTES],
         Knob::Capacity | Knob::Wait | Knob::Packets => rounder(knob, present),
     };
     for candidate in boundaries {

@@ -83,7 +83,7 @@ fn large() -> Scenario {
         Op::Sendfile(range(0, 10)),
         Op::Wait { us: 10 },
         Op::Pwrite(range(90_000, 10)),
-        Op::Sendfile(range(90_000, 1000)),
+        Op::Sendfile(range(90_000, 4 << 30)),
         Op::MmapWrite(range(90_500, 1000)),
     ]);
     scenario.steps[7].actor = Actor::B;
@@ -227,6 +227,16 @@ fn what_is_needed_stays_and_nothing_else() {
                 )
             },
             &[Op::Sendfile(range(0, 4097))],
+        ),
+        (
+            "a count that no call moves",
+            |s| has(s, |op| op.range().is_some_and(|it| it.len > 0x7fff_f000)),
+            &[Op::Sendfile(range(0, 0x7fff_f001))],
+        ),
+        (
+            "a count that no int holds",
+            |s| has(s, |op| op.range().is_some_and(|it| it.len > 0x7fff_ffff)),
+            &[Op::Sendfile(range(0, 1 << 31))],
         ),
         (
             "an offset inside a page",

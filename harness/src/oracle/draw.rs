@@ -43,7 +43,11 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
         let offset = rng.below(size + 20);
         let any = Range {
             offset,
-            len: rng.below(size + 40),
+            len: match rng.chance(5) {
+                // Past what one call moves, where an int ends, and an unsigned one.
+                true => [0x7fff_f001, 1 << 31, 1 << 32][rng.below(3) as usize],
+                false => rng.below(size + 40),
+            },
         };
         let inside = Range {
             offset: offset.min(size - 1),
@@ -93,7 +97,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 Actor::A,
                 Op::SpliceIn {
                     range: any,
-                    move_pages: size.is_multiple_of(2),
+                    move_pages: rng.chance(30),
                 },
             ),
             5 => (
@@ -103,7 +107,7 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     more: rng.chance(50),
                     nonblock: rng.chance(50),
                     tee: rng.chance(30),
-                    move_pages: size.is_multiple_of(3),
+                    move_pages: rng.chance(30),
                 },
             ),
             6 => (

@@ -76,6 +76,8 @@ pub(super) struct Write {
     pub entry: Stamp,
     /// [`Stamp::order`] of its return; never, if it did not return.
     exit_order: u64,
+    /// Whether it may have been lost, and what it should have overwritten is there.
+    unsure: bool,
 }
 
 impl Write {
@@ -166,13 +168,6 @@ impl Ledger {
                 continue;
             };
             let (len, exit_order) = match call.outcome {
-                // Beside it a store can be to a page that was read before, and what is
-                // stored to is written back whole: open(2) warns of that.
-                Outcome::Returned(len)
-                    if matches!(op, Op::DirectWrite(_)) && is_mixed(scenario, history, call) =>
-                {
-                    (len.min(range.len), u64::MAX)
-                }
                 // All or nothing; they return no count.
                 Outcome::Returned(_) if op.zeroes() || matches!(op, Op::Collapse(_)) => {
                     (range.len, call.exit.order)
@@ -184,6 +179,10 @@ impl Ledger {
             if len == 0 {
                 continue;
             }
+            // Beside it a store can be to a page that was read before, and what is stored
+            // to is written back whole: open(2) warns of that. The page is in the cache
+            // when the call returns, or it is not: what is written later stays.
+            let unsure = matches!(op, Op::DirectWrite(_)) && is_mixed(scenario, history, call);
             if op.zeroes() {
                 blank.insert(generation);
             }
@@ -204,6 +203,7 @@ impl Ledger {
                 end: range.offset.saturating_add(len),
                 entry: call.entry,
                 exit_order,
+                unsure,
             });
         }
         let mut cuts: Vec<u64> = writes.iter().flat_map(|w| [w.start, w.end]).collect();
@@ -337,18 +337,17 @@ impl Ledger {
             .writes
             .iter()
             .filter(before)
+            .filter(|w| !w.unsure)
             .map(|w| w.entry.order)
             .max();
-        let Some(newest_entry) = newest_entry else {
-            let mut set = Generations::just(0);
-            self.insert_overlapping(&mut set, offset, window);
-            return set;
+        let mut set = match newest_entry {
+            None => Generations::just(0),
+            Some(_) => Generations::default(),
         };
-        let mut set = Generations::default();
         // A write is overwritten for certain only by one that began after it had
         // returned.
         for write in self.writes.iter().filter(before) {
-            if write.exit_order >= newest_entry {
+            if newest_entry.is_none_or(|newest| write.exit_order >= newest) {
                 set.insert(write.generation);
             }
         }
@@ -513,6 +512,22 @@ mod tests {
             let ledger = ledger(&plan);
             assert_eq!(ledger.during(0, Window::END), set(left), "{entry}");
         }
+    }
+
+    #[test]
+    fn what_is_lost_does_not_come_back() {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::MmapWrite(doctor::range(600, 10)), 3, 5);
+        plan.call(Op::DirectWrite(doctor::range(0, 512)), 4, 6);
+        plan.call(Op::Pwrite(doctor::range(100, 10)), 7, 8);
+        let ledger = ledger(&plan);
+        assert_eq!(ledger.during(0, Window { from: 7, to: 8 }), set(&[0, 2]));
+        assert_eq!(ledger.during(0, Window::END), set(&[0, 2]));
+        assert_eq!(
+            ledger.during(100, Window { from: 7, to: 8 }),
+            set(&[0, 2, 3])
+        );
+        assert_eq!(ledger.during(100, Window::END), set(&[3]));
     }
 
     #[test]

@@ -37,6 +37,9 @@ impl FromIterator<u8> for Generations {
     }
 }
 
+/// A call, by the order of its entry: an operation can be made in several.
+pub type CallId = u64;
+
 /// A run of bytes of the file with the same past.
 #[derive(Debug, Clone, Copy)]
 pub struct Stretch {
@@ -45,8 +48,8 @@ pub struct Stretch {
     pub len: u64,
     /// The generations that may be seen in it.
     pub seen: Generations,
-    /// Who put it where it is.
-    pub step: usize,
+    /// The call that put it where it is.
+    pub call: CallId,
     /// Whether no later write may be seen.
     pub settled: bool,
     /// On the wire: where the line of each sender stands before this can follow.
@@ -132,10 +135,10 @@ impl Bytes {
         }
     }
 
-    /// No later write may be seen in what a step put here.
-    pub fn settle(&mut self, step: usize) {
+    /// No later write may be seen in what a call put here.
+    pub fn settle(&mut self, call: CallId) {
         for stretch in &mut self.0 {
-            stretch.settled |= stretch.step == step;
+            stretch.settled |= stretch.call == call;
         }
     }
 }

@@ -279,6 +279,11 @@ impl Connection {
         }
     }
 
+    /// Whether the sender's end is closed.
+    pub fn closed(&self) -> bool {
+        self.closed
+    }
+
     pub fn reader_left(&self) -> bool {
         self.left
     }

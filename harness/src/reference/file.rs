@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bytes::{Generations, Stretch};
+use super::bytes::{CallId, Generations, Stretch};
 use crate::history::pattern;
 use crate::scenario::{Op, Range, Scenario};
 
@@ -48,13 +48,14 @@ impl<T: Copy + PartialEq> States<T> {
         }
     }
 
-    /// It is over: it has had its effect.
-    fn leave(&mut self, generation: u8) {
+    /// It is over: it has had its effect, unless that may be lost.
+    fn leave(&mut self, generation: u8, may_be_lost: bool) {
         if !self.running.contains(generation) {
             return;
         }
         self.running.remove(generation);
-        self.all.retain(|state| state.done.contains(generation));
+        self.all
+            .retain(|state| may_be_lost || state.done.contains(generation));
         let mut kept: Vec<State<T>> = Vec::new();
         for mut state in self.all.drain(..) {
             state.done.remove(generation);
@@ -114,14 +115,16 @@ impl Content {
         }
     }
 
-    pub fn leave(&mut self, generation: u8) {
+    /// A write is over. open(2), O_DIRECT: "Applications should avoid mixing O_DIRECT and
+    /// normal I/O to the same file", and mmap(2): one that was `mixed` may be lost.
+    pub fn leave(&mut self, generation: u8, mixed: bool) {
         for states in self.parts.values_mut() {
-            states.leave(generation);
+            states.leave(generation, mixed);
         }
     }
 
-    /// References to a range as it is now, taken by a step.
-    pub fn read(&self, range: Range, step: usize) -> Vec<Stretch> {
+    /// References to a range as it is now, taken by a call.
+    pub fn read(&self, range: Range, call: CallId) -> Vec<Stretch> {
         let mut stretches = Vec::new();
         let mut at = range.offset;
         while at < range.end() {
@@ -140,7 +143,7 @@ impl Content {
                 offset: at,
                 len: end - at,
                 seen: states.all.iter().map(|state| state.is).collect(),
-                step,
+                call,
                 settled: false,
                 after: [0; 3],
             });
@@ -197,6 +200,13 @@ pub fn resize(op: Op, written: Range) -> Option<Resize> {
     }
 }
 
+/// Whether one of the two writes goes past the page cache and the other by way of it.
+pub fn mixes(a: Op, b: Op) -> bool {
+    let direct = |op| matches!(op, Op::DirectWrite(_));
+    let cached = |op: Op| op.stores() || matches!(op, Op::Pwrite(_));
+    direct(a) && cached(b) || cached(a) && direct(b)
+}
+
 /// The length of the file.
 #[derive(Debug)]
 pub struct Sizes {
@@ -223,7 +233,7 @@ impl Sizes {
     }
 
     pub fn leave(&mut self, generation: u8) {
-        self.states.leave(generation);
+        self.states.leave(generation, false);
     }
 
     /// What it may be now.

@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `file` | the bytes of the file and its length |
 //! | `bytes` | bytes that are on their way: in a pipe or in the socket |
+//! | `loans` | pages that are lent, and given back |
 //! | `pipe` | a pipe, by what is in it and by how full it is |
 //! | `wire` | what may arrive |
 //! | `calls` | what a call may return |
@@ -19,6 +20,7 @@
 mod bytes;
 mod calls;
 mod file;
+mod loans;
 mod pipe;
 mod wire;
 
@@ -33,6 +35,7 @@ use crate::scenario::{Actor, Op, Range, Scenario};
 
 use calls::{Connection, Fault};
 use file::{Content, Sizes};
+use loans::Loans;
 use pipe::Pipe;
 use wire::Wire;
 
@@ -74,6 +77,7 @@ pub fn opinion(contract: Contract, scenario: &Scenario, history: &History) -> Op
 enum Event {
     Enter(usize),
     Arrive(usize),
+    Tell(usize),
     Leave(usize),
 }
 
@@ -88,6 +92,9 @@ struct Running {
     /// What was in the pipe that it takes from.
     held: u64,
     signalled: bool,
+    /// Past the page cache, while something was written by way of it; or the other way
+    /// round.
+    mixed: bool,
 }
 
 struct Reference<'a> {
@@ -100,6 +107,7 @@ struct Reference<'a> {
     pipes: [Pipe; 2],
     wire: Wire,
     connection: Connection,
+    loans: Loans,
     running: Vec<Running>,
     /// Of steps that are made in several calls: what is left of them.
     rests: BTreeMap<usize, Op>,
@@ -119,6 +127,7 @@ impl<'a> Reference<'a> {
             pipes: Default::default(),
             wire: Wire::default(),
             connection: Connection::default(),
+            loans: Loans::new(scenario.setup.socket.family),
             running: Vec::new(),
             rests: BTreeMap::new(),
         }
@@ -126,6 +135,7 @@ impl<'a> Reference<'a> {
 
     /// Whether it is certain, if nothing is wrong.
     fn follow(mut self, history: &History) -> Step<bool> {
+        self.loans.expect(history);
         let mut events: Vec<(u64, Event)> = Vec::new();
         for (at, call) in history.calls.iter().enumerate() {
             if call.step >= self.scenario.steps.len() {
@@ -138,11 +148,18 @@ impl<'a> Reference<'a> {
         }
         let chunks = history.chunks.iter().enumerate();
         events.extend(chunks.map(|(at, chunk)| (chunk.at.order, Event::Arrive(at))));
+        let told = history.completions.iter().enumerate();
+        events.extend(told.map(|(at, told)| (told.at.order, Event::Tell(at))));
         events.sort();
         for (_, event) in events {
             match event {
                 Event::Enter(at) => self.enter(&history.calls[at]),
                 Event::Leave(at) => self.leave(&history.calls[at])?,
+                Event::Tell(at) => {
+                    for call in self.loans.tell(history.completions[at].of)? {
+                        self.wire.settle(call);
+                    }
+                }
                 Event::Arrive(at) => {
                     let chunk = &history.chunks[at];
                     let bytes = history.received.get(chunk.start..);
@@ -188,6 +205,9 @@ impl<'a> Reference<'a> {
                 }
             }
         }
+        if let Op::Borrow { by, .. } = op {
+            self.loans.enter(by, call);
+        }
         let taken = call.outcome.bytes();
         let held = match op {
             Op::SpliceOut { tee, .. } => self.pipes[usize::from(tee)].bytes(),
@@ -195,13 +215,13 @@ impl<'a> Reference<'a> {
             _ => 0,
         };
         let newly = |content: &Content| match moved {
-            Some(range) => content.read(range, call.step),
+            Some(range) => content.read(range, call.entry.order),
             None => Vec::new(),
         };
         match op {
             Op::SpliceOut { tee, .. } => {
                 let bytes = self.pipes[usize::from(tee)].take(taken);
-                self.wire.send(step.actor, call.step, bytes);
+                self.wire.send(step.actor, call.entry.order, bytes);
             }
             Op::Tee { .. } => {
                 let (slots, bytes) = self.pipes[0].first(taken);
@@ -209,7 +229,7 @@ impl<'a> Reference<'a> {
             }
             op if op.sends() => {
                 let bytes = newly(&self.content);
-                self.wire.send(step.actor, call.step, bytes);
+                self.wire.send(step.actor, call.entry.order, bytes);
                 if let (Outcome::Killed | Outcome::Pending, Some(range)) = (call.outcome, moved) {
                     self.wire.give_up(step.actor, range.len);
                 }
@@ -230,6 +250,12 @@ impl<'a> Reference<'a> {
                 other.signalled |= self.scenario.steps[other.step].actor == to;
             }
         }
+        let mut mixed = false;
+        for other in &mut self.running {
+            if file::mixes(op, other.op) {
+                (mixed, other.mixed) = (true, true);
+            }
+        }
         self.running.push(Running {
             step: call.step,
             op,
@@ -237,6 +263,7 @@ impl<'a> Reference<'a> {
             sizes: self.sizes.possible(),
             held,
             signalled,
+            mixed,
         });
     }
 
@@ -255,21 +282,24 @@ impl<'a> Reference<'a> {
         let running = self.running.remove(at);
         let op = running.op;
         if let Some(generation) = self.scenario.generation(call.step) {
-            self.content.leave(generation);
+            let direct = matches!(op, Op::DirectWrite(_));
+            self.content.leave(generation, direct && running.mixed);
             self.sizes.leave(generation);
         }
         // Killed, it never returned.
         if call.outcome != Outcome::Killed && op.sends() {
-            let copied = matches!(op, Op::Copy { .. });
-            // Documentation/networking/msg_zerocopy.rst: until the notification has come
-            // what is lent may be seen to change.
-            let lent = matches!(op, Op::Borrow { .. });
-            if copied || self.contract == Contract::Stable && !lent {
-                self.wire.settle(call.step);
+            let settles = match op {
+                Op::Copy { .. } => true,
+                // Until it is given back it may be seen to change.
+                Op::Borrow { .. } => self.loans.is_over(call.entry.order),
+                _ => self.contract == Contract::Stable,
+            };
+            if settles {
+                self.wire.settle(call.entry.order);
             }
         }
         if matches!(op, Op::PipeWrite(_)) {
-            self.pipes[0].settle(call.step);
+            self.pipes[0].settle(call.entry.order);
         }
         if op.sends() {
             if let Some(rest) = op.after(call.outcome.bytes()) {
@@ -278,6 +308,9 @@ impl<'a> Reference<'a> {
             self.wire.leave(self.scenario.steps[call.step].actor);
         }
         let position = self.position;
+        if let Op::Borrow { .. } = op {
+            self.loans.leave(call.entry.order);
+        }
         if let Op::SendfileOn { .. } = op {
             self.position = match call.outcome {
                 Outcome::Killed => None,
@@ -329,6 +362,9 @@ impl<'a> Reference<'a> {
                 return Err((None, format!("receiving failed with errno {errno}")));
             }
             _ => {}
+        }
+        if history.end == End::Eof && !self.connection.closed() {
+            self.loans.end()?;
         }
         // lseek(2) when all was over: sendfile(2) with an offset "does not modify the
         // file offset".

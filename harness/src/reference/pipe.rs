@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::bytes::{Bytes, Stretch};
+use super::bytes::{Bytes, CallId, Stretch};
 use crate::scenario::{PAGE_BYTES, Range};
 
 /// pipe(7): "Since Linux 2.6.11, the pipe capacity is 16 pages".
@@ -97,8 +97,8 @@ impl Pipe {
         self.bytes.show(generation, written);
     }
 
-    pub fn settle(&mut self, step: usize) {
-        self.bytes.settle(step);
+    pub fn settle(&mut self, call: CallId) {
+        self.bytes.settle(call);
     }
 }
 

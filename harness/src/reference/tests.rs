@@ -2,7 +2,7 @@
 //! doctored, and on some written by hand.
 
 use super::*;
-use crate::history::{fill, pattern};
+use crate::history::{Completed, fill, pattern};
 use crate::oracle::doctor::{Plan, range};
 use crate::oracle::draw::{Rng, random_scenario};
 use crate::oracle::judge;
@@ -173,6 +173,36 @@ const DOCTORS: &[(&str, Doctor)] = &[
             })
         },
     ),
+    ("a completion is missing", |rng, _, history| {
+        let at = some(rng, history.completions.len());
+        at.map(|at| history.completions.remove(at)).is_some()
+    }),
+    ("a completion comes twice", |rng, _, history| {
+        let at = some(rng, history.completions.len());
+        at.map(|at| history.completions.push(history.completions[at]))
+            .is_some()
+    }),
+    ("a completion comes at once", |rng, _, history| {
+        let at = some(rng, history.completions.len());
+        at.map(|at| {
+            let told = history.completions.remove(at);
+            history.completions.insert(0, told);
+            history.completions[0].at.order = 0;
+        })
+        .is_some()
+    }),
+    ("a completion names one more", |rng, _, history| {
+        let numbered = history
+            .completions
+            .iter_mut()
+            .filter_map(|it| match &mut it.of {
+                Completed::Sends { last, .. } => Some(last),
+                _ => None,
+            });
+        let mut numbered: Vec<&mut u32> = numbered.collect();
+        let at = some(rng, numbered.len());
+        at.map(|at| *numbered[at] += 1).is_some()
+    }),
     ("a byte of the file is another", |rng, _, history| {
         let at = some(rng, history.file_pread.len());
         at.map(|at| history.file_pread[at] = rng.next() as u8)
@@ -288,4 +318,62 @@ fn what_a_call_copies_is_settled_on_every_kernel() {
     plan.receive(5, range, 1);
     assert!(says(&plan, Contract::Documented).is_some());
     assert_eq!(plan.verdict(), ["wire"]);
+}
+
+#[test]
+fn a_write_past_the_page_cache_beside_another_may_be_lost() {
+    for (beside, may_be_lost) in [((2, 3), true), ((5, 6), false)] {
+        let mut plan = Plan::new(4096);
+        plan.call(Op::DirectWrite(range(0, 512)), 1, 4);
+        plan.call(Op::Pwrite(range(600, 10)), beside.0, beside.1);
+        plan.call(Op::Pwrite(range(0, 10)), 7, 8);
+        assert_eq!(says(&plan, Contract::Stable), None);
+        fill(&mut plan.history.file_pread[10..512], 10, 0);
+        assert_eq!(says(&plan, Contract::Stable).is_none(), may_be_lost);
+        assert_eq!(plan.violations().is_empty(), may_be_lost);
+        // What was written when it was over is not.
+        fill(&mut plan.history.file_pread[..10], 0, 1);
+        assert!(says(&plan, Contract::Stable).is_some());
+        assert_eq!(plan.verdict(), ["source"]);
+    }
+}
+
+#[test]
+fn what_is_lent_shows_writes_until_it_is_given_back() {
+    use crate::scenario::Borrowing;
+    for (told, may_show) in [(6, true), (3, false)] {
+        let mut plan = Plan::new(4096);
+        let by = Borrowing::Send;
+        let range = range(0, 100);
+        plan.call(Op::Borrow { by, range }, 1, 2);
+        plan.call(Op::Pwrite(range), 4, 5);
+        plan.complete(told, 0, 0);
+        plan.receive(7, range, 1);
+        for contract in [Contract::Documented, Contract::Stable] {
+            assert_eq!(says(&plan, contract).is_none(), may_show);
+        }
+        assert_eq!(plan.violations().is_empty(), may_show);
+    }
+}
+
+/// Of two that overlap either may have the number.
+#[test]
+fn a_number_may_be_of_either_of_two() {
+    use crate::scenario::Borrowing;
+    for (second, may_show) in [((2, 3), true), ((6, 7), false)] {
+        let mut plan = Plan::new(4096);
+        let by = Borrowing::Send;
+        for (at, (entry, exit)) in [(1, 5), second].into_iter().enumerate() {
+            let range = range(at as u64 * 100, 100);
+            plan.call(Op::Borrow { by, range }, entry, exit);
+        }
+        plan.scenario.steps[1].actor = Actor::B;
+        plan.complete(8, 0, 0);
+        plan.call(Op::Pwrite(range(0, 10)), 9, 10);
+        plan.complete(11, 1, 1);
+        plan.receive(12, range(0, 200), 0);
+        plan.history.received[5] = pattern(5, 1);
+        assert_eq!(says(&plan, Contract::Documented).is_none(), may_show);
+        assert_eq!(plan.violations().is_empty(), may_show);
+    }
 }

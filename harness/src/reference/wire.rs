@@ -2,7 +2,7 @@
 //! that was sent, once and in order. Each sender has a line of its own; where sends of
 //! several overlap in time, their bytes may take turns.
 
-use super::bytes::{Bytes, Stretch};
+use super::bytes::{Bytes, CallId, Stretch};
 use super::line;
 use crate::scenario::{Actor, Range};
 
@@ -49,13 +49,13 @@ struct Line {
 
 impl Wire {
     /// A call puts bytes into the socket.
-    pub fn send(&mut self, actor: Actor, step: usize, bytes: Vec<Stretch>) {
+    pub fn send(&mut self, actor: Actor, call: CallId, bytes: Vec<Stretch>) {
         let after = [0, 1, 2].map(|it| self.lines[it].returned);
         let line = &mut self.lines[line(actor)];
         for stretch in bytes {
             line.end += stretch.len;
             line.bytes.0.push_back(Stretch {
-                step,
+                call,
                 after,
                 ..stretch
             });
@@ -80,9 +80,9 @@ impl Wire {
         }
     }
 
-    pub fn settle(&mut self, step: usize) {
+    pub fn settle(&mut self, call: CallId) {
         for line in &mut self.lines {
-            line.bytes.settle(step);
+            line.bytes.settle(call);
         }
     }
 

@@ -33,6 +33,14 @@ pub const MAX_SENT_BYTES: u64 = 4 << 20;
 /// Longest count of one send or read, in bytes: far past the end of any file.
 pub const MAX_COUNT_BYTES: u64 = 4 << 20;
 
+/// The same of a sendfile with an offset, in bytes: past what the kernel moves in one
+/// call, too.
+pub const MAX_SENDFILE_COUNT_BYTES: u64 = 4 << 30;
+
+/// What the kernel moves in one call at most, in bytes: 2 GiB less a page
+/// (include/linux/fs.h: MAX_RW_COUNT).
+pub const MAX_MOVED_BYTES: u64 = (2 << 30) - 4096;
+
 /// Highest offset of a send, in bytes: past the end of any file.
 pub const MAX_OFFSET_BYTES: u64 = 2 << 20;
 

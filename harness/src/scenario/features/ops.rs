@@ -1,7 +1,7 @@
 //! What is done, and by whom.
 
 use super::{Feature, Group};
-use crate::scenario::limits::{FILE_BYTES, SECTOR_BYTES};
+use crate::scenario::limits::{FILE_BYTES, MAX_MOVED_BYTES, SECTOR_BYTES};
 use crate::scenario::{
     Actor, Borrowing, Copying, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Step, Way,
 };
@@ -18,6 +18,11 @@ const ONE_PAGE: Range = Range {
 const TOO_LONG: Range = Range {
     offset: 0,
     len: *FILE_BYTES.end() + 1,
+};
+
+const MORE_THAN_MOVES: Range = Range {
+    offset: 0,
+    len: MAX_MOVED_BYTES + 1,
 };
 
 fn any(scenario: &Scenario, what: impl Fn(Op) -> bool) -> bool {
@@ -107,6 +112,9 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         let size = s.setup.file.size_bytes;
         any(s, |op| matches!(op, Op::Sendfile(range) if range.end() > size))
     }, |s| by_a(s, Op::Sendfile(TOO_LONG));
+    "more than one call moves", |s| {
+        any(s, |op| matches!(op, Op::Sendfile(range) if range.len > MAX_MOVED_BYTES))
+    }, |s| by_a(s, Op::Sendfile(MORE_THAN_MOVES));
     "sendfile without offset", |s| any(s, |op| matches!(op, Op::SendfileOn { .. })),
         |s| by_a(s, Op::SendfileOn { len: 1 });
     "write", |s| copies(s, Copying::Write), |s| copy(s, Copying::Write);

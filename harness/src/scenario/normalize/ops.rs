@@ -120,7 +120,14 @@ impl Pass<'_> {
             {
                 self.drop(line, Rule::PlainTcp)
             }
-            Op::Sendfile(range) => self.send(line, range).map(Op::Sendfile),
+            Op::Sendfile(range) => {
+                let (most, rule) = (MAX_SENDFILE_COUNT_BYTES, Rule::SendfileCount);
+                match self.at_most(line, range.len, most, rule) {
+                    0 => self.drop(line, Rule::Nothing),
+                    len => self.within_budget(line, Range { len, ..range }),
+                }
+                .map(Op::Sendfile)
+            }
             Op::SendfileOn { len } => {
                 // It ends where the file ends, wherever it begins.
                 let most = Range { offset: 0, len };
@@ -316,8 +323,13 @@ impl Pass<'_> {
     /// is how a count past the end is asked for; only what lies inside is paid
     /// for.
     fn send(&mut self, line: Line, range: Range) -> Option<Range> {
+        let len = self.count(line, range.len)?;
+        self.within_budget(line, Range { len, ..range })
+    }
+
+    fn within_budget(&mut self, line: Line, range: Range) -> Option<Range> {
         let offset = self.at_most(line, range.offset, MAX_OFFSET_BYTES, Rule::Offset);
-        let mut len = self.count(line, range.len)?;
+        let mut len = range.len;
         let inside = len.min(self.last_extent_bytes.saturating_sub(offset));
         if inside > self.budget_bytes {
             self.notes.push(line, "", Rule::Budget);

@@ -88,6 +88,7 @@ pub enum Rule {
     Truncate,
     Offset,
     Count,
+    SendfileCount,
     Budget,
     OnlyAPipes,
     OnlyAGoesOn,
@@ -226,6 +227,7 @@ impl fmt::Display for Rule {
             Rule::Truncate => write!(f, "a file has at most {}", Bytes(MAX_TRUNCATE_BYTES)),
             Rule::Offset => write!(f, "an offset of at most {}", Bytes(MAX_OFFSET_BYTES)),
             Rule::Count => write!(f, "at most {}", Bytes(MAX_COUNT_BYTES)),
+            Rule::SendfileCount => write!(f, "at most {}", Bytes(MAX_SENDFILE_COUNT_BYTES)),
             Rule::Budget => write!(
                 f,
                 "all sends together move at most {} of the file",

@@ -3,7 +3,7 @@
 mod setup;
 mod stack;
 
-use super::genes::{AIMS, Aim, Company, Genes, KINDS, Kind, OpGenes, Source, Swarm};
+use super::genes::{AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, Source, Swarm};
 use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
@@ -52,6 +52,7 @@ pub fn build(genes: &Genes) -> Scenario {
         company: &genes.company,
         borrows: genes.borrows,
         moves: genes.moves,
+        counts: &genes.counts,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -105,6 +106,7 @@ struct Builder<'a> {
     company: &'a Company,
     borrows: bool,
     moves: [bool; 2],
+    counts: &'a Counts,
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -122,7 +124,8 @@ impl Builder<'_> {
         match self.kind(genes) {
             Some(Kind::Sendfile) => {
                 let range = self.send(genes);
-                self.push(self.sender(genes), Op::Sendfile(range));
+                let len = self.count_beyond(genes).unwrap_or(range.len);
+                self.push(self.sender(genes), Op::Sendfile(Range { len, ..range }));
             }
             Some(Kind::Copy) => {
                 let range = self.send(genes);
@@ -409,6 +412,12 @@ impl Builder<'_> {
                 len: len.max(left + 1),
             },
         }
+    }
+
+    /// Half of the counts are beyond what one call moves, where any is.
+    fn count_beyond(&self, genes: &OpGenes) -> Option<u64> {
+        let (on, draw) = self.counts.beyond;
+        option(on && genes.back % 2 == 1, tables::COUNTS_BEYOND, draw)
     }
 
     /// How many bytes to send from the file position, if all before were sent.

@@ -4,6 +4,7 @@
 //! A smaller number and an unset flag always mean a simpler scenario.
 
 mod company;
+mod counts;
 mod setup;
 mod stack;
 mod tcp;
@@ -17,6 +18,7 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
 pub use company::Company;
+pub use counts::Counts;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use stack::{DeviceGenes, StackGenes, TunGenes};
 pub use tcp::TcpGenes;
@@ -55,6 +57,7 @@ pub struct Genes {
     pub moves: [bool; 2],
     /// What is received goes on by splice.
     pub relay: bool,
+    pub counts: Counts,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -233,7 +236,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
             stack::tun(),
             weighted(0.02),
             [weighted(0.2), weighted(0.2)],
-            weighted(0.06),
+            (weighted(0.06), counts::counts()),
         ),
     )
         .prop_map(
@@ -247,7 +250,18 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 ops,
                 again,
                 family,
-                (source, company, device, stack, tcp, borrows, tun, loopback, moves, relay),
+                (
+                    source,
+                    company,
+                    device,
+                    stack,
+                    tcp,
+                    borrows,
+                    tun,
+                    loopback,
+                    moves,
+                    (relay, counts),
+                ),
             )| Genes {
                 wish,
                 link,
@@ -268,6 +282,7 @@ pub fn genes() -> BoxedStrategy<Genes> {
                 loopback,
                 moves,
                 relay,
+                counts,
             },
         )
         .boxed()

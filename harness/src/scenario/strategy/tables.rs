@@ -4,6 +4,7 @@
 //! Each table begins with its simplest value, because shrinking goes to the
 //! front.
 
+use crate::scenario::limits::{MAX_MOVED_BYTES, MAX_SENDFILE_COUNT_BYTES};
 use crate::scenario::{Congestion, Family, Sysctl};
 
 /// A value and its weight.
@@ -95,6 +96,16 @@ pub const LENGTHS: &[Weighted<u64>] = &[
     // The default send buffer, net.core.wmem_default.
     (212_992, 1),
     (262_144, 1),
+];
+
+/// Counts beyond what one call moves, in bytes: by a byte, and where an int and an unsigned
+/// int end.
+pub const COUNTS_BEYOND: &[Weighted<u64>] = &[
+    (MAX_MOVED_BYTES + 1, 2),
+    ((2 << 30) - 1, 1),
+    (2 << 30, 2),
+    ((4 << 30) - 1, 1),
+    (MAX_SENDFILE_COUNT_BYTES, 2),
 ];
 
 /// SO_SNDBUF and SO_RCVBUF, in bytes.
@@ -225,6 +236,16 @@ mod tests {
             let values = sysctl_values(sysctl);
             assert!(values.iter().all(|value| sysctl.bounds().contains(value)));
         }
+    }
+
+    #[test]
+    fn counts_beyond_are_and_are_legal() {
+        let beyond = MAX_MOVED_BYTES + 1..=MAX_SENDFILE_COUNT_BYTES;
+        assert!(
+            COUNTS_BEYOND
+                .iter()
+                .all(|(count, _)| beyond.contains(count))
+        );
     }
 
     #[test]

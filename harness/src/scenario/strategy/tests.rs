@@ -304,6 +304,12 @@ fn every_feature_is_generated() {
                 .iter()
                 .any(|step| matches!(step.op, Op::Sendfile(range) if range.end() > size))
         }),
+        ("more than one call moves", 1.0, |c| {
+            some(
+                c,
+                |op| matches!(op, Op::Sendfile(range) if range.len > 0x7fff_f000),
+            )
+        }),
         ("17 pages", 5.0, |c| {
             some(
                 c,

@@ -503,7 +503,10 @@ const ERRORS: &[(&str, &str)] = &[
         "wait 0s",
         "1:6: found `0s`: an operation of length 0 does nothing",
     ),
-    ("sendfile 0+5M", "1:10: found `0+5M`: at most 4194304 bytes"),
+    (
+        "sendfile 0+4294967297",
+        "1:10: found `0+4294967297`: at most 4294967296 bytes",
+    ),
     (
         "sendfile 3M+1",
         "1:10: found `3M+1`: an offset of at most 2097152 bytes",
