@@ -1,5 +1,7 @@
 //! One scenario, explained: what happened on each kernel, as files for people.
 
+pub mod timeline;
+
 use crate::capture::Capture;
 use crate::history::History;
 use crate::oracle::Violation;
