@@ -73,6 +73,9 @@ fn looks_right(browser: &Browser, width: u32) {
     let tops = "const [one, two] = [...document.querySelectorAll('figure')].map(it => \
                 it.getBoundingClientRect().top); return two - one";
     assert_eq!(number(tops) == 0.0, width > 600);
+    let cut = "return [...document.querySelectorAll('svg.chart .tick')].some(it => \
+               it.getBoundingClientRect().left < it.closest('svg.chart').getBoundingClientRect().left)";
+    assert_eq!(browser.ask(cut), false, "a time is cut off");
     // Nothing at the same instant hides another: bars of calls do not overlap.
     let overlaps = "return [...document.querySelectorAll('svg.chart')].some(chart => { \
                     const boxes = [...chart.querySelectorAll('.bar')].map(it => it.getBoundingClientRect()); \

@@ -46,15 +46,15 @@ pub struct Lanes {
     pub least_px: f64,
 }
 
-const AXIS: f64 = 13.0;
-const ACTOR: f64 = 19.0;
+const AXIS: f64 = 17.5;
+const ACTOR: f64 = 18.5;
 const FILE: f64 = 16.0;
 const LINK: f64 = 32.0;
 const READER: f64 = 18.0;
 /// Room between lanes.
 const GUTTER: f64 = 1.2;
 /// A unit of the weights above may not be narrower.
-const LEAST_UNIT_PX: f64 = 3.1;
+const LEAST_UNIT_PX: f64 = 3.2;
 /// More runs of pages than this are not told apart.
 const MOST_RUNS: usize = 8;
 

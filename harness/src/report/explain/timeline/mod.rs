@@ -9,6 +9,7 @@
 //! | `scale` | time as height, the same for all kernels |
 //! | `lanes` | what stands beside what |
 //! | `draw` | the chart |
+//! | `wire` | its lane of the link |
 //! | `table` | the same in words |
 
 mod bytes;
@@ -20,6 +21,7 @@ mod scale;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
