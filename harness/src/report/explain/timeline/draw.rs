@@ -19,6 +19,7 @@ const ORDER: u32 = 0;
 const CALLS: u32 = 1;
 const READS: u32 = 11;
 const STAGES: u32 = 21;
+const WIRE: u32 = 31;
 
 /// The room that a story needs.
 pub fn places(chart: usize, story: &Story<'_>) -> Vec<Place> {
@@ -56,6 +57,10 @@ pub fn places(chart: usize, story: &Story<'_>) -> Vec<Place> {
                     if let Some(sight) = sight {
                         let way = journey.way as u32 * 3;
                         add(packet_at(sight), STAGES + way + stage as u32, packet_px);
+                        // Arrows of both directions start at different heights.
+                        if stage == 1 {
+                            add(packet_at(sight), WIRE, packet_px);
+                        }
                     }
                 }
             }
@@ -228,7 +233,7 @@ impl Chart<'_> {
                             rect class="cut" x="0" width="100%" y=(px(middle - 4.0)) height="8" {}
                             line class="cut-edge" x1="0" x2="100%" y1=(px(middle - 4.0)) y2=(px(middle - 4.0)) {}
                             line class="cut-edge" x1="0" x2="100%" y1=(px(middle + 4.0)) y2=(px(middle + 4.0)) {}
-                            text class="cut-text" x=(pc(self.lanes.link.at(0.5))) y=(px(middle - 8.0)) { (time(stretch.ns)) " not to scale" }
+                            text class="cut-text" x="99%" y=(px(middle - 8.0)) { (time(stretch.ns)) " not to scale" }
                         }
                     }
                 }

@@ -56,7 +56,7 @@ const GUTTER: f64 = 1.2;
 /// A unit of the weights above may not be narrower.
 const LEAST_UNIT_PX: f64 = 3.2;
 /// More runs of pages than this are not told apart.
-const MOST_RUNS: usize = 8;
+const MOST_RUNS: usize = 16;
 
 impl Lanes {
     /// Of all stories of a page together, so that they compare.

@@ -9,6 +9,8 @@ use crate::scenario::Way;
 
 /// With more packets than this none has words.
 const MOST_LABELS: usize = 60;
+/// With more packets of a direction than this their bars are thin.
+const MOST_THICK: usize = 12;
 
 impl Chart<'_> {
     pub(super) fn packet(&self, journey: &Journey, label: &str, shown: [Option<u8>; 3]) -> Markup {
@@ -37,7 +39,16 @@ impl Chart<'_> {
         };
         let data = matches!(journey.head, Head::Tcp(tcp) if tcp.len > 0)
             || !matches!(journey.head, Head::Tcp(_));
-        let weight = if data { "data" } else { "bare" };
+        let weight = match (data, slots.len() > MOST_THICK) {
+            (true, false) => "data",
+            (true, true) => "data thin",
+            (false, _) => "bare",
+        };
+        // Words stand above an arrow to the right, and below one to the left.
+        let beside_px = match journey.way {
+            Way::Data => -2.5,
+            Way::Ack => 9.0,
+        };
         let wire = match ys {
             [_, Some(left), Some(arrived)] => Some((queue_x, left, x(0.99), arrived)),
             [Some(queued), None, Some(arrived)] if !watched[1] => {
@@ -68,7 +79,7 @@ impl Chart<'_> {
                 line class={ "wire " (weight) " " (colour(2)) } x1=(pc(x1)) x2=(pc(x2)) y1=(px(y1)) y2=(px(y2))
                     marker-end={ "url(#head" (self.number) ")" } {}
                 @if labels <= MOST_LABELS {
-                    text class="packet-text" x=(pc((x(0.27) + x(0.99)) / 2.0)) y=(px((y1 + y2) / 2.0 - 2.5)) { (label) }
+                    text class="packet-text" x=(pc((x(0.27) + x(0.99)) / 2.0)) y=(px((y1 + y2) / 2.0 + beside_px)) { (label) }
                 }
             }
             @if let Some((x, y)) = lost {
