@@ -65,7 +65,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
-use crate::scenario::{Range, Scenario};
+use crate::scenario::{Actor, Range, Scenario};
 
 pub use leaks::violation as leak;
 pub use liveness::{AWAIT_NS, HELD_NS, RESCUE_NS, arrival_ns, bound_ns, overflows};
@@ -262,6 +262,22 @@ fn in_stream(
     }
 }
 
+/// What stands where in the stream of the connection of `actor`: the send and the part
+/// of the file, one after the other. `None`: several sends at once, or packets that may
+/// have been lost, leave that open.
+pub fn layout(scenario: &Scenario, history: &History, actor: Actor) -> Option<Vec<(usize, Range)>> {
+    let parts = connections::parts(scenario, history);
+    let place = scenario.connections().position(|it| it == actor)?;
+    let part = parts.into_iter().nth(place)?;
+    let sent = stream::sent(scenario, &part.history);
+    let lossy = scenario.setup.socket.family.has_datagrams() && {
+        let bytes: u64 = sent.iter().map(|it| it.range.len).sum();
+        !scenario.setup.data.is_steady() || bytes != part.history.received.len() as u64
+    };
+    let open = lossy || interleave::overlaps(scenario, &sent);
+    (!open).then(|| sent.iter().map(|it| (it.step, it.range)).collect())
+}
+
 /// A step as prose names it, counted from 1 as the lines of a scenario are.
 fn name_step(scenario: &Scenario, step: usize) -> String {
     let number = step + 1;
@@ -273,7 +289,7 @@ fn name_step(scenario: &Scenario, step: usize) -> String {
 
 /// EPIPE and the like; the number where it has no name (a kernel-internal one
 /// that leaked, for instance).
-fn name_errno(errno: i32) -> String {
+pub(crate) fn name_errno(errno: i32) -> String {
     match nix::errno::Errno::from_raw(errno) {
         nix::errno::Errno::UnknownErrno => format!("errno {errno}"),
         known => format!("{known:?}"),

@@ -1,10 +1,12 @@
 //! What people and programs get to read.
 //!
+//! * [`explain`]: one scenario, explained;
 //! * [`features`]: what a campaign exercised;
 //! * [`finding`]: a violation as a file that can be replayed;
 //! * [`table`]: aligned columns for a terminal;
 //! * [`shell`]: arguments quoted for a shell.
 
+pub mod explain;
 pub mod features;
 pub mod finding;
 pub mod shell;

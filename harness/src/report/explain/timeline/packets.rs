@@ -1,0 +1,416 @@
+//! Packets on their way: what was seen of each of them at the places of the link, put
+//! together to journeys.
+
+use std::net::IpAddr;
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+
+use crate::capture::{Capture, Point};
+use crate::scenario::Way;
+
+/// Stages of a journey: queued, left, arrived.
+pub const STAGES: usize = 3;
+
+/// A packet at one of them.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// When, in nanoseconds since the scenario began.
+    pub time_ns: u64,
+    /// Its place in the capture.
+    pub index: usize,
+    /// What it carried then.
+    pub payload: Vec<u8>,
+}
+
+/// A packet from queue to arrival, as far as it was seen.
+#[derive(Debug, Clone)]
+pub struct Journey {
+    /// In which direction.
+    pub way: Way,
+    /// Which connection, in the order in which they were seen first.
+    pub flow: usize,
+    /// What its headers say.
+    pub head: Head,
+    /// Where it was seen.
+    pub sights: [Option<Sight>; STAGES],
+    /// Its bytes were sent before.
+    pub again: bool,
+    /// How many like it, one after the other, it stands for.
+    pub packets: usize,
+    split: bool,
+}
+
+/// What the headers of a packet say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// TCP.
+    Tcp(Tcp),
+    /// UDP; or a fragment of it.
+    Udp {
+        /// Tells fragments of one datagram from those of others, where IP has it.
+        id: u32,
+        /// Where the fragment begins.
+        fragment: u32,
+        /// Bytes of payload.
+        len: u64,
+    },
+    /// Anything else, or too short to say.
+    Other {
+        /// Bytes.
+        len: u64,
+    },
+}
+
+/// What a TCP header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tcp {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Bytes of payload.
+    pub len: u64,
+    /// SYN, FIN, RST.
+    pub flags: [bool; 3],
+}
+
+/// Everything that was seen, as journeys in order of their first sight.
+#[derive(Debug, Default)]
+pub struct Packets {
+    /// The journeys.
+    pub journeys: Vec<Journey>,
+    /// By way and stage: whether any packet was seen there.
+    pub watched: [[bool; STAGES]; 2],
+    /// By flow: the sequence number of the first byte of the sender's stream, and that
+    /// behind its end.
+    streams: Vec<(Option<u32>, Option<u32>)>,
+}
+
+type Ends = ((IpAddr, u16), (IpAddr, u16));
+
+impl Packets {
+    /// Puts a capture together.
+    pub fn new(capture: &Capture) -> Packets {
+        let mut packets = Packets::default();
+        let mut flows: Vec<Ends> = Vec::new();
+        for (index, seen) in capture.packets.iter().enumerate() {
+            let (way, stage) = place(seen.point);
+            let (ends, head, payload) = parse(&seen.bytes, way);
+            let flow = match ends {
+                None => 0,
+                Some(ends) => flows.iter().position(|it| *it == ends).unwrap_or_else(|| {
+                    flows.push(ends);
+                    flows.len() - 1
+                }),
+            };
+            if packets.streams.len() <= flow {
+                packets.streams.resize(flow + 1, (None, None));
+            }
+            packets.watched[way as usize][stage] = true;
+            packets.note_stream(way, flow, head);
+            let sight = Sight {
+                time_ns: seen.at_ns,
+                index,
+                payload: payload.to_vec(),
+            };
+            packets.add(way, flow, head, stage, sight);
+        }
+        packets.journeys.retain(|it| !it.split);
+        packets.mark_again();
+        packets
+    }
+
+    /// Where the first byte of the stream has its sequence number: behind the SYN, or
+    /// where the first data was seen.
+    fn note_stream(&mut self, way: Way, flow: usize, head: Head) {
+        let (Way::Data, Head::Tcp(tcp)) = (way, head) else {
+            return;
+        };
+        let [syn, fin, _] = tcp.flags;
+        let (begin, end) = &mut self.streams[flow];
+        if syn {
+            *begin = Some(tcp.seq.wrapping_add(1));
+        } else if tcp.len > 0 && begin.is_none() {
+            *begin = Some(tcp.seq);
+        }
+        if fin {
+            *end = Some(tcp.seq.wrapping_add(tcp.len as u32));
+        }
+    }
+
+    fn add(&mut self, way: Way, flow: usize, head: Head, stage: usize, sight: Sight) {
+        let on_the_way = |it: &&mut Journey| {
+            (it.way, it.flow) == (way, flow) && it.sights[stage..].iter().all(Option::is_none)
+        };
+        if stage > 0 {
+            let mut same = self.journeys.iter_mut().filter(on_the_way);
+            if let Some(journey) = same.find(|it| it.head.is(head)) {
+                journey.sights[stage] = Some(sight);
+                return;
+            }
+            // Put together on the way: all that it contains has come.
+            let mut parts = self.journeys.iter_mut().filter(on_the_way);
+            let mut found = false;
+            for part in parts.by_ref().filter(|it| head.contains(it.head)) {
+                part.sights[stage] = Some(sight.clone());
+                found = true;
+            }
+            if found {
+                return;
+            }
+        }
+        let mut journey = Journey {
+            way,
+            flow,
+            head,
+            sights: [const { None }; STAGES],
+            again: false,
+            packets: 1,
+            split: false,
+        };
+        if stage > 0 {
+            // Cut into segments on the way.
+            let mut wholes = self.journeys.iter_mut().filter(|it| {
+                (it.way, it.flow) == (way, flow) && it.sights[stage..].iter().all(Option::is_none)
+            });
+            if let Some(whole) = wholes.find(|it| it.head.contains(head)) {
+                whole.split = true;
+                journey.sights = whole.sights.clone();
+            }
+        }
+        journey.sights[stage] = Some(sight);
+        self.journeys.push(journey);
+    }
+
+    fn mark_again(&mut self) {
+        let mut reached: Vec<Option<u64>> = vec![None; self.streams.len()];
+        for at in 0..self.journeys.len() {
+            let journey = &self.journeys[at];
+            let Some((from, len)) = self.stream(journey) else {
+                continue;
+            };
+            let to = &mut reached[journey.flow];
+            let again = len > 0 && to.is_some_and(|to| from + len <= to);
+            *to = Some(to.unwrap_or(0).max(from + len));
+            self.journeys[at].again = again;
+        }
+    }
+
+    /// The part of the sender's stream that a packet with data carries: where it begins
+    /// and how long it is.
+    pub fn stream(&self, journey: &Journey) -> Option<(u64, u64)> {
+        let (Way::Data, Head::Tcp(tcp)) = (journey.way, journey.head) else {
+            return None;
+        };
+        let begin = self.streams.get(journey.flow)?.0?;
+        let from = tcp.seq.wrapping_sub(begin) as i32;
+        (tcp.len > 0).then_some((u64::try_from(from).ok()?, tcp.len))
+    }
+
+    /// A few words for a packet: `0+1448`, `ack 4096`, `SYN`.
+    pub fn label(&self, journey: &Journey) -> String {
+        let tcp = match journey.head {
+            Head::Tcp(tcp) => tcp,
+            Head::Udp {
+                fragment: 0, len, ..
+            } => return format!("{len} bytes"),
+            Head::Udp { fragment, len, .. } => return format!("fragment {fragment}+{len}"),
+            Head::Other { len } => return format!("{len} bytes"),
+        };
+        let mut words = Vec::new();
+        for (flag, name) in tcp.flags.iter().zip(["SYN", "FIN", "RST"]) {
+            if *flag {
+                words.push(name.to_string());
+            }
+        }
+        if let Some((from, len)) = self.stream(journey) {
+            words.insert(0, format!("{from}+{len}"));
+        } else if journey.way == Way::Ack && !tcp.flags[2] {
+            let (begin, end) = self.streams.get(journey.flow).copied().unwrap_or_default();
+            words.push(match (begin, end) {
+                _ if tcp.flags[0] => "ACK".to_string(),
+                (_, Some(end)) if tcp.ack == end.wrapping_add(1) => "ack FIN".to_string(),
+                (Some(begin), _) => format!("ack {}", tcp.ack.wrapping_sub(begin)),
+                (None, _) => "ack".to_string(),
+            });
+        } else if words.is_empty() {
+            words.push("ACK".to_string());
+        }
+        words.join(" ")
+    }
+
+    /// At most so many journeys: what follows on another without a gap, in time and in
+    /// the stream, becomes one with it.
+    pub fn gather(mut self, most: usize) -> Packets {
+        for apart_ns in [1_000, 10_000, 100_000, 1_000_000, 10_000_000, u64::MAX] {
+            if self.journeys.len() <= most {
+                break;
+            }
+            let mut kept: Vec<Journey> = Vec::new();
+            // The latest of each way and flow.
+            let mut latest: Vec<(Way, usize, usize)> = Vec::new();
+            for journey in self.journeys {
+                let key = (journey.way, journey.flow);
+                let place = latest.iter().position(|it| (it.0, it.1) == key);
+                if let Some(place) = place {
+                    let before = &mut kept[latest[place].2];
+                    if before.takes(&journey, apart_ns) {
+                        continue;
+                    }
+                    latest[place].2 = kept.len();
+                } else {
+                    latest.push((key.0, key.1, kept.len()));
+                }
+                kept.push(journey);
+            }
+            self.journeys = kept;
+        }
+        self
+    }
+}
+
+impl Journey {
+    /// The first sight of it.
+    pub fn first(&self) -> Option<&Sight> {
+        self.sights.iter().flatten().next()
+    }
+
+    /// Becomes one with what follows, if that follows closely.
+    fn takes(&mut self, next: &Journey, apart_ns: u64) -> bool {
+        let (Head::Tcp(tcp), Head::Tcp(other)) = (&mut self.head, next.head) else {
+            return false;
+        };
+        let follows = match self.way {
+            Way::Data => {
+                let end = tcp.seq.wrapping_add(tcp.len as u32);
+                tcp.len > 0 && other.len > 0 && end == other.seq
+            }
+            Way::Ack => tcp.len == 0 && other.len == 0,
+        };
+        let plain = tcp.flags == [false; 3] && other.flags == [false; 3];
+        let close = self.sights.iter().zip(&next.sights).all(|it| match it {
+            (Some(one), Some(other)) => other.time_ns.abs_diff(one.time_ns) <= apart_ns,
+            (None, None) => true,
+            _ => false,
+        });
+        if !(follows && plain && close && self.again == next.again) {
+            return false;
+        }
+        tcp.len += other.len;
+        tcp.ack = other.ack;
+        for (one, other) in self.sights.iter_mut().zip(&next.sights) {
+            if let (Some(one), Some(other)) = (one, other) {
+                one.payload.extend(&other.payload);
+            }
+        }
+        self.packets += next.packets;
+        true
+    }
+}
+
+impl Head {
+    /// Whether it is the same packet at another place.
+    fn is(self, other: Head) -> bool {
+        match (self, other) {
+            (Head::Tcp(one), Head::Tcp(other)) if one.len > 0 => {
+                (one.seq, one.len, one.flags) == (other.seq, other.len, other.flags)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether the other one is a part of it.
+    fn contains(self, other: Head) -> bool {
+        let (Head::Tcp(whole), Head::Tcp(part)) = (self, other) else {
+            return false;
+        };
+        let from = u64::from(part.seq.wrapping_sub(whole.seq));
+        part.len > 0 && part.len < whole.len && from + part.len <= whole.len
+    }
+}
+
+fn place(point: Point) -> (Way, usize) {
+    match point {
+        Point::SenderQueued => (Way::Data, 0),
+        Point::SenderLeft => (Way::Data, 1),
+        Point::ReceiverArrived => (Way::Data, 2),
+        Point::ReceiverQueued => (Way::Ack, 0),
+        Point::ReceiverLeft => (Way::Ack, 1),
+        Point::SenderArrived => (Way::Ack, 2),
+    }
+}
+
+/// Both ends, the sender's first; what the headers say; and what is behind them.
+fn parse(bytes: &[u8], way: Way) -> (Option<Ends>, Head, &[u8]) {
+    let other = Head::Other {
+        len: bytes.len() as u64,
+    };
+    let Ok(packet) = LaxSlicedPacket::from_ip(bytes) else {
+        return (None, other, &[]);
+    };
+    let (from, to, id, fragment) = match &packet.net {
+        Some(LaxNetSlice::Ipv4(ip)) => {
+            let head = ip.header();
+            (
+                IpAddr::V4(head.source_addr()),
+                IpAddr::V4(head.destination_addr()),
+                u32::from(head.identification()),
+                u32::from(head.fragments_offset().value()) * 8,
+            )
+        }
+        Some(LaxNetSlice::Ipv6(ip)) => {
+            let head = ip.header();
+            (
+                IpAddr::V6(head.source_addr()),
+                IpAddr::V6(head.destination_addr()),
+                0,
+                0,
+            )
+        }
+        _ => return (None, other, &[]),
+    };
+    let ends = |source: u16, destination: u16| {
+        let (one, two) = ((from, source), (to, destination));
+        Some(match way {
+            Way::Data => (one, two),
+            Way::Ack => (two, one),
+        })
+    };
+    match &packet.transport {
+        Some(TransportSlice::Tcp(tcp)) => {
+            let payload = tcp.payload();
+            let head = Head::Tcp(Tcp {
+                seq: tcp.sequence_number(),
+                ack: tcp.acknowledgment_number(),
+                len: payload.len() as u64,
+                flags: [tcp.syn(), tcp.fin(), tcp.rst()],
+            });
+            (
+                ends(tcp.source_port(), tcp.destination_port()),
+                head,
+                payload,
+            )
+        }
+        Some(TransportSlice::Udp(udp)) => {
+            let payload = udp.payload();
+            let head = Head::Udp {
+                id,
+                fragment,
+                len: payload.len() as u64,
+            };
+            (
+                ends(udp.source_port(), udp.destination_port()),
+                head,
+                payload,
+            )
+        }
+        _ => match packet.ip_payload() {
+            Some(rest) => {
+                let len = rest.payload.len() as u64;
+                let head = Head::Udp { id, fragment, len };
+                (None, if fragment > 0 { head } else { other }, rest.payload)
+            }
+            None => (None, other, &[]),
+        },
+    }
+}

@@ -1,0 +1,127 @@
+//! The lane of the link: packets that wait in a queue, and travel.
+
+use maud::{Markup, html};
+
+use super::draw::{Chart, class, packet_at, pc, px};
+use super::events::Of;
+use super::packets::{Head, Journey};
+use crate::scenario::Way;
+
+/// With more packets than this none has words.
+const MOST_LABELS: usize = 60;
+/// With more packets of a direction than this their bars are thin.
+const MOST_THICK: usize = 12;
+
+impl Chart<'_> {
+    pub(super) fn packet(&self, journey: &Journey, label: &str, shown: [Option<u8>; 3]) -> Markup {
+        let link = self.lanes.link;
+        let watched = self.story.watched[journey.way as usize];
+        // Data comes from the left, what answers it from the right.
+        let x = |share: f64| match journey.way {
+            Way::Data => link.at(share),
+            Way::Ack => link.at(1.0 - share),
+        };
+        // What waits beside it takes a place of its own.
+        let slots = &self.slots[journey.way as usize];
+        let first = journey.first().map_or(0, |it| it.index);
+        let slot = slots
+            .iter()
+            .find(|(index, ..)| *index == first)
+            .map_or(0.5, |it| it.1);
+        let queue_x = x(0.03 + 0.22 * slot);
+        let ys = journey
+            .sights
+            .each_ref()
+            .map(|sight| sight.as_ref().map(|it| self.y(packet_at(it))));
+        let colour = |stage: usize| {
+            let known = shown[stage].or(shown[..stage].iter().flatten().next_back().copied());
+            known.map_or("gx".to_string(), class)
+        };
+        let data = matches!(journey.head, Head::Tcp(tcp) if tcp.len > 0)
+            || !matches!(journey.head, Head::Tcp(_));
+        let weight = match (data, slots.len() > MOST_THICK) {
+            (true, false) => "data",
+            (true, true) => "data thin",
+            (false, _) => "bare",
+        };
+        // Words stand above an arrow to the right, and below one to the left.
+        let beside_px = match journey.way {
+            Way::Data => -2.5,
+            Way::Ack => 9.0,
+        };
+        let wire = match ys {
+            [_, Some(left), Some(arrived)] => Some((queue_x, left, x(0.99), arrived)),
+            [Some(queued), None, Some(arrived)] if !watched[1] => {
+                Some((queue_x, queued, x(0.99), arrived))
+            }
+            [None, None, Some(arrived)] => Some((x(0.7), arrived, x(0.99), arrived)),
+            [_, Some(left), None] if !watched[2] => Some((queue_x, left, x(0.6), left)),
+            [Some(queued), None, None] if !watched[1] && !watched[2] => {
+                Some((queue_x, queued, x(0.6), queued))
+            }
+            _ => None,
+        };
+        let lost = match ys {
+            [_, Some(left), None] if watched[2] => Some((x(0.5), left)),
+            [Some(queued), None, None] if watched[1] => Some((queue_x, queued + 9.0)),
+            _ => None,
+        };
+        let labels = self.packets;
+        html! {
+            @if let [Some(queued), Some(left), _] = ys {
+                line class={ "waits " (weight) " " (colour(0)) } x1=(pc(queue_x)) x2=(pc(queue_x)) y1=(px(queued)) y2=(px(left.max(queued + 2.0))) {}
+            }
+            @if let ([Some(queued), None, _], Some((_, until))) = (ys, lost) {
+                line class={ "waits " (weight) " " (colour(0)) } x1=(pc(queue_x)) x2=(pc(queue_x)) y1=(px(queued)) y2=(px(until)) {}
+            }
+            @if let Some((x1, y1, x2, y2)) = wire {
+                line class="touch" x1=(pc(x1)) x2=(pc(x2)) y1=(px(y1)) y2=(px(y2)) {}
+                line class={ "wire " (weight) " " (colour(2)) } x1=(pc(x1)) x2=(pc(x2)) y1=(px(y1)) y2=(px(y2))
+                    marker-end={ "url(#head" (self.number) ")" } {}
+                @if labels <= MOST_LABELS {
+                    text class="packet-text" x=(pc((x(0.27) + x(0.99)) / 2.0)) y=(px((y1 + y2) / 2.0 + beside_px)) { (label) }
+                }
+            }
+            @if let Some((x, y)) = lost {
+                @if wire.is_none() && matches!(ys, [_, Some(_), None]) {
+                    line class={ "wire " (weight) " " (colour(1)) } x1=(pc(queue_x)) x2=(pc(x)) y1=(px(y)) y2=(px(y)) {}
+                }
+                text class="lost" x=(pc(x)) y=(px(y + 4.0)) { "✕" }
+                @if labels <= MOST_LABELS {
+                    text class="packet-text" x=(pc(link.at(0.5))) y=(px(y + 3.5)) { (label) }
+                }
+            }
+        }
+    }
+
+    /// By the first sight of each packet of a direction: its place among those that wait
+    /// at the same time, from 0 to 1.
+    pub(super) fn slots(&self, way: Way) -> Vec<(usize, f64)> {
+        let mut busy: Vec<f64> = Vec::new();
+        let mut taken: Vec<(usize, usize)> = Vec::new();
+        for event in &self.story.events {
+            let Of::Packet { journey, .. } = &event.of else {
+                continue;
+            };
+            let Some(first) = journey.first().filter(|_| journey.way == way) else {
+                continue;
+            };
+            let from = self.y(packet_at(first));
+            let until = journey.sights[1]
+                .as_ref()
+                .map_or(from, |it| self.y(packet_at(it)));
+            let slot = busy
+                .iter()
+                .position(|free| *free < from)
+                .unwrap_or_else(|| {
+                    busy.push(0.0);
+                    busy.len() - 1
+                });
+            busy[slot] = until.max(from);
+            taken.push((first.index, slot));
+        }
+        let all = busy.len().max(1) as f64;
+        let share = |(index, slot)| (index, (slot as f64 + 0.5) / all);
+        taken.into_iter().map(share).collect()
+    }
+}
