@@ -6,9 +6,9 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{Call, History, Outcome};
+use crate::history::{Call, End, History, Outcome};
 use crate::oracle::{Property, Violation};
-use crate::scenario::{Borrowing, Family, Op, PAGE_BYTES, Range, Scenario};
+use crate::scenario::{Borrowing, Family, Op, PAGE_BYTES, Range, Scenario, Setup, Sysctl};
 
 /// The largest record of TLS.
 const KTLS_RECORD_BYTES: u64 = 16 * 1024;
@@ -33,6 +33,11 @@ pub enum Bug {
     /// which may be another thread's (net/core/skbuff.c:msg_zerocopy_put_abort). Over
     /// UDP it stays so with the series, but there no scenario has two threads.
     NumberGivenBack,
+    /// A SYN that comes after its own repetition is answered with an ACK without the
+    /// options of MPTCP, for which who connects takes its peer for one of plain TCP, and
+    /// the peer does not notice (net/mptcp/options.c:check_fully_established). No kernel
+    /// mends it.
+    LateSyn,
 }
 
 impl Bug {
@@ -44,6 +49,7 @@ impl Bug {
             Bug::ForgottenEnd => "corpus/udp/udp6-past-end.scn",
             Bug::ForgottenOwner => "corpus/zerocopy/mtu-probe.scn",
             Bug::NumberGivenBack => "corpus/zerocopy/number-given-back.scn",
+            Bug::LateSyn => "corpus/end/late-syn-mptcp.scn",
         }
     }
 
@@ -77,6 +83,10 @@ impl Bug {
             }
             Bug::NumberGivenBack => {
                 gives_back(scenario, history) && completion(&|it| is_of_a_number(scenario, it))
+            }
+            // Data after it is noticed.
+            Bug::LateSyn => {
+                overtakes_a_syn(scenario) && any(&[Property::Liveness]) && ends_in_silence(history)
             }
         }
     }
@@ -122,6 +132,9 @@ impl Known {
         }
         if known && !has_series {
             bugs.push(Bug::NumberGivenBack);
+        }
+        if known {
+            bugs.push(Bug::LateSyn);
         }
         Known(bugs)
     }
@@ -220,6 +233,33 @@ fn can_be_probed(scenario: &Scenario, history: &History, violation: &Violation) 
     borrows(scenario, step).is_some() && at >= LEAST_MSS && followed
 }
 
+/// Whether the first SYN of a connection of Multipath TCP can arrive after the second
+/// one, with an older timestamp.
+fn overtakes_a_syn(scenario: &Scenario) -> bool {
+    /// TCP_TIMEOUT_INIT.
+    const REPEATED_AFTER_US: u64 = 1_000_000;
+    let Setup {
+        socket,
+        data,
+        stack,
+        ..
+    } = &scenario.setup;
+    let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0;
+    let late = data.nth.swap == 1 || shuffles && data.longest_us() >= REPEATED_AFTER_US;
+    let stamped = stack.get(Sysctl::Timestamps) != Some(0);
+    socket.family == Family::Mptcp4 && stamped && late
+}
+
+/// Whether a receiver was left without a byte and without an end.
+fn ends_in_silence(history: &History) -> bool {
+    let first = (history.received.is_empty(), history.end);
+    let beside = history.beside.iter();
+    let mut all = beside
+        .map(|it| (it.received.is_empty(), it.end))
+        .chain([first]);
+    all.any(|it| it == (true, End::GivenUp))
+}
+
 /// The least bytes of a segment (net.ipv4.tcp_min_snd_mss).
 const LEAST_MSS: u64 = 48;
 
@@ -258,7 +298,7 @@ fn sends_past_the_end(scenario: &Scenario) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{End, Stamp};
+    use crate::history::Stamp;
     use crate::scenario::text;
 
     fn explained(release: &str, stable: &str, scenario: &str, property: Property) -> Option<Bug> {
@@ -469,6 +509,39 @@ mod tests {
         ] {
             let found = found(PROBE, "7.3.4", "", sent_bytes, of_completion(step, at));
             assert_eq!(found, bug, "{step:?} {at:?} {sent_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_late_syn_leaves_a_receiver_of_mptcp_in_silence() {
+        const SYN: &str = include_str!("../../../corpus/end/late-syn-mptcp.scn");
+        let found = |text: &str, change: &dyn Fn(&mut History), property| {
+            let scenario = text::parse("known.scn", text).unwrap();
+            let mut history = history(&[]);
+            history.end = End::GivenUp;
+            change(&mut history);
+            let mut violation = of_completion(None, None);
+            violation.property = property;
+            Known::of("7.3.4", "1\n").explain(&scenario, &history, &[violation])
+        };
+        let (bug, hangs) = (Some(Bug::LateSyn), Property::Liveness);
+        assert_eq!(found(SYN, &|_| (), hangs), bug);
+        assert_eq!(found(SYN, &|_| (), Property::Wire), None);
+        assert_eq!(found(SYN, &|it| it.end = End::Eof, hangs), None);
+        assert_eq!(found(SYN, &|it| it.received.push(1), hangs), None);
+        for (from, to, bug) in [
+            ("swap=1", "delay=600ms jitter=400ms", bug),
+            ("swap=1", "delay=600ms jitter=399ms", None),
+            ("swap=1", "delay=2s", None),
+            ("swap=1", "swap=2", None),
+            ("mptcp4", "tcp4", None),
+            ("link tun", "link tun\nstack timestamps=0", None),
+        ] {
+            let mut other = SYN.replace(from, to);
+            if to.contains("delay") {
+                other = other.replace("link tun\n", "");
+            }
+            assert_eq!(found(&other, &|_| (), hangs), bug, "{to}");
         }
     }
 
