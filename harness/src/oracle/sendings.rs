@@ -239,9 +239,13 @@ fn loses(scenario: &Scenario, history: &History) -> bool {
     let mtu_bytes = u64::from(scenario.setup.device.mtu_bytes());
     let fragment_bytes = mtu_bytes.saturating_sub(FRAGMENT_OVERHEAD_BYTES).max(1);
     let packets = sends.saturating_add(sent / fragment_bytes);
+    // What is copied into a longer one takes the next power of two of that
+    // (net/core/skbuff.c:kmalloc_reserve).
+    let longer = fragment_bytes > PACKET_OVERHEAD_BYTES / 2;
+    let rounded = sent.saturating_mul(if longer { 2 } else { 1 });
     let used = packets
         .saturating_mul(PACKET_OVERHEAD_BYTES)
-        .saturating_add(sent);
+        .saturating_add(rounded);
     let room = match scenario.setup.socket.rcvbuf_bytes {
         Some(bytes) => 2 * u64::from(bytes).min(MOST_RCVBUF_BYTES),
         None => MOST_RCVBUF_BYTES,

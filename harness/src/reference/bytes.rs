@@ -52,6 +52,10 @@ pub struct Stretch {
     pub call: CallId,
     /// Whether no later write may be seen.
     pub settled: bool,
+    /// Whether a write has met it that was not certain to show, or not to.
+    pub met: bool,
+    /// Whether it lies in pages of a pipe's own, who knows how.
+    pub loose: bool,
     /// On the wire: where the line of each sender stands before this can follow.
     pub after: [u64; 3],
 }
@@ -118,16 +122,17 @@ impl Bytes {
             let behind = written.end().clamp(stretch.offset, end);
             let mut seen = stretch.seen;
             seen.insert(generation);
-            for (from, to, seen) in [
-                (stretch.offset, inside, stretch.seen),
-                (inside, behind, seen),
-                (behind, end, stretch.seen),
+            for (from, to, seen, met) in [
+                (stretch.offset, inside, stretch.seen, stretch.met),
+                (inside, behind, seen, true),
+                (behind, end, stretch.seen, stretch.met),
             ] {
                 if from < to {
                     self.0.push_back(Stretch {
                         offset: from,
                         len: to - from,
                         seen,
+                        met,
                         ..stretch
                     });
                 }

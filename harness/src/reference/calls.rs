@@ -1,11 +1,11 @@
 //! What a call may return, by its manual page.
 
+use super::connection::{Connection, TICKS_NS};
+use super::limits::{self, Asked};
+use super::messages::pages;
 use super::pipe::Pipe;
 use crate::history::{Call, Outcome};
-use crate::scenario::{Actor, Family, Netem, Op, PAGE_BYTES, Range, Scenario};
-
-/// Timers are late by a tick of the kernel's clock, at either end of a span.
-const TICKS_NS: u64 = 20_000_000;
+use crate::scenario::{Family, Op, PAGE_BYTES, Range, Scenario};
 
 /// Why a call cannot have been so.
 #[derive(Debug)]
@@ -20,53 +20,17 @@ pub struct Case<'a> {
     pub range: Option<Range>,
     /// How long the file was at some instant of it.
     pub sizes: &'a [u64],
-    /// What was in the pipe that it takes from.
+    /// What was in the pipe that it takes from, in how many pages.
     pub held: u64,
+    pub held_pages: u64,
+    /// What waited in the socket for more.
+    pub waiting: Asked,
     pub signalled: bool,
     /// As they are behind it.
     pub pipes: &'a [Pipe; 2],
     pub connection: &'a Connection,
     /// Of the file, behind it.
     pub position: Option<u64>,
-}
-
-/// Whether the specification knows what an operation does.
-pub fn knows(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Sendfile(_)
-            | Op::SendfileOn { .. }
-            | Op::Copy { .. }
-            | Op::Borrow { .. }
-            | Op::AwaitCompletions
-            | Op::DirectWrite(_)
-            | Op::ZeroRange(_)
-            | Op::Pipe { .. }
-            | Op::SpliceIn { .. }
-            | Op::SpliceOut { .. }
-            | Op::Tee { .. }
-            | Op::PipeWrite(_)
-            | Op::Vmsplice { .. }
-            | Op::MmapWrite(_)
-            | Op::Pwrite(_)
-            | Op::ForkWrite(_)
-            | Op::SecondWrite(_)
-            | Op::Msync
-            | Op::DropCaches
-            | Op::Truncate { .. }
-            | Op::Punch(_)
-            | Op::Read { .. }
-            | Op::Wait { .. }
-            | Op::Await { .. }
-            | Op::Shutdown
-            | Op::Reset
-            | Op::Close
-            | Op::Signal { .. }
-            | Op::Kill { .. }
-            | Op::Cork { .. }
-            | Op::Hold { .. }
-            | Op::Release { .. }
-    )
 }
 
 /// Whether the call may have ended so.
@@ -90,6 +54,9 @@ impl Case<'_> {
     fn may_return(&self, n: u64) -> bool {
         let asked = self.range.map_or(0, |range| range.len);
         let some = (1..=asked).contains(&n);
+        if self.op.sends() && limits::is_too_long(self.scenario, self.op, n) {
+            return false;
+        }
         match self.op {
             // sendfile(2): "may write fewer bytes than requested"; splice(2): "A return
             // value of 0 means end of input".
@@ -154,18 +121,22 @@ impl Case<'_> {
                         maps && (lends || self.ends_behind_mapping())
                     }
                     libc::ENOBUFS | libc::EOPNOTSUPP if lends => true,
-                    // send(2): what has to go in one piece may be too long for that.
-                    libc::EMSGSIZE | libc::ENOBUFS => self.keeps_boundaries(),
+                    libc::EMSGSIZE => {
+                        limits::may_be_too_long(self.scenario, self.waiting, self.asked())
+                    }
+                    libc::ENOBUFS => {
+                        self.keeps_boundaries()
+                            && limits::may_lack_memory(self.scenario, self.asked())
+                    }
                     _ => self.connection.may_fail(self.scenario, self.call, errno),
                 }
             }
             Op::Shutdown | Op::Close | Op::Cork { .. } => match errno {
-                libc::EBADF => self.connection.closed,
+                libc::EBADF => self.connection.closed(),
                 libc::ENOTCONN => {
                     let by = self.call.exit.time_ns;
-                    let shut = self.connection.shut || self.connection.half_closed;
-                    self.op == Op::Shutdown
-                        && (shut || self.connection.may_break(self.scenario, by))
+                    let gone = self.connection.may_be_gone(self.scenario, by);
+                    self.op == Op::Shutdown && gone
                 }
                 _ => false,
             },
@@ -177,13 +148,13 @@ impl Case<'_> {
 
     fn may_be_skipped(&self) -> bool {
         match self.op {
-            Op::SpliceOut { .. } => self.held == 0 || self.connection.killed,
+            Op::SpliceOut { .. } => self.held == 0 || self.connection.killed(),
             Op::Tee { .. } => self.held == 0,
             op if op.stores() || matches!(op, Op::PipeWrite(_)) => match self.range {
                 Some(range) => self.left(range).any(|left| left == 0),
                 None => false,
             },
-            op if op.sends() => self.connection.killed,
+            op if op.sends() => self.connection.killed(),
             Op::Read { .. } | Op::Kill { .. } | Op::Await { .. } => true,
             Op::Hold { .. } | Op::Release { .. } => true,
             _ => false,
@@ -236,6 +207,29 @@ impl Case<'_> {
         self.range.is_some_and(|range| self.mapped() < range.end())
     }
 
+    /// What a send was to send.
+    fn asked(&self) -> Asked {
+        let in_rounds = !matches!(self.op, Op::Copy { .. } | Op::Borrow { .. });
+        if let Op::SpliceOut { len, .. } = self.op {
+            return Asked {
+                bytes: len.min(self.held),
+                pages: self.held_pages,
+                in_rounds,
+            };
+        }
+        let range = self.range.unwrap_or(Range { offset: 0, len: 0 });
+        // What is mapped was there to be sent.
+        let bytes = match in_rounds {
+            true => self.left(range).max().unwrap_or(0).min(range.len),
+            false => range.len,
+        };
+        Asked {
+            bytes,
+            pages: pages(range.offset, bytes),
+            in_rounds,
+        }
+    }
+
     fn keeps_boundaries(&self) -> bool {
         let family = self.scenario.setup.socket.family;
         family.has_datagrams() || family.has_records()
@@ -247,72 +241,4 @@ impl Case<'_> {
         let took_ns = self.call.exit.time_ns - self.call.entry.time_ns.min(self.call.exit.time_ns);
         timeout_ns > 0 && took_ns + TICKS_NS >= timeout_ns
     }
-}
-
-/// What has happened to the connection.
-#[derive(Debug, Default)]
-pub struct Connection {
-    /// shutdown(2) by the sender.
-    shut: bool,
-    /// shutdown(2) by the receiver, who has nothing to say.
-    half_closed: bool,
-    closed: bool,
-    left: bool,
-    killed: bool,
-    first_send_ns: Option<u64>,
-}
-
-impl Connection {
-    pub fn enter(&mut self, scenario: &Scenario, call: &Call) {
-        let step = scenario.steps[call.step];
-        let far = step.actor == Actor::Reader;
-        match step.op {
-            Op::Shutdown if far => self.half_closed = true,
-            Op::Shutdown => self.shut = true,
-            op if op.leaves() && far => self.left = true,
-            Op::Close => self.closed = true,
-            Op::Kill { .. } => self.killed = true,
-            op if op.sends() && call.outcome != Outcome::Skipped => {
-                self.first_send_ns.get_or_insert(call.entry.time_ns);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the sender's end is closed.
-    pub fn closed(&self) -> bool {
-        self.closed
-    }
-
-    pub fn reader_left(&self) -> bool {
-        self.left
-    }
-
-    /// Whether it may have ended by then, without either end having been told to.
-    pub fn may_break(&self, scenario: &Scenario, by_ns: u64) -> bool {
-        let setup = &scenario.setup;
-        // tcp(7), TCP_USER_TIMEOUT
-        let timeout_ns = setup.socket.user_timeout_us * 1_000;
-        let late = timeout_ns > 0
-            && (self.first_send_ns).is_some_and(|first| first + timeout_ns <= by_ns + TICKS_NS);
-        // tcp(7), tcp_retries2: of a network that keeps what it is given there is no end.
-        late || self.left || loses(&setup.data) || loses(&setup.ack)
-    }
-
-    fn may_fail(&self, scenario: &Scenario, call: &Call, errno: i32) -> bool {
-        let broken = self.may_break(scenario, call.exit.time_ns);
-        match errno {
-            // send(2): "The local end has been shut down"; write(2)
-            libc::EPIPE => self.shut || broken,
-            libc::ECONNRESET => self.shut || broken,
-            libc::ETIMEDOUT => broken && !self.left,
-            libc::EBADF => self.closed,
-            _ => false,
-        }
-    }
-}
-
-/// Whether the network is not one that keeps what it is given, in order.
-fn loses(link: &Netem) -> bool {
-    link.loss_ppm > 0 || link.reorder_ppm > 0 || link.jitter_us > 0 || link.limit_packets > 0
 }

@@ -31,6 +31,11 @@ impl<T: Copy + PartialEq> States<T> {
         }
     }
 
+    /// What it may be now.
+    fn possible(&self) -> Vec<T> {
+        self.all.iter().map(|state| state.is).collect()
+    }
+
     /// A write begins: from now on it may have had its effect.
     fn enter(&mut self, generation: u8, effect: impl Fn(u8, T) -> T) {
         self.running.insert(generation);
@@ -77,6 +82,20 @@ pub struct Content {
     filled: u64,
     /// Writes that write zeros.
     zeroes: Generations,
+    moved: Option<Moved>,
+}
+
+/// What a call has moved. fallocate(2), FALLOC_FL_COLLAPSE_RANGE: "the contents of the
+/// file starting at the location offset+len will be appended at the location offset".
+#[derive(Debug)]
+struct Moved {
+    /// Of the call.
+    generation: u8,
+    /// How far.
+    by: u64,
+    running: bool,
+    /// What may have stood there at some instant of the call, in parts by their begin.
+    was: BTreeMap<u64, Generations>,
 }
 
 impl Content {
@@ -90,26 +109,36 @@ impl Content {
             zeroes: zeroes
                 .filter_map(|(at, _)| scenario.generation(at))
                 .collect(),
+            moved: None,
         }
     }
 
-    /// Makes a part begin there.
-    fn cut(&mut self, at: u64) {
-        let (_, before) = self
-            .parts
-            .range(..=at)
-            .next_back()
-            .expect("one begins at 0");
-        let states = before.clone();
-        self.parts.entry(at).or_insert(states);
+    /// From now on a range may be taken out.
+    pub fn collapse(&mut self, generation: u8, taken: Range) {
+        let was = self.parts.iter();
+        let was = was.map(|(at, states)| (*at, states.possible().into_iter().collect()));
+        self.moved = Some(Moved {
+            generation,
+            by: taken.len,
+            running: true,
+            was: was.collect(),
+        });
     }
 
     pub fn enter(&mut self, generation: u8, range: Range) {
         if range.len == 0 {
             return;
         }
-        self.cut(range.offset);
-        self.cut(range.end());
+        if let Some(moved) = &mut self.moved
+            && moved.running
+            && moved.generation != generation
+        {
+            cut(&mut moved.was, range);
+            for (_, was) in moved.was.range_mut(range.offset..range.end()) {
+                was.insert(generation);
+            }
+        }
+        cut(&mut self.parts, range);
         for (_, states) in self.parts.range_mut(range.offset..range.end()) {
             states.enter(generation, |writer, _| writer);
         }
@@ -118,6 +147,9 @@ impl Content {
     /// A write is over. open(2), O_DIRECT: "Applications should avoid mixing O_DIRECT and
     /// normal I/O to the same file", and mmap(2): one that was `mixed` may be lost.
     pub fn leave(&mut self, generation: u8, mixed: bool) {
+        if let Some(moved) = &mut self.moved {
+            moved.running &= moved.generation != generation;
+        }
         for states in self.parts.values_mut() {
             states.leave(generation, mixed);
         }
@@ -128,11 +160,7 @@ impl Content {
         let mut stretches = Vec::new();
         let mut at = range.offset;
         while at < range.end() {
-            let (_, states) = self
-                .parts
-                .range(..=at)
-                .next_back()
-                .expect("one begins at 0");
+            let states = part_of(&self.parts, at);
             let next = self
                 .parts
                 .range(at + 1..)
@@ -142,9 +170,11 @@ impl Content {
             stretches.push(Stretch {
                 offset: at,
                 len: end - at,
-                seen: states.all.iter().map(|state| state.is).collect(),
+                seen: states.possible().into_iter().collect(),
                 call,
                 settled: false,
+                met: states.running != Generations::default(),
+                loose: false,
                 after: [0; 3],
             });
             at = end;
@@ -152,16 +182,35 @@ impl Content {
         stretches
     }
 
-    /// What a generation puts at an offset. Generation 0 is the file as it was made.
-    pub fn value(&self, generation: u8, offset: u64) -> u8 {
-        let zeroes = match generation {
+    /// Whether that byte is what a generation puts at an offset. Generation 0 is the file
+    /// as it was made.
+    pub fn is(&self, generation: u8, offset: u64, byte: u8) -> bool {
+        if let Some((from, was)) = self.moved_from(generation, offset) {
+            return was.iter().any(|it| self.is(it, from, byte));
+        }
+        match self.is_zero(generation, offset) {
+            true => byte == 0,
+            false => byte == pattern(offset, generation),
+        }
+    }
+
+    /// Whether a generation is zeros at an offset, or may be.
+    pub fn is_zero(&self, generation: u8, offset: u64) -> bool {
+        if let Some((from, was)) = self.moved_from(generation, offset) {
+            return was.iter().any(|it| self.is_zero(it, from));
+        }
+        match generation {
             0 => offset >= self.filled,
             _ => self.zeroes.contains(generation),
-        };
-        match zeroes {
-            true => 0,
-            false => pattern(offset, generation),
         }
+    }
+
+    /// What a generation has at an offset, if it has moved it: from where, and what that
+    /// may have been.
+    fn moved_from(&self, generation: u8, offset: u64) -> Option<(u64, Generations)> {
+        let moved = (self.moved.as_ref()).filter(|it| it.generation == generation)?;
+        let from = offset.saturating_add(moved.by);
+        Some((from, *part_of(&moved.was, from)))
     }
 
     /// The first byte that cannot be what it is.
@@ -172,14 +221,28 @@ impl Content {
         };
         for part in self.read(all, 0) {
             for offset in part.offset..part.offset + part.len {
-                let is = |generation| self.value(generation, offset);
-                if !part.seen.iter().any(|it| is(it) == bytes[offset as usize]) {
+                let is = |generation| self.is(generation, offset, bytes[offset as usize]);
+                if !part.seen.iter().any(is) {
                     return Some(offset);
                 }
             }
         }
         None
     }
+}
+
+/// Makes parts begin and end where a range does.
+fn cut<T: Clone>(parts: &mut BTreeMap<u64, T>, range: Range) {
+    for at in [range.offset, range.end()] {
+        let before = part_of(parts, at).clone();
+        parts.entry(at).or_insert(before);
+    }
+}
+
+/// The part that a byte lies in.
+fn part_of<T>(parts: &BTreeMap<u64, T>, at: u64) -> &T {
+    let (_, part) = parts.range(..=at).next_back().expect("one begins at 0");
+    part
 }
 
 /// What a call does to the length of the file.
@@ -189,12 +252,15 @@ pub enum Resize {
     To(u64),
     /// pwrite(2) behind the end.
     AtLeast(u64),
+    /// fallocate(2), FALLOC_FL_COLLAPSE_RANGE: "the file will be len bytes smaller".
+    Less(u64),
 }
 
 /// What an operation that has written a range does to the length, if it does.
 pub fn resize(op: Op, written: Range) -> Option<Resize> {
     match op {
         Op::Truncate { size_bytes } => Some(Resize::To(size_bytes)),
+        Op::Collapse(taken) => Some(Resize::Less(taken.len)),
         Op::Pwrite(_) | Op::DirectWrite(_) => Some(Resize::AtLeast(written.end())),
         _ => None,
     }
@@ -229,6 +295,7 @@ impl Sizes {
             .enter(generation, |writer, size| match resizes[&writer] {
                 Resize::To(size) => size,
                 Resize::AtLeast(least) => size.max(least),
+                Resize::Less(less) => size.saturating_sub(less),
             });
     }
 
@@ -238,6 +305,6 @@ impl Sizes {
 
     /// What it may be now.
     pub fn possible(&self) -> Vec<u64> {
-        self.states.all.iter().map(|state| state.is).collect()
+        self.states.possible()
     }
 }

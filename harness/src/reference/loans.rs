@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::Step;
 use super::bytes::CallId;
-use crate::history::{Call, Completed, History, Outcome};
+use crate::history::{Call, Completed, Completion, Outcome};
 use crate::scenario::{Borrowing, Family};
 
 /// A call that has a number, or may have one.
@@ -56,8 +56,8 @@ impl Loans {
     }
 
     /// Which calls of a ring have a second completion, whenever that is read.
-    pub fn expect(&mut self, history: &History) {
-        let promised = history.completions.iter().filter_map(|it| match it.of {
+    pub fn expect(&mut self, completions: &[Completion]) {
+        let promised = completions.iter().filter_map(|it| match it.of {
             Completed::Promised { call } => Some(call),
             _ => None,
         });

@@ -14,14 +14,26 @@
 //! | `bytes` | bytes that are on their way: in a pipe or in the socket |
 //! | `loans` | pages that are lent, and given back |
 //! | `pipe` | a pipe, by what is in it and by how full it is |
-//! | `wire` | what may arrive |
+//! | `socket` | one connection, and what goes by it |
+//! | `wire` | what may arrive of a stream |
+//! | `packets` | where a stream that keeps boundaries is cut |
+//! | `messages` | which datagrams may arrive |
+//! | `network` | what the network may do to them |
+//! | `limits` | how long a message may be |
+//! | `connection` | how a connection may end |
 //! | `calls` | what a call may return |
 
 mod bytes;
 mod calls;
+mod connection;
 mod file;
+mod limits;
 mod loans;
+mod messages;
+mod network;
+mod packets;
 mod pipe;
+mod socket;
 mod wire;
 
 #[cfg(test)]
@@ -29,15 +41,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::history::{Call, End, History, Outcome};
+use crate::history::{Call, History, Outcome};
 use crate::oracle::Contract;
 use crate::scenario::{Actor, Op, Range, Scenario};
 
-use calls::{Connection, Fault};
+use calls::Fault;
 use file::{Content, Sizes};
-use loans::Loans;
+use messages::Ends;
 use pipe::Pipe;
-use wire::Wire;
+use socket::{Seen, Socket};
 
 /// What the specification says of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,20 +63,13 @@ pub enum Opinion {
         /// What is different, for people.
         what: String,
     },
-    /// It has an operation that the specification does not know yet, several connections,
-    /// or too many equal bytes of several senders.
+    /// It has too many equal bytes of several senders.
     Unknown,
 }
 
 /// Holds `history` against the specification; under [`Contract::Stable`] the bytes of a
-/// send are settled when it returns. How long anything takes, and whether datagrams
-/// arrive, it does not say.
+/// send are settled when it returns. How long anything takes it does not say.
 pub fn opinion(contract: Contract, scenario: &Scenario, history: &History) -> Opinion {
-    // It has one connection only.
-    let several = scenario.setup.socket.each;
-    if several || !scenario.steps.iter().all(|step| calls::knows(step.op)) {
-        return Opinion::Unknown;
-    }
     match Reference::new(contract, scenario).follow(history) {
         Ok(true) => Opinion::Agrees,
         Ok(false) => Opinion::Unknown,
@@ -76,8 +81,8 @@ pub fn opinion(contract: Contract, scenario: &Scenario, history: &History) -> Op
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Enter(usize),
-    Arrive(usize),
-    Tell(usize),
+    Arrive(Actor, usize),
+    Tell(Actor, usize),
     Leave(usize),
 }
 
@@ -91,6 +96,7 @@ struct Running {
     sizes: Vec<u64>,
     /// What was in the pipe that it takes from.
     held: u64,
+    held_pages: u64,
     signalled: bool,
     /// Past the page cache, while something was written by way of it; or the other way
     /// round.
@@ -105,13 +111,15 @@ struct Reference<'a> {
     /// Where sendfile(2) without an offset begins; `None`: one was killed.
     position: Option<u64>,
     pipes: [Pipe; 2],
-    wire: Wire,
-    connection: Connection,
-    loans: Loans,
+    /// By whose it is.
+    sockets: BTreeMap<Actor, Socket>,
     running: Vec<Running>,
     /// Of steps that are made in several calls: what is left of them.
     rests: BTreeMap<usize, Op>,
 }
+
+/// Why a connection is there.
+const HAS_ONE: &str = "whoever has a connection has a socket";
 
 type Step<T = ()> = Result<T, (Option<usize>, String)>;
 
@@ -125,9 +133,9 @@ impl<'a> Reference<'a> {
             sizes: Sizes::new(size),
             position: Some(0),
             pipes: Default::default(),
-            wire: Wire::default(),
-            connection: Connection::default(),
-            loans: Loans::new(scenario.setup.socket.family),
+            sockets: (scenario.connections())
+                .map(|actor| (actor, Socket::new(scenario)))
+                .collect(),
             running: Vec::new(),
             rests: BTreeMap::new(),
         }
@@ -135,7 +143,6 @@ impl<'a> Reference<'a> {
 
     /// Whether it is certain, if nothing is wrong.
     fn follow(mut self, history: &History) -> Step<bool> {
-        self.loans.expect(history);
         let mut events: Vec<(u64, Event)> = Vec::new();
         for (at, call) in history.calls.iter().enumerate() {
             if call.step >= self.scenario.steps.len() {
@@ -146,35 +153,52 @@ impl<'a> Reference<'a> {
                 events.push((call.exit.order, Event::Leave(at)));
             }
         }
-        let chunks = history.chunks.iter().enumerate();
-        events.extend(chunks.map(|(at, chunk)| (chunk.at.order, Event::Arrive(at))));
-        let told = history.completions.iter().enumerate();
-        events.extend(told.map(|(at, told)| (told.at.order, Event::Tell(at))));
+        for (&actor, socket) in &mut self.sockets {
+            let seen = Seen::of(history, actor);
+            socket.loans.expect(seen.completions);
+            let chunks = seen.chunks.iter().enumerate();
+            events.extend(chunks.map(|(at, chunk)| (chunk.at.order, Event::Arrive(actor, at))));
+            let told = seen.completions.iter().enumerate();
+            events.extend(told.map(|(at, told)| (told.at.order, Event::Tell(actor, at))));
+        }
         events.sort();
         for (_, event) in events {
             match event {
                 Event::Enter(at) => self.enter(&history.calls[at]),
                 Event::Leave(at) => self.leave(&history.calls[at])?,
-                Event::Tell(at) => {
-                    for call in self.loans.tell(history.completions[at].of)? {
-                        self.wire.settle(call);
+                Event::Tell(actor, at) => {
+                    let told = Seen::of(history, actor).completions[at];
+                    let socket = self.socket(actor);
+                    for call in socket.loans.tell(told.of)? {
+                        socket.settle(call);
                     }
                 }
-                Event::Arrive(at) => {
-                    let chunk = &history.chunks[at];
-                    let bytes = history.received.get(chunk.start..);
-                    let bytes = bytes.and_then(|it| it.get(..chunk.len)).unwrap_or_default();
-                    self.arrive(bytes, chunk.start)?;
+                Event::Arrive(actor, at) => {
+                    let seen = Seen::of(history, actor);
+                    let socket = self.sockets.get_mut(&actor).expect(HAS_ONE);
+                    socket.arrive(seen, &seen.chunks[at], &self.content)?;
                 }
             }
         }
         self.end(history)
     }
 
+    /// The one that an actor acts on.
+    fn socket(&mut self, actor: Actor) -> &mut Socket {
+        let owner = self.scenario.connection_of(actor);
+        self.sockets.get_mut(&owner).expect(HAS_ONE)
+    }
+
     fn enter(&mut self, call: &Call) {
         let step = self.scenario.steps[call.step];
         let op = self.rests.get(&call.step).copied().unwrap_or(step.op);
-        self.connection.enter(self.scenario, call);
+        // Of a kill it is that of who is killed.
+        let about = match op {
+            Op::Kill { to } => to,
+            _ => step.actor,
+        };
+        let scenario = self.scenario;
+        self.socket(about).connection.enter(scenario, call);
         // sendfile(2), of an offset that is NULL: "data will be read from in_fd starting
         // at the file offset".
         let range = match op {
@@ -195,6 +219,9 @@ impl<'a> Reference<'a> {
         });
         let generation = self.scenario.generation(call.step);
         if let (Some(generation), Some(written)) = (generation, written(op, call, moved)) {
+            if let Op::Collapse(taken) = op {
+                self.content.collapse(generation, taken);
+            }
             self.content.enter(generation, written);
             self.show(generation, written);
             if let Some(resize) = file::resize(op, written) {
@@ -206,36 +233,40 @@ impl<'a> Reference<'a> {
             }
         }
         if let Op::Borrow { by, .. } = op {
-            self.loans.enter(by, call);
+            self.socket(step.actor).loans.enter(by, call);
         }
         let taken = call.outcome.bytes();
-        let held = match op {
-            Op::SpliceOut { tee, .. } => self.pipes[usize::from(tee)].bytes(),
-            Op::Tee { .. } => self.pipes[0].bytes(),
-            _ => 0,
+        let (held, held_pages) = match op {
+            Op::SpliceOut { tee, .. } => self.pipes[usize::from(tee)].fill(),
+            Op::Tee { .. } => self.pipes[0].fill(),
+            _ => (0, 0),
         };
         let newly = |content: &Content| match moved {
             Some(range) => content.read(range, call.entry.order),
             None => Vec::new(),
         };
         match op {
-            Op::SpliceOut { tee, .. } => {
-                let bytes = self.pipes[usize::from(tee)].take(taken);
-                self.wire.send(step.actor, call.entry.order, bytes);
-            }
             Op::Tee { .. } => {
                 let (slots, bytes) = self.pipes[0].first(taken);
                 self.pipes[1].put(&slots, bytes);
             }
             op if op.sends() => {
-                let bytes = newly(&self.content);
-                self.wire.send(step.actor, call.entry.order, bytes);
+                let bytes = match op {
+                    Op::SpliceOut { tee, .. } => self.pipes[usize::from(tee)].take(taken),
+                    _ => newly(&self.content),
+                };
+                let owner = self.scenario.connection_of(step.actor);
+                let socket = self.sockets.get_mut(&owner).expect(HAS_ONE);
+                socket.send(step.actor, call.entry.order, op, bytes, &self.content);
                 if let (Outcome::Killed | Outcome::Pending, Some(range)) = (call.outcome, moved) {
-                    self.wire.give_up(step.actor, range.len);
+                    socket.give_up(step.actor, range.len);
                 }
             }
             op if op.fills().is_some() => {
-                let bytes = newly(&self.content);
+                let mut bytes = newly(&self.content);
+                for stretch in &mut bytes {
+                    stretch.loose = matches!(op, Op::PipeWrite(_));
+                }
                 self.pipes[0].put(&pipe::pages(moved), bytes);
             }
             _ => {}
@@ -262,6 +293,7 @@ impl<'a> Reference<'a> {
             range,
             sizes: self.sizes.possible(),
             held,
+            held_pages,
             signalled,
             mixed,
         });
@@ -272,7 +304,9 @@ impl<'a> Reference<'a> {
         for pipe in &mut self.pipes {
             pipe.show(generation, written);
         }
-        self.wire.show(generation, written);
+        for socket in self.sockets.values_mut() {
+            socket.show(generation, written);
+        }
     }
 
     fn leave(&mut self, call: &Call) -> Step {
@@ -286,37 +320,44 @@ impl<'a> Reference<'a> {
             self.content.leave(generation, direct && running.mixed);
             self.sizes.leave(generation);
         }
+        let actor = self.scenario.steps[call.step].actor;
+        let contract = self.contract;
+        let waiting = self.socket(actor).waiting();
+        let socket = self.socket(actor);
         // Killed, it never returned.
         if call.outcome != Outcome::Killed && op.sends() {
             let settles = match op {
                 Op::Copy { .. } => true,
                 // Until it is given back it may be seen to change.
-                Op::Borrow { .. } => self.loans.is_over(call.entry.order),
-                _ => self.contract == Contract::Stable,
+                Op::Borrow { .. } => socket.loans.is_over(call.entry.order),
+                _ => contract == Contract::Stable,
             };
             if settles {
-                self.wire.settle(call.entry.order);
+                socket.settle(call.entry.order);
+            }
+        }
+        if op.sends() {
+            let (ends, short) = ending(self.scenario, &running, call);
+            let socket = self.socket(actor);
+            socket.leave(actor, call.entry.order, ends, short);
+            if let Op::Borrow { .. } = op {
+                socket.loans.leave(call.entry.order);
+            }
+            if let Some(rest) = op.after(call.outcome.bytes()) {
+                self.rests.insert(call.step, rest);
             }
         }
         if matches!(op, Op::PipeWrite(_)) {
             self.pipes[0].settle(call.entry.order);
         }
-        if op.sends() {
-            if let Some(rest) = op.after(call.outcome.bytes()) {
-                self.rests.insert(call.step, rest);
-            }
-            self.wire.leave(self.scenario.steps[call.step].actor);
-        }
         let position = self.position;
-        if let Op::Borrow { .. } = op {
-            self.loans.leave(call.entry.order);
-        }
         if let Op::SendfileOn { .. } = op {
             self.position = match call.outcome {
                 Outcome::Killed => None,
                 outcome => position.map(|it| it.saturating_add(outcome.bytes())),
             };
         }
+        let owner = self.scenario.connection_of(actor);
         let result = calls::result(&calls::Case {
             scenario: self.scenario,
             op,
@@ -324,9 +365,11 @@ impl<'a> Reference<'a> {
             range: running.range,
             sizes: &running.sizes,
             held: running.held,
+            held_pages: running.held_pages,
+            waiting,
             signalled: running.signalled,
             pipes: &self.pipes,
-            connection: &self.connection,
+            connection: &self.sockets[&owner].connection,
             position: self.position,
         });
         if let Op::Pipe { capacity_bytes } = op
@@ -337,34 +380,10 @@ impl<'a> Reference<'a> {
         result.map_err(|Fault(what)| (Some(call.step), what))
     }
 
-    fn arrive(&mut self, bytes: &[u8], start: usize) -> Step {
-        if self.scenario.setup.socket.family.has_datagrams() {
-            return Ok(());
-        }
-        let value = |generation, offset| self.content.value(generation, offset);
-        match self.wire.arrive(bytes, value) {
-            Ok(()) => Ok(()),
-            Err(at) => Err((None, format!("stream byte {} cannot be that", start + at))),
-        }
-    }
-
     fn end(self, history: &History) -> Step<bool> {
-        let datagrams = self.scenario.setup.socket.family.has_datagrams();
-        match history.end {
-            // What was sent and not received by the end of the stream is lost.
-            End::Eof if !datagrams && !self.wire.may_be_over() => {
-                return Err((None, "something is missing at the end of the stream".into()));
-            }
-            End::Closed if !self.connection.reader_left() => {
-                return Err((None, "the receiver left of its own accord".into()));
-            }
-            End::Failed(errno) if !self.connection.may_break(self.scenario, history.end_ns) => {
-                return Err((None, format!("receiving failed with errno {errno}")));
-            }
-            _ => {}
-        }
-        if history.end == End::Eof && !self.connection.closed() {
-            self.loans.end()?;
+        let mut certain = true;
+        for (&actor, socket) in &self.sockets {
+            certain &= socket.end(self.scenario, Seen::of(history, actor))?;
         }
         // lseek(2) when all was over: sendfile(2) with an offset "does not modify the
         // file offset".
@@ -387,18 +406,45 @@ impl<'a> Reference<'a> {
                 return Err((None, format!("byte {at} of the file cannot be that")));
             }
         }
-        Ok(!self.wire.is_lost())
+        Ok(certain)
     }
 }
 
 /// What a call has written, if it has.
 fn written(op: Op, call: &Call, moved: Option<Range>) -> Option<Range> {
-    match (op.zeroes(), call.outcome) {
+    match (op.zeroes() || matches!(op, Op::Collapse(_)), call.outcome) {
         (_, Outcome::Failed(_) | Outcome::Skipped) => None,
         // They return no count, and do all of it.
         (true, _) => op.writes(),
         (false, _) => op.writes().and(moved),
     }
+}
+
+/// Whether a send ends the datagram that it is part of, and whether it has met an error,
+/// at once or on its way.
+fn ending(scenario: &Scenario, running: &Running, call: &Call) -> (Ends, bool) {
+    let moved = call.outcome.bytes();
+    let failed = matches!(call.outcome, Outcome::Failed(_));
+    let cork = scenario.setup.socket.cork;
+    let (ends, short) = match (running.op, running.range) {
+        (Op::Sendfile(_) | Op::SendfileOn { .. }, Some(range)) => {
+            let left = |size: &u64| range.len.min(size.saturating_sub(range.offset));
+            let lefts = || running.sizes.iter().map(left);
+            let all = moved == range.len || lefts().all(|left| left == moved);
+            let ends = if all { Ends::Yes } else { Ends::Maybe };
+            (ends, lefts().any(|left| moved < left))
+        }
+        (
+            Op::SpliceOut {
+                more: true, len, ..
+            },
+            _,
+        ) => (Ends::No, moved < len),
+        (Op::SpliceOut { len, .. }, _) if moved < len => (Ends::Maybe, true),
+        (_, Some(range)) => (Ends::Yes, moved < range.len),
+        _ => (Ends::Yes, false),
+    };
+    (if cork { Ends::No } else { ends }, failed || short)
 }
 
 /// Which of the three lines of bytes a sender has.

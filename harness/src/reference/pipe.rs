@@ -41,8 +41,9 @@ pub fn pages(range: Option<Range>) -> Vec<u64> {
 }
 
 impl Pipe {
-    pub fn bytes(&self) -> u64 {
-        self.bytes.len()
+    /// How many bytes are in it, in how many pages at the most.
+    pub fn fill(&self) -> (u64, u64) {
+        (self.bytes.len(), self.used.len() as u64)
     }
 
     pub fn may_be_full(&self) -> bool {

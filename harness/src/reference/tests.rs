@@ -1,6 +1,10 @@
 //! The two opinions side by side: on histories of the random kernel, as they are and
 //! doctored, and on some written by hand.
 
+mod boundaries;
+mod collapse;
+mod each;
+
 use super::*;
 use crate::history::{Completed, fill, pattern};
 use crate::oracle::doctor::{Plan, range};

@@ -87,7 +87,7 @@ impl Wire {
     }
 
     /// Bytes arrive. `Err`: which of them cannot be what it is.
-    pub fn arrive(&mut self, bytes: &[u8], value: impl Fn(u8, u64) -> u8) -> Result<(), usize> {
+    pub fn arrive(&mut self, bytes: &[u8], is: impl Fn(u8, u64, u8) -> bool) -> Result<(), usize> {
         for (at, &byte) in bytes.iter().enumerate() {
             if self.lost {
                 break;
@@ -99,7 +99,7 @@ impl Wire {
                         continue;
                     };
                     let in_turn = (0..3).all(|it| it == sender || way[it] >= stretch.after[it]);
-                    let is = |generation| value(generation, offset) == byte;
+                    let is = |generation| is(generation, offset, byte);
                     if !in_turn || !stretch.seen.iter().any(is) {
                         continue;
                     }

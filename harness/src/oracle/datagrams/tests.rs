@@ -158,6 +158,22 @@ fn short_packets_fill_the_receive_buffer() {
     assert!(lost(&plan));
 }
 
+/// What is copied takes a buffer of twice its length, at the worst.
+#[test]
+fn long_packets_fill_the_receive_buffer() {
+    let mut plan = udp(8192);
+    for (at, len) in [(0, 8192), (1, 4095), (2, 4095)] {
+        plan.call(Op::Sendfile(range(0, len)), 1 + 2 * at, 2 + 2 * at);
+    }
+    plan.receive(10, range(0, 8192), 0);
+    plan.receive(11, range(0, 4095), 0);
+    plan.scenario.setup.device.mtu_bytes = Some(65_535);
+    for (rcvbuf_bytes, lost) in [(16_384, true), (32_768, false)] {
+        plan.scenario.setup.socket.rcvbuf_bytes = Some(rcvbuf_bytes);
+        assert_eq!(plan.violations().is_empty(), lost);
+    }
+}
+
 #[test]
 fn order_and_repetition_need_a_link_that_shuffles() {
     let mut swapped = two_sends();
