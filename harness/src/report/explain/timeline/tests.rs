@@ -59,7 +59,7 @@ fn tcp(way_data: bool, seq: u32, ack: u32, syn: bool, payload: &[u8]) -> Vec<u8>
     packet
 }
 
-fn capture(packets: Vec<(u64, Point, Vec<u8>)>) -> Capture {
+fn capture(packets: Vec<(i64, Point, Vec<u8>)>) -> Capture {
     let one = |(at_ns, point, bytes)| Packet {
         at_ns,
         point,
