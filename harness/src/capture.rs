@@ -27,6 +27,7 @@ pub struct Packet {
     /// Where.
     pub point: Point,
     /// The packet from its IP header on, as it was there and then.
+    #[serde(with = "crate::hex")]
     pub bytes: Vec<u8>,
 }
 

@@ -24,9 +24,9 @@ const RING_BYTES: NonZeroUsize = NonZeroUsize::new(BLOCK_BYTES * BLOCKS).unwrap(
 /// unchanged. The longest there can be (in milliseconds, in 16 bits): it is to disturb
 /// nobody.
 const HANDED_OVER_MS: u32 = 60_000;
-/// By when everything has been: the timer comes twice, and is late by 5.12 s at the most
+/// By when everything has been that was seen before: the timer comes twice, and is late by 5.12 s at the most
 /// (kernel/time/timer.c).
-const ALL_HANDED_OVER: Duration = Duration::from_millis(2 * (HANDED_OVER_MS as u64 + 5_120));
+pub const ALL_HANDED_OVER: Duration = Duration::from_millis(2 * (HANDED_OVER_MS as u64 + 5_120));
 
 /// What the socket says of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +87,9 @@ impl Ring {
         Ok(Ring { socket })
     }
 
-    /// What was seen, in order, and how many packets there was no room for. Waits until
-    /// the kernel has handed everything over: where time is virtual, that takes none.
+    /// What was seen until [`ALL_HANDED_OVER`] ago, in order, and how many packets there
+    /// was no room for.
     pub fn read(self) -> io::Result<(Vec<Frame>, u64)> {
-        std::thread::sleep(ALL_HANDED_OVER);
         let memory = Memory::of(&self.socket)?;
         let mut frames = Vec::new();
         for block in 0..BLOCKS {
