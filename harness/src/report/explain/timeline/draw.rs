@@ -492,7 +492,11 @@ fn spot(x: f64, y: f64, name: usize) -> Markup {
 pub fn tip(event: &Event) -> String {
     let when = match event.until {
         Some(until) if until.time_ns != event.at.time_ns => {
-            format!("{} to {}", instant(event.at.time_ns), instant(until.time_ns))
+            format!(
+                "{} to {}",
+                instant(event.at.time_ns),
+                instant(until.time_ns)
+            )
         }
         _ => instant(event.at.time_ns),
     };
