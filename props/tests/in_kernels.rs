@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
     behaviour, borrowed, chances, company, cost, counters, counts, disk, families, guest, holds,
-    leaks, loopback, packets, programs, properties, proxy, relay, scarcity, sockets, source, stack, tun,
-    waiting, watch,
+    leaks, loopback, packets, programs, properties, proxy, relay, scarcity, sockets, source, stack,
+    tun, waiting, watch,
 };
 
 fn main() -> ExitCode {
