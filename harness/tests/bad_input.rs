@@ -286,7 +286,8 @@ fn help_is_no_error_and_names_every_command() {
     );
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = [
-        "check", "replay", "minimize", "run", "kernel", "bench", "send", "recv", "doctor",
+        "check", "replay", "minimize", "explain", "run", "kernel", "bench", "send", "recv",
+        "doctor",
     ];
     for command in commands {
         assert!(
