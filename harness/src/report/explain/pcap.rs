@@ -1,5 +1,5 @@
 //! Packets as a file for Wireshark and tshark: pcap, with nanoseconds.
-//! (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html)
+//! (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>)
 
 use crate::capture::{Capture, Packet, Point};
 
