@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     files.sort();
-    let mut list = String::from("const CORPUS: &[(&str, &str)] = &[\n");
+    let mut list = String::from("pub(crate) const CORPUS: &[(&str, &str)] = &[\n");
     for file in files {
         let name = file.file_name().unwrap_or_default();
         writeln!(list, "    ({name:?}, include_str!({file:?})),")?;

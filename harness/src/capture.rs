@@ -22,11 +22,12 @@ pub enum Point {
 /// A packet at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Packet {
-    /// When, in nanoseconds since the scenario began.
-    pub at_ns: u64,
+    /// When, in nanoseconds since the scenario began. The connection is made before that.
+    pub at_ns: i64,
     /// Where.
     pub point: Point,
     /// The packet from its IP header on, as it was there and then.
+    #[serde(with = "crate::hex")]
     pub bytes: Vec<u8>,
 }
 

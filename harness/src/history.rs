@@ -8,7 +8,9 @@ use crate::scenario::{Actor, Scenario};
 /// A point in the run. `order` is a counter shared by all threads of the guest,
 /// so two stamps always compare, even where virtual time stood still between
 /// them; `time_ns` is CLOCK_MONOTONIC relative to the start of the scenario.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Stamp {
     /// Position in the total order of events; taken *before* a call enters and
     /// *after* it has returned.
@@ -18,7 +20,7 @@ pub struct Stamp {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// Its return value: bytes for sends, writes and reads.
     Returned(u64),
@@ -43,7 +45,7 @@ impl Outcome {
 }
 
 /// One step as it happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Call {
     /// Index into [`Scenario::steps`].
     pub step: usize,
@@ -60,7 +62,7 @@ pub struct Call {
 }
 
 /// One successful recv(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Chunk {
     /// Just after it returned.
     pub at: Stamp,
@@ -71,7 +73,7 @@ pub struct Chunk {
 }
 
 /// What the kernel has told about sends by reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Completion {
     /// Just after it was read.
     pub at: Stamp,
@@ -80,7 +82,7 @@ pub struct Completion {
 }
 
 /// What a [`Completion`] is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Completed {
     /// The kernel is done with the pages of these calls with MSG_ZEROCOPY, by number
     /// from 0, of those that have sent something: from the error queue.
@@ -106,7 +108,7 @@ pub enum Completed {
 }
 
 /// How the stream ended at the receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum End {
     /// recv(2) returned 0 after the sender's shutdown.
     Eof,
@@ -120,13 +122,14 @@ pub enum End {
 }
 
 /// What another connection than that of `a` has brought.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stream {
     /// Whose it is.
     pub actor: Actor,
     /// Every recv(2), in order.
     pub chunks: Vec<Chunk>,
     /// The received stream.
+    #[serde(with = "crate::hex")]
     pub received: Vec<u8>,
     /// How it ended.
     pub end: End,
@@ -137,7 +140,7 @@ pub struct Stream {
 }
 
 /// What was seen while a scenario ran.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct History {
     /// Every step that was started, in order of entry.
     pub calls: Vec<Call>,
@@ -147,11 +150,14 @@ pub struct History {
     /// Every recv(2), in order.
     pub chunks: Vec<Chunk>,
     /// The received stream.
+    #[serde(with = "crate::hex")]
     pub received: Vec<u8>,
     /// The file at the end, by pread(2).
+    #[serde(with = "crate::hex")]
     pub file_pread: Vec<u8>,
     /// The file at the end, through the shared mapping; empty when the scenario
     /// has none.
+    #[serde(with = "crate::hex")]
     pub file_mmap: Vec<u8>,
     /// How the stream ended.
     pub end: End,
@@ -167,7 +173,7 @@ pub struct History {
 }
 
 /// What a scenario left behind, beyond what was there before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Leftovers {
     /// Sockets of both namespaces, also those that only a packet refers to.
     pub sockets: u64,

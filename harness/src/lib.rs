@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | [`scenario`] | one test case: a setup and a list of operations; text is its form of record |
 //! | [`history`] | what was seen: every call with its entry and return, every byte received |
+//! | `hex` | bytes as text |
 //! | [`capture`] | the packets of a run, as they were seen on their way |
 //! | [`oracle`] | judges a history: one file a property |
 //! | [`mod@reference`] | the manual pages in executable form: a second opinion on a history |
@@ -34,6 +35,7 @@ pub mod capture;
 pub mod cli;
 pub mod engine;
 pub mod guest;
+mod hex;
 pub mod history;
 pub mod kernel;
 pub mod minimize;

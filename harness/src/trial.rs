@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::capture::Capture;
 use crate::engine;
 use crate::guest::{Guest, KernelLog, RunError};
 use crate::history::History;
@@ -68,6 +69,29 @@ impl Trial {
     /// When the set-up fails or an earlier run has wedged this kernel: nothing
     /// was tested then.
     pub fn run(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
+        self.judge(scenario, |guest| guest.run(scenario))
+    }
+
+    /// Runs `scenario` as [`Trial::run_again`] does, and keeps all of its packets; `None`:
+    /// it has none.
+    ///
+    /// # Errors
+    /// As [`Trial::run`], and when the packets cannot be seen.
+    pub fn run_watched(&mut self, scenario: &Scenario) -> io::Result<(Verdict, Option<Capture>)> {
+        let mut packets = None;
+        let verdict = self.judge(scenario, |guest| {
+            let (result, capture) = guest.run_watched(scenario)?;
+            packets = capture;
+            result
+        })?;
+        Ok((verdict, packets))
+    }
+
+    fn judge(
+        &mut self,
+        scenario: &Scenario,
+        run: impl FnOnce(&mut Guest) -> Result<History, RunError>,
+    ) -> io::Result<Verdict> {
         if self.wedged {
             return Err(io::Error::other(
                 "a call of an earlier scenario still hangs; boot again",
@@ -77,7 +101,7 @@ impl Trial {
             // What came before is not this one's.
             self.guest.leftovers()?;
         }
-        let history = match self.guest.run(scenario) {
+        let history = match run(&mut self.guest) {
             Ok(mut history) => {
                 if self.looks {
                     history.leftovers = self.guest.leftovers()?;

@@ -110,7 +110,27 @@ fn scenarios_that_are_none() {
         desk.write(name, text);
         desk.refuses(&["replay", name], words);
         desk.refuses(&["minimize", name], words);
+        desk.refuses(&["explain", name], words);
     }
+    assert!(!desk.dir.path().join("explained").exists());
+}
+
+#[test]
+fn a_folder_for_an_explanation_that_is_somebody_elses() {
+    let desk = Desk::new();
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    for name in ["report.md", "6.12-stock-sender.pcap"] {
+        let folder = desk.dir.path().join(format!("mine-{name}"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(name), "mine").unwrap();
+        let output = folder.to_str().unwrap();
+        let words = ["--output", name, "is not of an earlier explanation"];
+        desk.refuses(&["explain", "race.scn", "--output", output], &words);
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), "mine");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+    let words = ["--output", "race.scn"];
+    desk.refuses(&["explain", "race.scn", "--output", "race.scn"], &words);
 }
 
 #[test]
@@ -120,6 +140,7 @@ fn files_that_cannot_be_read() {
     fs::create_dir(desk.dir.path().join("folder")).unwrap();
     desk.refuses(&["replay", "folder"], &["folder"]);
     desk.refuses(&["minimize", "missing.scn"], &["missing.scn"]);
+    desk.refuses(&["explain", "missing.scn"], &["missing.scn"]);
 }
 
 #[test]
@@ -265,7 +286,8 @@ fn help_is_no_error_and_names_every_command() {
     );
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = [
-        "check", "replay", "minimize", "run", "kernel", "bench", "send", "recv", "doctor",
+        "check", "replay", "minimize", "explain", "run", "kernel", "bench", "send", "recv",
+        "doctor",
     ];
     for command in commands {
         assert!(

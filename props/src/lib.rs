@@ -19,6 +19,7 @@
 //! * [`source`]: the ways to change the file do what they say;
 //! * [`stack`]: the interfaces and the stack are as scenarios say;
 //! * [`loopback`]: loopback carries what is to go over it;
+//! * [`packets`]: the packets of a scenario are seen, and nothing changes by that;
 //! * [`tun`]: a TUN link knows its packets by their numbers;
 //! * [`watch`]: a kernel that watches itself is heard;
 //! * [`leaks`]: what is left behind is seen;
@@ -45,6 +46,7 @@ pub mod guest;
 pub mod holds;
 pub mod leaks;
 pub mod loopback;
+pub mod packets;
 pub mod programs;
 pub mod properties;
 pub mod proxy;

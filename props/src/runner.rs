@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use inflight::engine::{self, Boot, Exit};
 use inflight::kernel::{self, Flavour, Kernel, KernelName};
+use inflight::report::shell;
 use inflight::scenario::{Expect, Expected, Scenario, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -162,6 +163,18 @@ fn keep(test: &str, kernel: &KernelName, stdout: &str) -> std::io::Result<Option
     Ok(Some(file))
 }
 
+/// Where the scenario is, and what to do with it.
+fn commands(file: &Path, kernel: &KernelName) -> String {
+    let path = shell::quote(&file.display().to_string());
+    let kernel = shell::quote(&kernel.to_string());
+    let run = "cargo run --release --";
+    format!(
+        "kept as {}\nreplay it:  {run} replay {path} --kernel {kernel}\n\
+         explain it: {run} explain {path} --kernel {kernel}\n",
+        file.display()
+    )
+}
+
 /// Holds what the kernel complained about against what it was to complain about.
 fn judge(complaints: &[String], stdout: &str) -> Result {
     let expected: Vec<&str> = (stdout.lines())
@@ -245,7 +258,7 @@ fn boot(test: Test, kernel: &Kernel) -> std::result::Result<(), Failed> {
     match outcome.exit {
         Exit::Status(0) => Ok(judge(&outcome.splats(), &stdout)?),
         Exit::Status(_) => match keep(test.name, &kernel.name, &stdout)? {
-            Some(file) => Err(format!("{said}\nkept as {}", file.display()).into()),
+            Some(file) => Err(format!("{said}\n{}", commands(&file, &kernel.name)).into()),
             None => Err(said.into()),
         },
         exit => Err(format!("{exit:?}\n{said}").into()),
@@ -307,6 +320,14 @@ mod tests {
         assert_eq!(scenario.expects[0].kernel, "6.12-patched");
         assert_eq!(scenario.steps.len(), 1);
         assert_eq!(record("a_test", &kernel, "sendfile 0+1\n"), None);
+        let said = commands(Path::new("/my folder/a.scn"), &kernel);
+        for line in [
+            "kept as /my folder/a.scn\n",
+            "-- replay '/my folder/a.scn' --kernel 6.12-patched\n",
+            "-- explain '/my folder/a.scn' --kernel 6.12-patched\n",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
     }
 
     #[test]

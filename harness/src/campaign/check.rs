@@ -315,7 +315,7 @@ impl<'a> Campaign<'a> {
                     .failures
                     .push(format!("case {case}: {why}"));
             }
-            Event::Replayed(_) | Event::Transferred(_) => {}
+            Event::Replayed(_) | Event::Explained | Event::Transferred(_) => {}
         }
     }
 

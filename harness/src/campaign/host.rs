@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,6 +84,7 @@ impl Fleet {
             move |source| engine::Error::Host { what, source }
         };
         let program = std::env::current_exe().map_err(host("find this program's own file"))?;
+        let out_dir = job.out_dir().map(Path::to_owned);
         let job = serde_json::to_string(job)
             .map_err(io::Error::other)
             .map_err(host("write a job"))?;
@@ -93,6 +95,7 @@ impl Fleet {
             .filter(|(name, _)| name == "RUST_BACKTRACE")
             .collect();
         boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
+        boot.out_dir = out_dir;
         boot.idle_limit = Some(IDLE_LIMIT);
         let mut guest = engine::spawn(boot)?;
         let id = self.next;

@@ -1,6 +1,7 @@
 //! What a guest is asked, and what it tells: one line each on its standard output.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,16 @@ pub enum Job {
         /// How many runs the minimizer may use.
         shrink_runs: u64,
     },
+    /// Run one scenario once, and tell all of it.
+    Explain {
+        /// Its text.
+        text: String,
+        /// What the kernel is held to.
+        contract: Contract,
+        /// Where to write what was seen ([`super::explain::Explained`], as JSON): a file of
+        /// the host, in a folder that is there.
+        file: PathBuf,
+    },
     /// Run one scenario over and over, and judge it each time.
     Bench {
         /// Its text.
@@ -89,6 +100,8 @@ pub enum Event {
     Found(Finding),
     /// All runs of one replayed scenario.
     Replayed(Replayed),
+    /// The file of [`Job::Explain`] is whole.
+    Explained,
     /// A transfer is through.
     Transferred(Took),
     /// The job is done.
@@ -143,6 +156,16 @@ pub struct Replayed {
     /// What the kernel counted, where the scenario asks for it: of the runs that
     /// show the same means, the first. Empty where the kernel has no counters.
     pub counters: Vec<Counters>,
+}
+
+impl Job {
+    /// The folder of the host that it writes to.
+    pub fn out_dir(&self) -> Option<&Path> {
+        match self {
+            Job::Explain { file, .. } => file.parent(),
+            _ => None,
+        }
+    }
 }
 
 /// A line that is no event.

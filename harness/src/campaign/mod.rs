@@ -4,12 +4,14 @@
 //! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
 //! * [`known`]: bugs of released kernels that a campaign goes on past;
 //! * [`check`]: generated cases on several kernels at once;
+//! * [`explain`]: one scenario, with all that was seen of it;
 //! * [`replay`]: given scenarios on several kernels at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
 pub mod check;
 pub mod crash;
+pub mod explain;
 pub mod host;
 pub mod job;
 pub mod known;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use super::explain::Explained;
 use super::job::{Event, Finding, Job, Replayed};
 use super::known::Known;
 use crate::engine;
@@ -89,6 +90,24 @@ impl<W: Write> Worker<W> {
                 let scenario = read(text)?;
                 self.examine(&mut trial, 0, &scenario, *shrink_runs, None)?;
                 Ok(())
+            }
+            Job::Explain {
+                text,
+                contract,
+                file,
+            } => {
+                let mut trial = Trial::set_up(*contract)?;
+                trial.look_for_leaks(true);
+                self.about(0, &trial)?;
+                let (verdict, capture) = trial.run_watched(&read(text)?)?;
+                self.scenarios += 1;
+                let explained = Explained {
+                    history: verdict.history,
+                    violations: verdict.violations,
+                    capture,
+                };
+                explained.write(file)?;
+                self.tell(&Event::Explained)
             }
             Job::Bench { text, times } => {
                 let mut trial = Trial::set_up(Contract::Documented)?;

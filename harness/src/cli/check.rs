@@ -14,6 +14,7 @@ use super::options::{On, seed};
 use super::{Failure, Status};
 use crate::campaign::check::{self, News, Outcome, Plan};
 use crate::campaign::job::Finding;
+use crate::kernel::Kernel;
 use crate::oracle::Property;
 use crate::report::finding::{self, Origin};
 use crate::report::{features, shell, table::Table};
@@ -196,9 +197,10 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
         if let Some(Saved { path, finding }) = saved {
             let path = shell::quote(&path.display().to_string());
             let name = shell::quote(&kernel.name.to_string());
+            let others = beside(plan, outcomes, kernel);
             let _ = write!(
                 text,
-                "\n{}: {} of {} ops left, seen in {} of {} runs\n\n{}\nreplay it:  {program} replay {path} --kernel {name}\n",
+                "\n{}: {} of {} ops left, seen in {} of {} runs\n\n{}\nreplay it:  {program} replay {path} --kernel {name}\nexplain it: {program} explain {path} --kernel {name}{others}\n",
                 path,
                 finding.steps_after,
                 finding.steps_before,
@@ -220,6 +222,15 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
         }
     }
     text
+}
+
+/// Kernels that broke nothing, to be shown beside the one that did: one at the most, so
+/// that the two can be compared.
+fn beside(plan: &Plan, outcomes: &[Outcome], kernel: &Kernel) -> String {
+    let mut held = plan.kernels.iter().zip(outcomes);
+    let other = held.find(|(it, outcome)| it.name != kernel.name && outcome.finding.is_none());
+    let option = |it: &Kernel| format!(" --kernel {}", shell::quote(&it.name.to_string()));
+    other.map(|(it, _)| option(it)).unwrap_or_default()
 }
 
 fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
@@ -325,7 +336,6 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::campaign::known::Bug;
-    use crate::kernel::Kernel;
     use crate::oracle::Contract;
 
     fn plan() -> Plan {

@@ -12,6 +12,7 @@ use crate::kernel::{Kernel, KernelName};
 mod bench;
 mod check;
 mod doctor;
+mod explain;
 mod format;
 mod kernel;
 mod minimize;
@@ -99,6 +100,7 @@ enum Command {
     Check(check::Args),
     Replay(replay::Args),
     Minimize(minimize::Args),
+    Explain(explain::Args),
     Run(run::Args),
     Kernel(kernel::Args),
     Doctor(doctor::Args),
@@ -140,6 +142,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Minimize(args) => minimize::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Kernel(args) => kernel::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),

@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// One file on one kernel.
-struct Row<'a> {
+pub(super) struct Row<'a> {
     file: &'a PathBuf,
     kernel: &'a KernelName,
     contract: Contract,
@@ -71,14 +71,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let mut rows = Vec::new();
     for ((file, scenario), index) in files.iter().zip(&scenarios).zip(0..) {
         for (Kernel { name, .. }, outcomes) in plan.kernels.iter().zip(&outcomes) {
-            rows.push(Row {
-                file,
-                kernel: name,
-                contract: plan.contract,
-                expected: expected(scenario, name, plan.contract),
-                means: expected_means(scenario, name),
-                outcome: &outcomes[index],
-            });
+            let outcome: &Outcome = &outcomes[index];
+            rows.push(Row::new((file, scenario), name, plan.contract, outcome));
         }
     }
     match args.format {
@@ -90,12 +84,17 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
                 .collect::<String>(),
         )?,
     }
+    Ok(status(&rows))
+}
+
+/// The exit status that these deserve.
+pub(super) fn status(rows: &[Row<'_>]) -> Status {
     if rows.iter().any(|row| row.outcome.failure.is_some()) {
-        return Ok(Status::Internal);
+        return Status::Internal;
     }
     match rows.iter().all(Row::as_expected) {
-        true => Ok(Status::Held),
-        false => Ok(Status::Violated),
+        true => Status::Held,
+        false => Status::Violated,
     }
 }
 
@@ -122,6 +121,25 @@ fn line<'a>(scenario: &'a Scenario, kernel: &KernelName) -> Option<&'a Expected>
     let name = kernel.to_string();
     let mut lines = scenario.expects.iter();
     lines.find(|it| it.is_about(&name)).map(|it| &it.verdict)
+}
+
+impl<'a> Row<'a> {
+    /// A scenario, from its file, as it fared.
+    pub fn new(
+        (file, scenario): (&'a PathBuf, &Scenario),
+        kernel: &'a KernelName,
+        contract: Contract,
+        outcome: &'a Outcome,
+    ) -> Row<'a> {
+        Row {
+            file,
+            kernel,
+            contract,
+            expected: expected(scenario, kernel, contract),
+            means: expected_means(scenario, kernel),
+            outcome,
+        }
+    }
 }
 
 impl Row<'_> {
@@ -166,7 +184,8 @@ impl Row<'_> {
         self.outcome.violated.first().map(|it| it.0)
     }
 
-    fn json(&self) -> serde_json::Value {
+    /// What is told of it to programs.
+    pub fn json(&self) -> serde_json::Value {
         json!({
             "file": self.file,
             "kernel": self.kernel.to_string(),
@@ -184,7 +203,8 @@ impl Row<'_> {
     }
 }
 
-fn human(rows: &[Row<'_>], seconds: f64) -> String {
+/// What is told of them to people.
+pub(super) fn human(rows: &[Row<'_>], seconds: f64) -> String {
     let mut table = Table::new(["file", "kernel", "verdict", "seen"], &[]);
     let mut details = String::new();
     for row in rows {
@@ -236,14 +256,8 @@ mod tests {
             counters: counters.to_vec(),
             failure: None,
         };
-        let row = Row {
-            file: &"t.scn".into(),
-            kernel: &kernel,
-            contract: Contract::Stable,
-            expected: expected(&scenario, &kernel, Contract::Stable),
-            means: expected_means(&scenario, &kernel),
-            outcome: &outcome,
-        };
+        let file = "t.scn".into();
+        let row = Row::new((&file, &scenario), &kernel, Contract::Stable, &outcome);
         (row.as_expected(), human(&[row], 0.0))
     }
 

@@ -78,6 +78,16 @@ impl Clock {
         elapsed_ns
     }
 
+    /// What CLOCK_REALTIME showed at the start. Reading a clock takes time where that is
+    /// virtual, each reading the same.
+    pub fn begun_ns(&self) -> io::Result<i64> {
+        let before_ns = self.elapsed_ns();
+        let real_ns = clock_gettime(ClockId::CLOCK_REALTIME)?.num_nanoseconds();
+        let after_ns = self.elapsed_ns();
+        let elapsed_ns = before_ns.midpoint(after_ns);
+        Ok(real_ns.saturating_sub_unsigned(elapsed_ns))
+    }
+
     /// The latest reading, nanoseconds since the start.
     pub fn latest_ns(&self) -> u64 {
         self.latest_ns.load(Ordering::SeqCst)

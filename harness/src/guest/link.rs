@@ -148,6 +148,11 @@ impl Link {
         }
     }
 
+    /// The addresses of both ends, the sender's first.
+    pub fn addresses(kind: DeviceKind, family: Family) -> [IpAddr; 2] {
+        [Side::Sender, Side::Receiver].map(|side| side.address(kind, family))
+    }
+
     /// The receiver's address.
     pub fn receiver_address(family: Family) -> IpAddr {
         Link::receiver_address_over(DeviceKind::Veth, family)

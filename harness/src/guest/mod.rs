@@ -17,6 +17,7 @@
 //! * `borrowed`, `ring`, `error_queue`: sends by reference, and what is told of them;
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * [`transfer`]: what a way of sending costs in virtual time;
+//! * [`tap`]: the packets on their way;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
@@ -52,6 +53,7 @@ mod run;
 mod settle;
 mod stage;
 mod sysctl;
+pub mod tap;
 pub mod transfer;
 mod tun;
 

@@ -12,6 +12,7 @@
 mod simple;
 mod standby;
 mod streams;
+mod watched;
 
 use std::collections::HashMap;
 use std::io;
@@ -162,6 +163,12 @@ impl Guest {
 
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
+        let clock = Arc::new(Clock::new(self.virtual_time));
+        self.run_by(scenario, &clock)
+    }
+
+    /// Runs it by a clock that nobody has read yet.
+    fn run_by(&mut self, scenario: &Scenario, clock: &Arc<Clock>) -> Result<History, RunError> {
         self.rests = false;
         let spec = &scenario.setup.file;
         self.ready_disk(spec).map_err(context("disk"))?;
@@ -189,8 +196,8 @@ impl Guest {
         let before = counters::asked(scenario).map_err(context("counters"))?;
         self.begin_anew(scenario)?;
         let (stage, mut history) = match is_simple(scenario) {
-            true => self.run_alone(scenario, file)?,
-            false => self.run_together(scenario, file)?,
+            true => self.run_alone(scenario, file, clock)?,
+            false => self.run_together(scenario, file, clock)?,
         };
         if let Some(before) = before {
             let after = counters::asked(scenario).map_err(context("counters"))?;
@@ -226,6 +233,7 @@ impl Guest {
         &self,
         scenario: &Scenario,
         file: SentFile,
+        clock: &Arc<Clock>,
     ) -> Result<(Arc<Stage>, History), RunError> {
         let family = scenario.setup.socket.family;
         let (_, doorman) = self
@@ -233,9 +241,8 @@ impl Guest {
             .iter()
             .find(|(it, _)| *it == family)
             .expect("every family has its door");
-        let clock = Arc::new(Clock::new(self.virtual_time));
         doorman.expect(Reception {
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(clock),
             deadline_ns: bound_ns(scenario),
             quickack: None,
             relay: None,
@@ -245,7 +252,7 @@ impl Guest {
         let threads = self.crew.threads;
         let stage = stage(
             scenario,
-            clock,
+            Arc::clone(clock),
             file,
             sender,
             threads,
@@ -270,10 +277,10 @@ impl Guest {
         &mut self,
         scenario: &Scenario,
         file: SentFile,
+        clock: &Arc<Clock>,
     ) -> Result<(Arc<Stage>, History), RunError> {
-        let clock = Arc::new(Clock::new(self.virtual_time));
         let reception = Reception {
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(clock),
             deadline_ns: bound_ns(scenario),
             quickack: scenario.setup.socket.tcp.quickack,
             relay: (scenario.setup.relay).then(|| Arc::clone(&self.relay)),
@@ -299,6 +306,7 @@ impl Guest {
         let told = (Some(Arc::clone(&orders)), beside);
         let queues = self.link.queues();
         let threads = self.crew.threads;
+        let clock = Arc::clone(clock);
         let stage = stage(scenario, clock, file, sender, threads, queues, told);
         let mut run = Run {
             crew: &self.crew,

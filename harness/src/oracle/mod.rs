@@ -122,7 +122,7 @@ impl Property {
 }
 
 /// One way in which a history breaks a property.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// The property.
     pub property: Property,

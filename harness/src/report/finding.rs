@@ -92,7 +92,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn file_name(kernel: &str) -> String {
+/// The name of a kernel as a part of a file's name.
+pub fn file_name(kernel: &str) -> String {
     let plain = |c: char| match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' => c,
         _ => '-',

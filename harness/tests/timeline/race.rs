@@ -81,7 +81,7 @@ fn run(kernel: &str, [sends, sent, writes, wrote]: [(u64, u64); 4], arrives: u8)
 fn capture(sent: Vec<u8>, arrives: Vec<u8>, waits: bool) -> Capture {
     let end = 1 + BYTES as u32;
     let mut packets = Vec::new();
-    let mut data = |queued_ns: u64, seq, flags, as_queued: &[u8], as_left: &[u8]| {
+    let mut data = |queued_ns: i64, seq, flags, as_queued: &[u8], as_left: &[u8]| {
         let left_ns = queued_ns + 20_003_000;
         packets.push(packet(
             queued_ns,
@@ -120,7 +120,7 @@ const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 
-fn packet(at_ns: u64, point: Point, bytes: Vec<u8>) -> Packet {
+fn packet(at_ns: i64, point: Point, bytes: Vec<u8>) -> Packet {
     Packet {
         at_ns,
         point,

@@ -1,5 +1,9 @@
 //! One scenario, explained: what happened on each kernel, as files for people.
 
+pub mod folder;
+pub mod markdown;
+pub mod pcap;
+pub mod promise;
 pub mod timeline;
 
 use crate::capture::Capture;

@@ -1,5 +1,7 @@
 //! Who performs the operations, and on which direction of the link.
 
+use serde::{Deserialize, Serialize};
+
 use super::Op;
 
 /// One operation and who performs it.
@@ -12,7 +14,9 @@ pub struct Step {
 }
 
 /// A thread that performs operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 pub enum Actor {
     /// The sender, and who acts where nothing else is said.
     #[default]

@@ -1,10 +1,12 @@
 //! The operations.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Actor, Way};
 use crate::scenario::limits::FILE_BYTES;
 
 /// A range of bytes of the file, written `OFFSET+LEN`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Range {
     /// First byte.
     pub offset: u64,

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::events::{Event, Of, Story, meet};
 use super::lanes::{Lanes, Span};
-use super::scale::{At, Place, Scale, Truth, time};
+use super::scale::{At, Place, Scale, Truth, instant, time};
 use crate::history::{Call, Chunk, Outcome};
 use crate::scenario::{Actor, Range, Way};
 
@@ -214,7 +214,7 @@ impl Chart<'_> {
         for at in ats {
             let y = self.y(at);
             if y - last >= 13.0 && said_ns != Some(at.time_ns) {
-                ticks.push((y, time(at.time_ns)));
+                ticks.push((y, instant(at.time_ns)));
                 last = y;
                 said_ns = Some(at.time_ns);
             }
@@ -492,9 +492,13 @@ fn spot(x: f64, y: f64, name: usize) -> Markup {
 pub fn tip(event: &Event) -> String {
     let when = match event.until {
         Some(until) if until.time_ns != event.at.time_ns => {
-            format!("{} to {}", time(event.at.time_ns), time(until.time_ns))
+            format!(
+                "{} to {}",
+                instant(event.at.time_ns),
+                instant(until.time_ns)
+            )
         }
-        _ => time(event.at.time_ns),
+        _ => instant(event.at.time_ns),
     };
     let mut lines = vec![format!("{} · {}", event.who, event.what), when];
     lines.extend(event.details.iter().cloned());

@@ -2,7 +2,7 @@
 
 use super::bytes::{self, Shown};
 use super::packets::{Journey, Packets};
-use super::scale::{At, time};
+use super::scale::{At, instant, ns, time};
 use crate::history::{Call, Chunk, Completed, Completion, End, Outcome};
 use crate::oracle::{self, Violation};
 use crate::report::explain::Run;
@@ -143,7 +143,7 @@ impl<'a> Story<'a> {
             .flatten()
             .collect();
         orders.sort_by_key(|at| at.order);
-        let mut latest_ns = 0;
+        let mut latest_ns = i64::MIN;
         for at in &mut orders {
             latest_ns = latest_ns.max(at.time_ns);
             at.time_ns = latest_ns;
@@ -172,7 +172,7 @@ impl<'a> Story<'a> {
             _ => format!(
                 "returned after {}, at {}",
                 time(took_ns),
-                time(call.exit.time_ns)
+                instant(ns(call.exit.time_ns))
             ),
         }];
         details.push(outcome(step.op, call.outcome));
@@ -197,9 +197,9 @@ impl<'a> Story<'a> {
         for tear in self.tears.iter().filter(|it| it.write == call.step) {
             torn = true;
             details.push(match tear.after_return_ns {
-                Some(ns) => format!(
+                Some(after_ns) => format!(
                     "tears bytes of a send that had returned {} before",
-                    time(ns)
+                    time(after_ns)
                 ),
                 None => "tears bytes that were sent before".to_string(),
             });
@@ -306,7 +306,7 @@ impl<'a> Story<'a> {
         let (what, details) = ended(end);
         self.events.push(Event {
             at: At {
-                time_ns: end_ns,
+                time_ns: ns(end_ns),
                 order: PACKETS_FROM - 8 + owner as u64,
             },
             until: None,
@@ -329,7 +329,7 @@ impl<'a> Story<'a> {
         let label = packets.label(journey);
         let way = journey.way as usize;
         let mut details = Vec::new();
-        let mut before: Option<u64> = None;
+        let mut before: Option<i64> = None;
         let verbs = [
             ("queued", "not seen in the queue"),
             ("left the queue", "not seen to leave the queue"),
@@ -338,9 +338,9 @@ impl<'a> Story<'a> {
         for (stage, (seen, unseen)) in verbs.iter().enumerate() {
             match &journey.sights[stage] {
                 Some(sight) => {
-                    let after = before.map(|ns| time(sight.time_ns.saturating_sub(ns)));
+                    let after = before.map(|it| time(sight.time_ns.abs_diff(it)));
                     let after = after.map_or(String::new(), |it| format!(", {it} later"));
-                    details.push(format!("{seen} at {}{after}", time(sight.time_ns)));
+                    details.push(format!("{seen} at {}{after}", instant(sight.time_ns)));
                     before = Some(sight.time_ns);
                 }
                 None if packets.watched[way][stage] => details.push((*unseen).to_string()),
@@ -462,7 +462,7 @@ pub fn meet(range: Range, start: u64, len: u64) -> Option<Range> {
 
 fn at(stamp: crate::history::Stamp) -> At {
     At {
-        time_ns: stamp.time_ns,
+        time_ns: ns(stamp.time_ns),
         order: stamp.order,
     }
 }

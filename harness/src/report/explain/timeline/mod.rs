@@ -10,7 +10,7 @@
 //! | `lanes` | what stands beside what |
 //! | `draw` | the chart |
 //! | `wire` | its lane of the link |
-//! | `table` | the same in words |
+//! | `table`, `text` | the same in words |
 
 mod bytes;
 mod draw;
@@ -21,13 +21,17 @@ mod scale;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod wire;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+pub use self::scale::time;
+pub use self::text::text;
+
 use self::events::Story;
 use self::lanes::Lanes;
-use self::scale::{Scale, time};
+use self::scale::Scale;
 use super::Run;
 use crate::scenario::{Expected, Scenario};
 

@@ -15,7 +15,7 @@ pub const STAGES: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Sight {
     /// When, in nanoseconds since the scenario began.
-    pub time_ns: u64,
+    pub time_ns: i64,
     /// Its place in the capture.
     pub index: usize,
     /// What it carried then.

@@ -19,8 +19,8 @@ const MARGIN_PX: f64 = 14.0;
 /// When something happened. Events of the same instant are told apart by their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct At {
-    /// Nanoseconds since the scenario began.
-    pub time_ns: u64,
+    /// Nanoseconds since the scenario began. The connection is made before that.
+    pub time_ns: i64,
     /// Which of those of the same instant.
     pub order: u64,
 }
@@ -78,7 +78,7 @@ impl Scale {
         for group in places.chunk_by(|one, other| one.at == other.at) {
             let at = group[0].at;
             let (ns, from) = match before {
-                Some((earlier, y)) => (at.time_ns - earlier.time_ns, y),
+                Some((earlier, y)) => (at.time_ns.abs_diff(earlier.time_ns), y),
                 None => (0, MARGIN_PX),
             };
             let true_px = ns as f64 * px_per_ns;
@@ -131,7 +131,7 @@ impl Scale {
 fn px_per_ns(sorted: &[Place]) -> f64 {
     let pairs = sorted.windows(2);
     let mut waits: Vec<u64> = pairs
-        .map(|pair| pair[1].at.time_ns - pair[0].at.time_ns)
+        .map(|pair| pair[1].at.time_ns.abs_diff(pair[0].at.time_ns))
         .filter(|ns| *ns >= WAIT_NS)
         .collect();
     waits.sort_unstable();
@@ -141,7 +141,18 @@ fn px_per_ns(sorted: &[Place]) -> f64 {
     }
 }
 
-/// A time or a duration for people: `12.3 µs`, `20.004 ms`, `1.200 s`.
+/// The clock of a history as an instant.
+pub fn ns(time_ns: u64) -> i64 {
+    i64::try_from(time_ns).unwrap_or(i64::MAX)
+}
+
+/// An instant for people: as [`time`], and with a minus if it is before the scenario.
+pub fn instant(ns: i64) -> String {
+    let sign = if ns < 0 { "−" } else { "" };
+    sign.to_string() + &time(ns.unsigned_abs())
+}
+
+/// A duration for people: `12.3 µs`, `20.004 ms`, `1.200 s`.
 pub fn time(ns: u64) -> String {
     match ns {
         0 => "0".to_string(),
@@ -155,9 +166,9 @@ pub fn time(ns: u64) -> String {
 mod tests {
     use super::*;
 
-    const MS: u64 = 1_000_000;
+    const MS: i64 = 1_000_000;
 
-    fn place(time_ns: u64, order: u64, track: (usize, u32), gap_px: f64) -> Place {
+    fn place(time_ns: i64, order: u64, track: (usize, u32), gap_px: f64) -> Place {
         let at = At { time_ns, order };
         Place { at, track, gap_px }
     }
@@ -184,7 +195,7 @@ mod tests {
         let places = times.map(|ns| place(ns, 0, (0, 0), 1.0));
         let scale = Scale::new(places.to_vec());
         let cut = scale.stretches.last().unwrap();
-        assert_eq!((cut.truth, cut.ns), (Truth::Cut, 10_000 * MS));
+        assert_eq!((cut.truth, cut.ns), (Truth::Cut, 10_000_000_000));
         assert!(scale.height_px() < 500.0);
     }
 
@@ -194,5 +205,7 @@ mod tests {
         assert_eq!(time(1_234), "1.2 µs");
         assert_eq!(time(20_004_000), "20.004 ms");
         assert_eq!(time(1_200_000_000), "1.200 s");
+        assert_eq!(instant(1_200_000_000), "1.200 s");
+        assert_eq!(instant(-40_100_000), "−40.100 ms");
     }
 }

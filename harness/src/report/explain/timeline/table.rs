@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use super::events::Story;
-use super::scale::time;
+use super::scale::instant;
 
 /// The table of a story, the `number`th of the page.
 pub fn table(number: usize, story: &Story<'_>) -> Markup {
@@ -19,7 +19,7 @@ pub fn table(number: usize, story: &Story<'_>) -> Markup {
                 tbody {
                     @for (row, event) in story.events.iter().enumerate() {
                         tr id={ "r" (number) "-" (row) } class=[event.torn.then_some("torn")] {
-                            td class="time" { (time(event.at.time_ns)) }
+                            td class="time" { (instant(event.at.time_ns)) }
                             td class="who" { (event.who) }
                             td {
                                 @if event.torn { b class="badge" { "torn" } " " }

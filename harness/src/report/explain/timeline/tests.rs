@@ -59,7 +59,7 @@ fn tcp(way_data: bool, seq: u32, ack: u32, syn: bool, payload: &[u8]) -> Vec<u8>
     packet
 }
 
-fn capture(packets: Vec<(u64, Point, Vec<u8>)>) -> Capture {
+fn capture(packets: Vec<(i64, Point, Vec<u8>)>) -> Capture {
     let one = |(at_ns, point, bytes)| Packet {
         at_ns,
         point,
@@ -188,11 +188,11 @@ fn hundreds_of_packets_are_gathered_and_none_is_forgotten() {
     let data = |at: u32| tcp(true, 1 + at * 100, 1, false, &[7; 100]);
     let mut packets = Vec::new();
     for at in 0..2_000 {
-        packets.push((1_000 + u64::from(at), Point::SenderQueued, data(at)));
+        packets.push((1_000 + i64::from(at), Point::SenderQueued, data(at)));
     }
     for at in 0..2_000 {
         packets.push((
-            20_000_000 + u64::from(at) * 2_000,
+            20_000_000 + i64::from(at) * 2_000,
             Point::SenderLeft,
             data(at),
         ));
