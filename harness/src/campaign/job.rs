@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::known::Bug;
 use crate::guest::transfer::{Took, Transfer};
-use crate::history::Counters;
+use crate::history::{Counters, History};
 use crate::oracle::{Contract, Property};
 use crate::scenario::Scenario;
 
@@ -138,6 +138,9 @@ pub struct Finding {
     pub steps_after: usize,
     /// Runs that the minimizer used.
     pub shrink_runs: u64,
+    /// What was seen in the one run that showed it, where no other did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Box<History>>,
 }
 
 /// All runs of one replayed scenario.
@@ -221,6 +224,7 @@ impl Finding {
             steps_before: steps,
             steps_after: steps,
             shrink_runs: 0,
+            history: None,
         }
     }
 }

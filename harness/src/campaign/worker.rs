@@ -198,6 +198,9 @@ impl<W: Write> Worker<W> {
             return Ok(true);
         }
         self.shrink(trial, scenario, &mut finding, shrink_runs);
+        if finding.seen == 0 {
+            finding.history = Some(Box::new(verdict.history));
+        }
         self.tell(&Event::Found(finding))?;
         Ok(true)
     }

@@ -371,6 +371,7 @@ mod tests {
                 steps_before: 0,
                 steps_after: 0,
                 shrink_runs: 0,
+                history: None,
             }),
             busy: Duration::ZERO,
             virtual_ns: 0,

@@ -29,15 +29,21 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
         Some(seed) => format!("Case {} of seed {seed}, made", finding.index),
         None => "Made".to_string(),
     };
+    let only = match &finding.history {
+        Some(_) => format!(
+            " What that run has shown is in the file beside this one, with {HISTORY_SUFFIX} behind its name."
+        ),
+        None => String::new(),
+    };
     let message: Vec<String> = finding.message.trim_end().lines().map(wrap).collect();
     scenario.header = format!(
-        "{kernel} violates {}.\n\n{}\n\nSeen in {} of {} runs. {case} smaller from {} to {} ops.",
+        "{kernel} violates {}.\n\n{}\n\n{}",
         finding.property,
         message.join("\n"),
-        finding.seen,
-        finding.of,
-        finding.steps_before,
-        finding.steps_after,
+        wrap(&format!(
+            "Seen in {} of {} runs. {case} smaller from {} to {} ops.{only}",
+            finding.seen, finding.of, finding.steps_before, finding.steps_after,
+        )),
     );
     scenario.expects = vec![Expect {
         kernel: kernel.to_string(),
@@ -46,8 +52,12 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
     scenario.to_string()
 }
 
+/// Behind the name of a finding: the history of the only run that showed it, as JSON.
+const HISTORY_SUFFIX: &str = ".history.json";
+
 /// Writes the finding into `directory` and returns the file's path. Writing it
-/// again, smaller, replaces the file; there is never half a file.
+/// again, smaller, replaces the file; there is never half a file. Where no other run
+/// has shown it, what was seen in that one goes into a file beside it.
 pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
     let name = format!(
@@ -57,10 +67,19 @@ pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Res
         origin.seed.unwrap_or(0),
         finding.index
     );
-    let path = directory.join(&name);
+    // What cannot be had again: before the file that says that it cannot.
+    if let Some(history) = &finding.history {
+        let name = format!("{name}{HISTORY_SUFFIX}");
+        replace(directory, &name, &serde_json::to_string(history)?)?;
+    }
+    replace(directory, &name, &render(finding, origin))
+}
+
+/// Writes a file whole, or not at all.
+fn replace(directory: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
+    let path = directory.join(name);
     let unfinished = directory.join(format!(".{name}.{}", std::process::id()));
-    let result =
-        write(&unfinished, &render(finding, origin)).and_then(|()| fs::rename(&unfinished, &path));
+    let result = write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &path));
     if result.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
@@ -104,6 +123,8 @@ pub fn file_name(kernel: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::campaign::job::Event;
+    use crate::history::History;
     use crate::oracle::Property;
 
     fn finding() -> Finding {
@@ -118,6 +139,7 @@ mod tests {
             steps_before: 3,
             steps_after: 2,
             shrink_runs: 5,
+            history: None,
         }
     }
 
@@ -164,6 +186,34 @@ mod tests {
         assert!(text.contains("1 of 10 runs"), "{text}");
         let name = second.file_name().unwrap().to_str().unwrap();
         assert!(!name.contains(['/', ' ', ':']), "{name}");
+    }
+
+    #[test]
+    fn what_only_one_run_has_shown_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let kernel = "6.12-stock".parse().unwrap();
+        let origin = Origin {
+            kernel: &kernel,
+            seed: Some(7),
+        };
+        let plan = crate::oracle::doctor::Plan::new(4096);
+        let seen = Finding {
+            seen: 0,
+            history: Some(Box::new(plan.history.clone())),
+            ..finding()
+        };
+        // By way of the guest's console.
+        let told = Event::Found(seen).to_string();
+        let Ok(Event::Found(seen)) = told.parse() else {
+            panic!("{told}");
+        };
+        let path = save(&seen, &origin, dir.path()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(HISTORY_SUFFIX), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 78), "{text}");
+        let beside = format!("{}{HISTORY_SUFFIX}", path.display());
+        let kept: History = serde_json::from_slice(&fs::read(beside).unwrap()).unwrap();
+        assert_eq!(kept, plan.history);
     }
 
     #[test]
