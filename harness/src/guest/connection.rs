@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,6 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::link::Link;
 use super::netns::NetNs;
+use super::orphan;
 use super::receiver::Receiver;
 use crate::scenario::{Congestion, DeviceKind, Family, SocketSpec};
 
@@ -70,6 +72,8 @@ impl Listener {
 pub struct Sender {
     socket: Socket,
     ending: Ending,
+    /// The local port, once it is closed.
+    closed: OnceLock<u16>,
 }
 
 /// How the receiver learns that nothing more will come.
@@ -93,7 +97,11 @@ pub enum Ending {
 impl Sender {
     /// The sending end of a connection.
     pub fn new(socket: Socket, ending: Ending) -> Sender {
-        Sender { socket, ending }
+        Sender {
+            socket,
+            ending,
+            closed: OnceLock::new(),
+        }
     }
 
     /// Connects to `listener` and sets the options. Buffers are set before the
@@ -207,6 +215,7 @@ impl Sender {
             .read(true)
             .custom_flags(libc::O_PATH)
             .open("/")?;
+        let local = self.socket.local_addr().ok().and_then(|it| it.as_socket());
         // SAFETY: both are open; `socket` goes on to own its number.
         let result = unsafe {
             libc::dup3(
@@ -216,6 +225,9 @@ impl Sender {
             )
         };
         nix::errno::Errno::result(result)?;
+        if let Some(address) = local {
+            let _ = self.closed.set(address.port());
+        }
         Ok(())
     }
 
@@ -242,8 +254,12 @@ impl Sender {
     }
 
     /// Whether TCP has given up on this connection after its last retransmission
-    /// (tcp(7), tcp_retries2). The receiver never hears of that.
+    /// (tcp(7), tcp_retries2). The receiver never hears of that. Once it is closed, all
+    /// that can be seen is that it is no more.
     pub fn timed_out(&self) -> bool {
+        if let Some(&port) = self.closed.get() {
+            return orphan::is_gone(port).unwrap_or(false);
+        }
         let error = self.socket.take_error().ok().flatten();
         error.is_some_and(|error| error.raw_os_error() == Some(libc::ETIMEDOUT))
     }

@@ -7,6 +7,7 @@
 //! * `loopback`: a link that does not leave the namespace;
 //! * `ethtool`, `sysctl`: what the interfaces do for the stack, and its settings;
 //! * `file`, `connection`, `pair`, `receiver`: what is sent, and over what;
+//! * `orphan`: a connection that was closed, and is not over yet;
 //! * `relay`: a receiver that passes on what it gets;
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
@@ -43,6 +44,7 @@ mod loopback;
 mod mailbox;
 mod mounts;
 pub mod netns;
+mod orphan;
 mod pair;
 mod reader;
 mod receiver;
