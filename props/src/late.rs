@@ -6,7 +6,7 @@
 //! a round trip after the receiver has read the byte, which it does not do later than it
 //! would on a stock kernel: nothing but the return of the call waits.
 //!
-//! That holds under the conditions that [`plain`] makes true:
+//! That holds under these conditions, which each scenario is given:
 //!
 //! * the link loses, holds, overtakes and slows down nothing: else a retransmission, for
 //!   which a timer of a second or more may have to run out, can be on its way (Nagle, a cork,
