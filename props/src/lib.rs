@@ -1,13 +1,16 @@
 //! What must hold, as properties with names, run inside the kernels under test.
 //!
 //! `cargo test -p inflight-props` boots a kernel for every pair of property and
-//! kernel, with the test program itself as the guest's program.
+//! kernel, with the test program itself as the guest's program. What needs no kernel,
+//! that texts and rules do not lose anything, is in `tests/on_the_host.rs`.
 //!
 //! * [`properties`]: the properties, as proptest sees them;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
 //! * [`borrowed`]: what is sent by reference is, and is completed when it says;
 //! * [`chances`]: what makes of chances, rates and times of the link something else;
 //! * [`cost`]: what the cure may cost;
+//! * [`doctored`]: each of the properties can be broken;
+//! * [`late`]: how much later than its last byte arrives a call may return;
 //! * [`disk`]: files on ext4 are, and what only they have does what it says;
 //! * [`families`]: the sockets are of the families that scenarios name;
 //! * [`guest`]: the guest does what a scenario says;
@@ -41,9 +44,11 @@ pub mod cost;
 pub mod counters;
 pub mod counts;
 pub mod disk;
+pub mod doctored;
 pub mod families;
 pub mod guest;
 pub mod holds;
+pub mod late;
 pub mod leaks;
 pub mod loopback;
 pub mod packets;

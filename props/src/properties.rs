@@ -63,6 +63,11 @@ pub fn stable_on_return() -> Result {
     holds(Contract::Stable, Property::StableOnReturn)
 }
 
+/// What is sent by reference is told done with once; when it is, no later write shows.
+pub fn completion_means_released() -> Result {
+    holds(Contract::Documented, Property::Completion)
+}
+
 /// The check of the check: on a stock kernel the same search must find the race,
 /// and must shrink it to a send and a write.
 pub fn stable_on_return_is_broken() -> Result {

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, borrowed, chances, company, cost, counters, counts, disk, families, guest, holds,
-    leaks, loopback, packets, programs, properties, proxy, relay, scarcity, sockets, source, stack,
-    tun, waiting, watch,
+    behaviour, borrowed, chances, company, cost, counters, counts, disk, doctored, families, guest,
+    holds, late, leaks, loopback, packets, programs, properties, proxy, relay, scarcity, sockets,
+    source, stack, tun, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -394,6 +394,26 @@ const TESTS: &[Test] = &[
         name: "the_log_is_clean",
         on: On::Every,
         run: properties::the_log_is_clean,
+    },
+    Test {
+        name: "completion_means_released",
+        on: On::Every,
+        run: properties::completion_means_released,
+    },
+    Test {
+        name: "each_property_can_be_broken",
+        on: On::Every,
+        run: doctored::each_property_can_be_broken,
+    },
+    Test {
+        name: "patched_is_never_slower_than_one_rtt",
+        on: On::Patched,
+        run: late::patched_is_never_slower_than_one_rtt,
+    },
+    Test {
+        name: "a_held_acknowledgement_is_slower_than_one_rtt",
+        on: On::Waiting,
+        run: late::a_held_acknowledgement_is_slower_than_one_rtt,
     },
     Test {
         name: "model_and_kernel_agree",

@@ -63,6 +63,9 @@ impl RunDir {
             .keep();
         let lock = File::open(&path)?;
         lock.lock()?;
+        // To close it would not do: a process that another thread has just forked has it
+        // open as well.
+        makers.unlock()?;
         Ok(RunDir { path, _lock: lock })
     }
 
@@ -97,6 +100,9 @@ fn sweep(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -116,6 +122,30 @@ mod tests {
         let path = live.path().to_owned();
         drop(live);
         assert!(!path.exists());
+    }
+
+    /// A lock belongs to what was opened, and so to whoever is forked meanwhile, until it
+    /// has called execve(2).
+    #[test]
+    fn what_others_fork_meanwhile_keeps_no_lock() {
+        let cache = tempfile::tempdir().unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+            let stale = cache.path().join("run/stale");
+            let left = (0..200).find(|_| {
+                drop(RunDir::create(cache.path()).unwrap());
+                fs::create_dir_all(&stale).unwrap();
+                drop(RunDir::create(cache.path()).unwrap());
+                stale.exists()
+            });
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(left, None);
+        });
     }
 
     #[test]
