@@ -236,8 +236,11 @@ fn stream(capture: &Capture, point: Point) -> Result<Vec<u8>> {
     Ok(stream)
 }
 
-/// The sequence number of TCP and whether it is the first, and the payload.
-fn carried(packet: &Packet) -> Option<(Option<(u32, bool)>, &[u8])> {
+/// The sequence number of TCP, and whether it is the first.
+type Number = (u32, bool);
+
+/// What TCP says of a packet, and its payload.
+fn carried(packet: &Packet) -> Option<(Option<Number>, &[u8])> {
     match LaxSlicedPacket::from_ip(&packet.bytes).ok()?.transport? {
         TransportSlice::Tcp(tcp) => Some((Some((tcp.sequence_number(), tcp.syn())), tcp.payload())),
         TransportSlice::Udp(udp) => Some((None, udp.payload())),
