@@ -366,6 +366,21 @@ const TESTS: &[Test] = &[
         run: packets::a_watched_scenario_does_the_same,
     },
     Test {
+        name: "packets_carry_what_is_received",
+        on: On::Every,
+        run: packets::packets_carry_what_is_received,
+    },
+    Test {
+        name: "a_packet_is_torn_in_the_queue",
+        on: On::Stock,
+        run: packets::a_packet_is_torn_in_the_queue,
+    },
+    Test {
+        name: "a_packet_is_whole_in_the_queue",
+        on: On::Patched,
+        run: packets::a_packet_is_whole_in_the_queue,
+    },
+    Test {
         name: "wire_is_the_file",
         on: On::Every,
         run: properties::wire_is_the_file,

@@ -148,6 +148,15 @@ impl Link {
         }
     }
 
+    /// The interfaces that have a queue, the sender's first.
+    pub fn queue_names(kind: DeviceKind) -> [Option<&'static str>; 2] {
+        match kind {
+            DeviceKind::Veth => [Some(rtnl::NEAR), Some(rtnl::FAR)],
+            DeviceKind::Tun => rtnl::TUN.map(Some),
+            DeviceKind::Loopback => [None; 2],
+        }
+    }
+
     /// The addresses of both ends, the sender's first.
     pub fn addresses(kind: DeviceKind, family: Family) -> [IpAddr; 2] {
         [Side::Sender, Side::Receiver].map(|side| side.address(kind, family))

@@ -3,6 +3,7 @@
 
 mod distribution;
 mod hold;
+mod mirror;
 mod mtu;
 
 use std::collections::HashSet;

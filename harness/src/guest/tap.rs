@@ -3,10 +3,12 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
+//! | `end` | one end of the link while it is watched |
 //! | `ring` | a packet(7) socket and the memory that it fills |
 //! | `sort` | what two of them have seen, as one list |
 //! | `sum` | checksums that nobody has computed yet |
 
+mod end;
 mod ring;
 mod sort;
 mod sum;
@@ -15,7 +17,8 @@ use std::io;
 
 pub use sum::is_right;
 
-use self::ring::{ALL_HANDED_OVER, Ring};
+use self::end::End;
+use self::ring::ALL_HANDED_OVER;
 use self::sort::Places;
 use super::clock::Clock;
 use super::link::Link;
@@ -26,8 +29,8 @@ use crate::scenario::{DeviceKind, Family};
 /// interface: the order of all that one of them sees is certain.
 #[derive(Debug)]
 pub struct Tap {
-    sender: Ring,
-    receiver: Ring,
+    sender: End,
+    receiver: End,
     kind: DeviceKind,
 }
 
@@ -35,9 +38,10 @@ impl Tap {
     /// Sees what goes over this kind of link from now on. That takes virtual time (the
     /// kernel waits until it is certain that everybody knows of it).
     pub fn open(link: &Link, kind: DeviceKind) -> io::Result<Tap> {
+        let [sender, receiver] = Link::queue_names(kind);
         Ok(Tap {
-            sender: Ring::open()?,
-            receiver: link.receiver().with(Ring::open)?,
+            sender: End::watch(sender)?,
+            receiver: link.receiver().with(|| End::watch(receiver))?,
             kind,
         })
     }
@@ -47,18 +51,17 @@ impl Tap {
         let begun_ns = clock.begun_ns()?;
         // Where time is virtual this takes none.
         std::thread::sleep(ALL_HANDED_OVER);
-        let (sender, of_sender) = self.sender.read()?;
-        let (receiver, of_receiver) = self.receiver.read()?;
+        let ends = [self.sender.read()?, self.receiver.read()?];
         let families = [Family::Tcp4, Family::Tcp6];
-        let ends = families.map(|family| Link::addresses(self.kind, family));
+        let addresses = families.map(|family| Link::addresses(self.kind, family));
         let places = Places {
-            addresses: ends.concat(),
+            addresses: addresses.concat(),
             loopback: self.kind == DeviceKind::Loopback,
             begun_ns,
         };
         Ok(Capture {
-            packets: sort::sort(&places, [sender, receiver]),
-            lost: of_sender + of_receiver,
+            lost: ends.iter().map(|it| it.lost).sum(),
+            packets: sort::sort(&places, ends),
         })
     }
 }

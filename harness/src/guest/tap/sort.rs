@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
-use super::ring::Frame;
+use super::end::Seen;
 use super::sum;
 use crate::capture::{Packet, Point};
 use crate::scenario::Way;
@@ -26,11 +26,11 @@ pub struct Places {
 ///
 /// Each namespace knows the order of its own. Between the two the clock decides; where it
 /// has stood still, a packet leaves one end before it arrives at the other.
-pub fn sort(places: &Places, seen: [Vec<Frame>; 2]) -> Vec<Packet> {
+pub fn sort(places: &Places, seen: [Seen; 2]) -> Vec<Packet> {
     let [sender, receiver] = seen;
     let mut flows = Flows::default();
-    let mut one = |frames: Vec<Frame>, way_out: Way| -> VecDeque<Packet> {
-        let placed = frames.into_iter().filter_map(|mut frame| {
+    let mut one = |seen: Seen, way_out: Way| -> VecDeque<Packet> {
+        let placed = seen.frames.into_iter().filter_map(|mut frame| {
             let head = Head::of(&frame.bytes)?;
             let known = |it: &IpAddr| places.addresses.contains(it);
             if !(known(&head.from) && known(&head.to)) {
@@ -46,7 +46,10 @@ pub fn sort(places: &Places, seen: [Vec<Frame>; 2]) -> Vec<Packet> {
             }
             Some(Packet {
                 at_ns: frame.real_ns - places.begun_ns,
-                point: point(way, frame.outgoing),
+                point: match seen.mirror == Some(frame.interface) {
+                    true => queued(way),
+                    false => point(way, frame.outgoing),
+                },
                 bytes: frame.bytes,
             })
         });
@@ -60,6 +63,13 @@ fn back(way: Way) -> Way {
     match way {
         Way::Data => Way::Ack,
         Way::Ack => Way::Data,
+    }
+}
+
+fn queued(way: Way) -> Point {
+    match way {
+        Way::Data => Point::SenderQueued,
+        Way::Ack => Point::ReceiverQueued,
     }
 }
 
@@ -98,14 +108,16 @@ fn merge(mut ends: [VecDeque<Packet>; 2]) -> Vec<Packet> {
             return merged;
         };
         let key = |at_sender| (at_sender, packet.bytes.clone());
-        match (arrives(packet.point), packet.point) {
-            (Some(at_sender), _) => {
+        match packet.point {
+            Point::SenderQueued | Point::ReceiverQueued => {}
+            Point::SenderLeft => *travels.entry(key(false)).or_default() += 1,
+            Point::ReceiverLeft => *travels.entry(key(true)).or_default() += 1,
+            Point::ReceiverArrived | Point::SenderArrived => {
+                let at_sender = packet.point == Point::SenderArrived;
                 if let Some(packets) = travels.get_mut(&key(at_sender)) {
                     *packets = packets.saturating_sub(1);
                 }
             }
-            (None, Point::SenderLeft) => *travels.entry(key(false)).or_default() += 1,
-            (None, _) => *travels.entry(key(true)).or_default() += 1,
         }
         merged.push(packet);
     }
@@ -175,6 +187,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::tap::ring::Frame;
     use etherparse::PacketBuilder;
 
     const BEGUN_NS: i64 = 1_000_000;
@@ -210,6 +223,14 @@ mod tests {
     const ONE: [u8; 4] = [192, 0, 2, 1];
     const TWO: [u8; 4] = [192, 0, 2, 2];
 
+    fn seen(frames: Vec<Frame>) -> Seen {
+        Seen {
+            frames,
+            mirror: Some(7),
+            lost: 0,
+        }
+    }
+
     fn story(packets: &[Packet]) -> Vec<(i64, Point)> {
         packets.iter().map(|it| (it.at_ns, it.point)).collect()
     }
@@ -218,6 +239,10 @@ mod tests {
     fn what_leaves_comes_before_what_arrives() {
         let (data, ack) = ([ONE, TWO], [TWO, ONE]);
         let sender = vec![
+            Frame {
+                interface: 7,
+                ..frame(-8, true, data, [1, 9])
+            },
             frame(-5, true, data, [1, 9]),
             // The clock stands still while an answer comes and the next packet goes.
             frame(0, false, ack, [9, 1]),
@@ -228,10 +253,11 @@ mod tests {
             frame(0, true, ack, [9, 1]),
             frame(0, false, data, [2, 9]),
         ];
-        let sorted = sort(&places(false), [sender, receiver]);
+        let sorted = sort(&places(false), [sender, receiver].map(seen));
         assert_eq!(
             story(&sorted),
             [
+                (-8, Point::SenderQueued),
                 (-5, Point::SenderLeft),
                 (-5, Point::ReceiverArrived),
                 (0, Point::ReceiverLeft),
@@ -252,7 +278,7 @@ mod tests {
             frame(0, true, data, [3, 9]),
         ];
         let receiver = vec![frame(0, false, data, [4, 9]), frame(7, true, data, [5, 9])];
-        let sorted = sort(&places(false), [sender, receiver]);
+        let sorted = sort(&places(false), [sender, receiver].map(seen));
         let points: Vec<Point> = sorted.iter().map(|it| it.point).collect();
         let left = Point::SenderLeft;
         let arrived = Point::ReceiverArrived;
@@ -264,18 +290,18 @@ mod tests {
         let other = [203, 0, 113, 1];
         let mut arp = frame(0, true, [ONE, TWO], [1, 9]);
         arp.bytes = vec![0, 1, 8, 0];
-        let seen = vec![
+        let frames = vec![
             frame(0, true, [ONE, other], [1, 9]),
             frame(0, false, [other, ONE], [1, 9]),
             arp,
         ];
-        assert_eq!(sort(&places(false), [seen, Vec::new()]), []);
+        assert_eq!(sort(&places(false), [seen(frames), Seen::default()]), []);
     }
 
     #[test]
     fn over_loopback_who_speaks_first_is_the_sender() {
         let same = [[127, 0, 0, 1]; 2];
-        let seen = vec![
+        let frames = vec![
             frame(0, true, same, [5, 9]),
             frame(0, false, same, [5, 9]),
             frame(0, true, same, [9, 5]),
@@ -283,7 +309,7 @@ mod tests {
             // Another connection.
             frame(0, true, same, [6, 9]),
         ];
-        let sorted = sort(&places(true), [seen, Vec::new()]);
+        let sorted = sort(&places(true), [seen(frames), Seen::default()]);
         let points: Vec<Point> = sorted.iter().map(|it| it.point).collect();
         assert_eq!(
             points,
@@ -299,13 +325,14 @@ mod tests {
 
     #[test]
     fn a_checksum_that_was_left_out_is_put_in() {
-        let mut seen = frame(0, true, [ONE, TWO], [1, 9]);
-        let whole = seen.bytes.clone();
-        seen.bytes[36..38].fill(0);
-        let as_it_is = sort(&places(false), [vec![seen.clone()], Vec::new()]);
+        let mut frame = frame(0, true, [ONE, TWO], [1, 9]);
+        let whole = frame.bytes.clone();
+        frame.bytes[36..38].fill(0);
+        let only = |frame: &Frame| [seen(vec![frame.clone()]), Seen::default()];
+        let as_it_is = sort(&places(false), only(&frame));
         assert_eq!(sum::is_right(&as_it_is[0].bytes), Some(false));
-        seen.unsummed = true;
-        let completed = sort(&places(false), [vec![seen], Vec::new()]);
+        frame.unsummed = true;
+        let completed = sort(&places(false), only(&frame));
         assert_eq!(completed[0].bytes, whole);
     }
 }

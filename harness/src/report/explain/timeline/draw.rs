@@ -77,7 +77,7 @@ fn packets(story: &Story<'_>) -> usize {
 pub(super) fn packet_at(sight: &super::packets::Sight) -> At {
     At {
         time_ns: sight.time_ns,
-        order: (1 << 48) + sight.index as u64,
+        order: sight.order,
     }
 }
 

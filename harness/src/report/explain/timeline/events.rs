@@ -1,6 +1,7 @@
 //! What happened in one run, as events: the marks of the chart and the rows of the table.
 
 use super::bytes::{self, Shown};
+use super::order;
 use super::packets::{Journey, Packets};
 use super::scale::{At, instant, ns, time};
 use crate::history::{Call, Chunk, Completed, Completion, End, Outcome};
@@ -10,8 +11,6 @@ use crate::scenario::{Actor, Op, Range, Scenario, Way};
 
 /// So many packets are drawn by themselves; of more some are gathered.
 const MOST_PACKETS: usize = 300;
-/// Packets come after the calls of the same instant.
-const PACKETS_FROM: u64 = 1 << 48;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -122,7 +121,11 @@ impl<'a> Story<'a> {
         }
         story.make_monotone();
         if let Some(capture) = &run.capture {
-            let packets = Packets::new(capture).gather(MOST_PACKETS);
+            let mut packets = Packets::new(capture);
+            order::set(&mut packets, |packets, journey, stage| {
+                story.sent_by(packets, &packets.journeys[journey], stage)
+            });
+            let packets = packets.gather(MOST_PACKETS);
             story.watched = packets.watched;
             for journey in &packets.journeys {
                 story.packet(&packets, journey);
@@ -307,7 +310,7 @@ impl<'a> Story<'a> {
         self.events.push(Event {
             at: At {
                 time_ns: ns(end_ns),
-                order: PACKETS_FROM - 8 + owner as u64,
+                order: order::LAST + owner as u64,
             },
             until: None,
             who,
@@ -324,7 +327,7 @@ impl<'a> Story<'a> {
         };
         let stamp = |sight: &super::packets::Sight| At {
             time_ns: sight.time_ns,
-            order: PACKETS_FROM + sight.index as u64,
+            order: sight.order,
         };
         let label = packets.label(journey);
         let way = journey.way as usize;
@@ -409,13 +412,13 @@ impl<'a> Story<'a> {
         });
     }
 
-    fn layout(&self, owner: Actor) -> Option<&Layout> {
+    pub(super) fn layout(&self, owner: Actor) -> Option<&Layout> {
         let mut all = self.layouts.iter();
         all.find(|(it, _)| *it == owner)?.1.as_ref()
     }
 
     /// Connections are made one after the other, `a`'s first.
-    fn owner(&self, flow: usize) -> Actor {
+    pub(super) fn owner(&self, flow: usize) -> Actor {
         self.scenario.connections().nth(flow).unwrap_or_default()
     }
 }
@@ -463,7 +466,7 @@ pub fn meet(range: Range, start: u64, len: u64) -> Option<Range> {
 fn at(stamp: crate::history::Stamp) -> At {
     At {
         time_ns: ns(stamp.time_ns),
-        order: stamp.order,
+        order: order::of_stamp(stamp.order),
     }
 }
 

@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `events` | what happened, from a history and a capture: marks of the chart, rows of the table |
+//! | `order` | what came first at one instant |
 //! | `packets` | packets, put together to journeys through the link |
 //! | `bytes` | which generations bytes show |
 //! | `scale` | time as height, the same for all kernels |
@@ -16,6 +17,7 @@ mod bytes;
 mod draw;
 mod events;
 mod lanes;
+mod order;
 mod packets;
 mod scale;
 mod table;

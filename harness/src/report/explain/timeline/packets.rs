@@ -18,6 +18,8 @@ pub struct Sight {
     pub time_ns: i64,
     /// Its place in the capture.
     pub index: usize,
+    /// Its place among all that happened at that time.
+    pub order: u64,
     /// What it carried then.
     pub payload: Vec<u8>,
 }
@@ -111,6 +113,7 @@ impl Packets {
             let sight = Sight {
                 time_ns: seen.at_ns,
                 index,
+                order: 0,
                 payload: payload.to_vec(),
             };
             packets.add(way, flow, head, stage, sight);
