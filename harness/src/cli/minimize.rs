@@ -49,13 +49,14 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let kernel = &ensure(std::slice::from_ref(&args.kernel))?[0];
     let job = Job::Minimize {
         text: scenario.to_string(),
+        property: None,
         contract: args.contract,
         shrink_runs: args.shrink_runs,
     };
     let mut found: Option<Finding> = None;
     let mut failure = None;
     let end = host::alone(kernel, &job, |_, event| match event {
-        Event::Suspect(finding) | Event::Found(finding) => found = Some(finding),
+        Event::Suspect(finding) | Event::Smaller(finding) | Event::Found(finding) => found = Some(finding),
         Event::Failed(why) => failure = Some(why),
         _ => {}
     })?;
