@@ -56,7 +56,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let mut found: Option<Finding> = None;
     let mut failure = None;
     let end = host::alone(kernel, &job, |_, event| match event {
-        Event::Suspect(finding) | Event::Smaller(finding) | Event::Found(finding) => found = Some(finding),
+        Event::Suspect(finding) | Event::Smaller(finding) | Event::Found(finding) => {
+            found = Some(finding)
+        }
         Event::Failed(why) => failure = Some(why),
         _ => {}
     })?;

@@ -58,7 +58,8 @@ fn drop_unrelated(search: &mut impl Propose) {
         let mut keep = |wanted: &dyn Fn(Option<usize>) -> bool| {
             search.change(|s| {
                 let mut parts = parts.iter();
-                s.steps.retain(|_| parts.next().is_some_and(|it| wanted(*it)));
+                s.steps
+                    .retain(|_| parts.next().is_some_and(|it| wanted(*it)));
             })
         };
         let only = |part| move |it: Option<usize>| it == Some(part);
@@ -236,6 +237,16 @@ fn merge_actors(search: &mut impl Propose) {
     }
 }
 
+/// A write to the same place, done otherwise.
+fn plainer_write(op: &mut Op, plainer: fn(Range) -> Op) {
+    if let Some(Range { offset, len }) = op.writes() {
+        // What moves or cuts off all that follows need not write so much.
+        let len = len.min(PAGE_BYTES);
+        let range = op.range().unwrap_or(Range { offset, len });
+        *op = plainer(range);
+    }
+}
+
 fn clear_flags(search: &mut impl Propose) {
     for at in 0..search.best().steps.len() {
         for clear in [
@@ -264,11 +275,8 @@ fn clear_flags(search: &mut impl Propose) {
                     *gift = false;
                 }
             },
-            |op: &mut Op| {
-                if let Op::SecondWrite(range) = *op {
-                    *op = Op::MmapWrite(range);
-                }
-            },
+            |op: &mut Op| plainer_write(op, Op::MmapWrite),
+            |op: &mut Op| plainer_write(op, Op::Pwrite),
             |op: &mut Op| {
                 if let Op::Release { packets, .. } = op {
                     *packets = None;

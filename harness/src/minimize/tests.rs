@@ -7,6 +7,8 @@ use super::*;
 use crate::scenario::normalize::normalize;
 use crate::scenario::{Actor, Distribution, Family, FileKind, Netem, Op, Range, ReaderMode, Step};
 
+mod judging;
+
 const PLENTY: Budget = Budget {
     runs: 100_000,
     time: Duration::from_secs(60),
