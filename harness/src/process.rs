@@ -17,9 +17,12 @@
 //! is ours, reports end of file. It then ends the way the program ended, so that
 //! [`std::process::Child`] of the supervisor reads like that of the program.
 
+mod interrupt;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+
+pub use interrupt::{INTERRUPTED_STATUS, interrupted, watch_for_interrupts};
 
 use std::ffi::CString;
 use std::io;

@@ -6,7 +6,7 @@ use crate::capture::Capture;
 use crate::engine;
 use crate::guest::{Guest, KernelLog, RunError};
 use crate::history::History;
-use crate::minimize::{self, Budget, Minimized};
+use crate::minimize::{self, Budget, Judge, Memory, Minimized, Plan};
 use crate::oracle::{self, Contract, Property, Violation};
 use crate::scenario::Scenario;
 
@@ -147,24 +147,70 @@ impl Trial {
         self.wedged
     }
 
-    /// Makes `scenario` smaller as long as it breaks `property`. A run that
-    /// cannot be made counts as one that holds. Each run is a sign of life to the
-    /// host, which otherwise hears nothing until the end.
+    /// Makes `scenario` smaller as long as it breaks `property`.
     pub fn minimize(
         &mut self,
         scenario: &Scenario,
         property: Property,
         budget: Budget,
     ) -> Minimized {
+        let plan = Plan {
+            property,
+            budget,
+            tries: 1,
+            memory: &mut Memory::new(),
+        };
+        self.minimize_by(scenario, plan, &|_, _| false, &mut |_| {})
+    }
+
+    /// Makes `scenario` smaller; what is `excused` does not count, and `hear` is told
+    /// of each smaller one. A run that cannot be made counts as one that holds. Each
+    /// run is a sign of life to the host, which may hear nothing else until the end.
+    pub fn minimize_by(
+        &mut self,
+        scenario: &Scenario,
+        plan: Plan<'_>,
+        excused: &dyn Fn(&Scenario, &Verdict) -> bool,
+        hear: &mut dyn FnMut(&Minimized),
+    ) -> Minimized {
         let usually = self.looks;
-        self.looks |= property == Property::Leaks;
-        let minimized = minimize::minimize(scenario, budget, |candidate| {
-            engine::heartbeat();
-            self.run_again(candidate)
-                .is_ok_and(|verdict| verdict.breaks(property))
-        });
+        self.looks |= plan.property == Property::Leaks;
+        let mut judge = InGuest {
+            trial: self,
+            excused,
+            hear,
+        };
+        let minimized = minimize::minimize(scenario, plan, &mut judge);
         self.looks = usually;
         minimized
+    }
+}
+
+/// Judges candidates by running them here, one after the other.
+struct InGuest<'a> {
+    trial: &'a mut Trial,
+    excused: &'a dyn Fn(&Scenario, &Verdict) -> bool,
+    hear: &'a mut dyn FnMut(&Minimized),
+}
+
+impl Judge for InGuest<'_> {
+    fn judge(&mut self, candidates: &[Scenario]) -> Vec<minimize::Verdict> {
+        let mut verdicts = Vec::new();
+        for candidate in candidates {
+            engine::heartbeat();
+            verdicts.push(if self.trial.is_wedged() {
+                minimize::Verdict::Interrupted
+            } else {
+                let verdict = self.trial.run_again(candidate).ok();
+                let verdict = verdict.filter(|it| !(self.excused)(candidate, it));
+                minimize::Verdict::Breaks(verdict.map_or_else(Vec::new, |it| it.broken()))
+            });
+        }
+        verdicts
+    }
+
+    fn smaller(&mut self, best: &Minimized) {
+        (self.hear)(best);
     }
 }
 
@@ -174,5 +220,10 @@ impl Verdict {
         self.violations
             .iter()
             .any(|violation| violation.property == property)
+    }
+
+    /// The properties among the violations.
+    pub fn broken(&self) -> Vec<Property> {
+        self.violations.iter().map(|it| it.property).collect()
     }
 }

@@ -141,6 +141,16 @@ fn files_that_cannot_be_read() {
     desk.refuses(&["replay", "folder"], &["folder"]);
     desk.refuses(&["minimize", "missing.scn"], &["missing.scn"]);
     desk.refuses(&["explain", "missing.scn"], &["missing.scn"]);
+    // What is no scenario is left out of a folder, but not all of it can be that.
+    desk.write("folder/notes.txt", "no scenario\n");
+    desk.refuses(&["minimize", "folder"], &["folder: no scenarios"]);
+    desk.write("folder/bad.scn", "no scenario\n");
+    desk.refuses(&["minimize", "folder"], &["bad.scn:1:1:"]);
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    desk.refuses(
+        &["minimize", "race.scn", "race.scn", "--output", "race.scn"],
+        &["--output race.scn must be a folder"],
+    );
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! A kernel that goes down takes no finding with it. The kernels here are shell
 //! scripts that talk like one: what a guest tells, then what a panic looks like.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use inflight::campaign::check::{self, News, Outcome, Plan};
-use inflight::campaign::replay;
+use inflight::campaign::job::{Event, Finding};
+use inflight::campaign::{minimize, replay};
 use inflight::kernel::{Kernel, KernelName};
+use inflight::minimize::Stopped;
 use inflight::oracle::{Contract, Property};
-use inflight::scenario::strategy;
+use inflight::process::{interrupted, watch_for_interrupts};
+use inflight::scenario::{strategy, text};
 use tempfile::TempDir;
 
 const SEED: u64 = 2008;
@@ -25,7 +30,7 @@ for word in "$@"; do
         con3=null,fd:*) control=${word##*:} ;;
     esac
 done
-tell() { echo "$1" >"/proc/self/fd/$out"; }
+tell() { printf '%s\n' "$1" >"/proc/self/fd/$out"; }
 panic() { echo "Kernel panic - not syncing: $1"; kill -ABRT $$; }
 "#;
     fs::write(&image, format!("{prelude}{script}\n")).unwrap();
@@ -110,6 +115,88 @@ fn a_worker_that_ends_early_is_a_failure_and_no_verdict() {
     let (outcome, _) = run(kernel(&dir, script));
     assert!(outcome.finding.is_none(), "{outcome:?}");
     assert!(outcome.failures[0].contains("nonsense"), "{outcome:?}");
+}
+
+fn smaller(dir: &TempDir, script: &str, time: Option<Duration>) -> (minimize::Outcome, u32) {
+    let large = "sendfile 0+1\npwrite 0+1\nwait 1ms\n";
+    let plan = minimize::Plan {
+        kernels: vec![kernel(dir, script)],
+        items: vec![minimize::Item {
+            kernel: 0,
+            text: large.into(),
+            property: None,
+        }],
+        contract: Contract::Stable,
+        shrink_runs: 50,
+        time,
+        jobs: 2,
+    };
+    let heard = Cell::new(0);
+    let interrupted = || time.is_none() && heard.get() == 2;
+    let mut outcomes =
+        minimize::run(&plan, &interrupted, &mut |_, _| heard.set(heard.get() + 1)).unwrap();
+    (outcomes.remove(0), heard.get())
+}
+
+/// Tells of a finding, and then of a smaller one.
+fn two_findings() -> String {
+    let scenario = |text: &str| text::parse("t", text).unwrap();
+    let suspect = |text: &str| {
+        let scenario = scenario(text);
+        Finding::suspect(0, Property::Counts, "torn".into(), &scenario)
+    };
+    let [large, small] = ["sendfile 0+1\npwrite 0+1\nwait 1ms\n", "sendfile 0+1\n"].map(suspect);
+    let events = [Event::Suspect(large), Event::Smaller(small)];
+    events.map(|event| format!("tell '{event}'\n")).concat()
+}
+
+#[test]
+fn what_is_interrupted_keeps_the_smallest_so_far() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = two_findings() + "exec sleep 1000";
+    let (outcome, heard) = smaller(&dir, &script, None);
+    let finding = outcome.finding.expect("the finding is kept");
+    assert_eq!((finding.minimized.as_str(), heard), ("sendfile 0+1\n", 2));
+    assert_eq!(finding.stopped, Some(Stopped::Interrupted));
+    assert_eq!(outcome.failure, None);
+    let (outcome, _) = smaller(&dir, &script, Some(Duration::from_secs(2)));
+    assert_eq!(outcome.finding.unwrap().stopped, Some(Stopped::Budget));
+}
+
+#[test]
+fn a_kernel_that_goes_down_over_a_smaller_scenario_leaves_the_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = two_findings() + "panic 'Fatal exception'";
+    let (outcome, _) = smaller(&dir, &script, Some(Duration::from_secs(600)));
+    assert_eq!(outcome.finding.unwrap().minimized, "sendfile 0+1\n");
+    let failure = outcome.failure.unwrap();
+    assert!(failure.contains("while it was made smaller"), "{failure}");
+}
+
+#[test]
+fn a_scenario_that_takes_the_kernel_down_is_made_smaller_by_boots() {
+    let dir = tempfile::tempdir().unwrap();
+    // Whatever has no pwrite ends well.
+    let script = "for word in \"$@\"; do
+            case $word in INFLIGHT_JOB=*) job=$(echo \"${word#*=}\" | tr -d '\"') ;; esac
+        done
+        tell '@0 0'
+        if grep -q pwrite \"$job\"; then panic 'Fatal exception'; fi
+        echo 'exit 0' >\"/proc/self/fd/$control\"";
+    let (outcome, _) = smaller(&dir, script, None);
+    let finding = outcome.finding.expect("the panic is found");
+    assert_eq!(finding.property, Property::Splat);
+    assert_eq!(finding.minimized, "pwrite 0+1\n");
+    assert_eq!((finding.seen, finding.of), (2, 2));
+    assert_eq!(finding.stopped, Some(Stopped::Minimal));
+}
+
+#[test]
+fn an_interrupt_is_told_and_ends_nothing() {
+    watch_for_interrupts().unwrap();
+    assert!(!interrupted());
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+    assert!(interrupted());
 }
 
 #[test]

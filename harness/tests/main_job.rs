@@ -213,6 +213,73 @@ fn minimize_leaves_a_send_and_a_write() {
     assert_eq!(output.status.code(), Some(4), "{output:?}");
 }
 
+/// The 2008 race, from whatever seed it is found, comes down to the same two operations;
+/// so does a scenario of sixty.
+#[test]
+fn every_race_is_minimized_to_the_same_two_operations() {
+    if !kernels() {
+        return;
+    }
+    let args = ["bench", "minimize", "--format", "json"];
+    let output = inflight(&args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = json(&output);
+    assert_eq!(lines.len(), 21);
+    for line in lines {
+        let what = &line["what"];
+        let scenario = line["scenario"].as_str().unwrap();
+        assert_eq!(scenario, "sendfile 0+1\nmmap-write 0+1\n", "{what}");
+        assert_eq!(
+            (&line["seen"], &line["of"]),
+            (&10.into(), &10.into()),
+            "{what}"
+        );
+        assert!(line["runs"].as_u64().unwrap() < 150, "{line}");
+    }
+}
+
+#[test]
+fn findings_in_a_folder_are_grouped_by_cause() {
+    if !kernels() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let race = "expect stock violates stable-on-return\n\nfile tmpfs size=16384\n\n\
+        sendfile 0+9000\nmmap-write 4096+4096\n";
+    fs::write(at("one.scn"), race).unwrap();
+    fs::write(at("crash-2"), "wait 1ms\nsendfile 0+10\npwrite 0+10\n").unwrap();
+    let unix = repository().join("corpus/race/race-unix.scn");
+    fs::copy(unix, at("unix.scn")).unwrap();
+    fs::write(at("fine.scn"), "sendfile 0+10\n").unwrap();
+    let path = dir.path().to_str().unwrap();
+    let output = inflight(&["minimize", path, "--format", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = json(&output);
+    let (files, causes) = lines.split_at(4);
+    let violated: Vec<bool> = files.iter().map(|it| it["violated"].is_string()).collect();
+    assert_eq!(violated, [true, false, true, true], "{files:?}");
+    // What a socket of another family does for no reason of its own is the same race.
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!(causes[0]["cause"], "sendfile N+N\nmmap-write N+N\n");
+    assert_eq!(causes[0]["findings"], 3, "{causes:?}");
+    // Each is a scenario that replays; the folder of results is not read again.
+    let results = at("minimized");
+    assert!(results.join("causes.txt").exists());
+    let output = inflight(&["replay", results.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let again = inflight(&["minimize", path]).output().unwrap();
+    let table = String::from_utf8(again.stdout).unwrap();
+    assert_eq!(
+        table,
+        fs::read_to_string(results.join("causes.txt")).unwrap()
+    );
+}
+
 #[test]
 fn run_relays_output_and_status() {
     if !kernels() {

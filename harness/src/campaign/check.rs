@@ -14,6 +14,7 @@ use super::job::{Event, Finding, Job};
 use super::known::Bug;
 use crate::engine::{self, Exit};
 use crate::kernel::{Flavour, Kernel, KernelName};
+use crate::minimize::Budget;
 use crate::oracle::{self, Contract, Property};
 use crate::scenario::features::Coverage;
 use crate::scenario::strategy;
@@ -300,7 +301,7 @@ impl<'a> Campaign<'a> {
             Event::Excused(bug) => {
                 *self.outcomes[kernel].excused.entry(bug).or_default() += 1;
             }
-            Event::Suspect(finding) | Event::Found(finding) => {
+            Event::Suspect(finding) | Event::Smaller(finding) | Event::Found(finding) => {
                 shard.caught.get_or_insert(at);
                 self.note_finding(kernel, finding, tell);
             }
@@ -378,12 +379,17 @@ impl<'a> Campaign<'a> {
             kernels,
             contract,
             shrink_runs,
+            jobs,
             ..
         } = self.plan;
         for (index, kernel) in kernels.iter().enumerate() {
             if let (true, Some(finding)) = (self.crashed[index], &mut self.outcomes[index].finding)
             {
-                crash::shrink(kernel, *contract, finding, *shrink_runs);
+                let budget = Budget {
+                    runs: *shrink_runs,
+                    time: crash::SHRINK_TIME,
+                };
+                crash::shrink(kernel, *contract, finding, budget, *jobs, &|| false);
                 tell(News::Finding(index, finding));
             }
         }

@@ -1,18 +1,21 @@
 //! Scenarios that take the kernel down with them.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use super::host;
+use super::host::{Fleet, Id, Report};
 use super::job::{Finding, Job};
 use crate::engine::Exit;
 use crate::kernel::Kernel;
-use crate::minimize::{self, Budget};
+use crate::minimize::{self, Budget, Judge, Memory, Plan, Verdict};
 use crate::oracle::{Contract, Property};
 use crate::scenario::{Scenario, text};
 
 /// Every candidate needs a boot of its own, so there is less patience than with a
 /// kernel that lives on.
-const SHRINK_TIME: Duration = Duration::from_secs(60);
+pub const SHRINK_TIME: Duration = Duration::from_secs(60);
+/// From one look at the time to the next.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a kernel went down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,35 +50,88 @@ impl Crash {
 }
 
 /// Runs the scenario of `finding` alone, on a kernel just booted; if that takes the
-/// kernel down as well, makes it smaller in the same way. Else `seen` is 1 of 2:
-/// what went before had a part in it.
-pub fn shrink(kernel: &Kernel, contract: Contract, finding: &mut Finding, shrink_runs: u64) {
+/// kernel down as well, makes it smaller in the same way, with a boot for each
+/// candidate and `jobs` of them at a time. Else `seen` is 1 of 2: what went before had
+/// a part in it.
+pub fn shrink(
+    kernel: &Kernel,
+    contract: Contract,
+    finding: &mut Finding,
+    budget: Budget,
+    jobs: usize,
+    interrupted: &dyn Fn() -> bool,
+) {
     let Ok(scenario) = text::parse("finding", &finding.original) else {
         return;
     };
     let property = finding.property;
-    let crashes = |candidate: &Scenario| {
-        let job = Job::Replay {
-            texts: vec![candidate.to_string()],
-            times: 1,
-            contract,
-        };
-        host::alone(kernel, &job, |_, _| {})
-            .ok()
-            .and_then(|end| Crash::of(&end.outcome.ok()?.exit))
-            .is_some_and(|crash| crash.property == property)
+    let since = Instant::now();
+    let mut boots = Boots {
+        kernel,
+        contract,
+        jobs,
+        over: &|| interrupted() || since.elapsed() >= budget.time,
     };
+    let breaks = Verdict::Breaks(vec![property]);
     finding.of = 2;
-    if !crashes(&scenario) {
+    if boots.judge(std::slice::from_ref(&scenario)) != [breaks] {
         return;
     }
     finding.seen = 2;
-    let budget = Budget {
-        runs: shrink_runs,
-        time: SHRINK_TIME,
+    let plan = Plan {
+        property,
+        budget,
+        tries: 1,
+        memory: &mut Memory::new(),
     };
-    let minimized = minimize::minimize(&scenario, budget, crashes);
-    finding.shrink_runs = minimized.runs;
-    finding.minimized = minimized.scenario.to_string();
-    finding.steps_after = minimized.steps_after;
+    let minimized = minimize::minimize(&scenario, plan, &mut boots);
+    finding.take(&minimized);
+    finding.stopped = Some(minimized.stopped);
+}
+
+/// Judges candidates by how the kernel goes down: each has one of its own.
+struct Boots<'a> {
+    kernel: &'a Kernel,
+    contract: Contract,
+    jobs: usize,
+    over: &'a dyn Fn() -> bool,
+}
+
+impl Judge for Boots<'_> {
+    fn lanes(&self) -> usize {
+        self.jobs
+    }
+
+    fn judge(&mut self, candidates: &[Scenario]) -> Vec<Verdict> {
+        let mut fleet = Fleet::new();
+        let mut running: HashMap<Id, usize> = HashMap::new();
+        let mut verdicts = vec![Verdict::Interrupted; candidates.len()];
+        let mut waiting = candidates.iter().enumerate();
+        loop {
+            while fleet.len() < self.jobs.max(1)
+                && let Some((place, candidate)) = waiting.next()
+            {
+                let job = Job::Replay {
+                    texts: vec![candidate.to_string()],
+                    times: 1,
+                    contract: self.contract,
+                };
+                match fleet.start(self.kernel, &job) {
+                    Ok(id) => drop(running.insert(id, place)),
+                    // Nothing is known of it, then.
+                    Err(_) => return verdicts,
+                }
+            }
+            if fleet.is_empty() || (self.over)() {
+                return verdicts;
+            }
+            if let Some(Report::Ended(id, _, end)) = fleet.next(PATIENCE)
+                && let Some(place) = running.remove(&id)
+                && let Ok(outcome) = end.outcome
+            {
+                let crash = Crash::of(&outcome.exit);
+                verdicts[place] = Verdict::Breaks(crash.iter().map(|it| it.property).collect());
+            }
+        }
+    }
 }

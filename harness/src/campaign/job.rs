@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::known::Bug;
 use crate::guest::transfer::{Took, Transfer};
 use crate::history::{Counters, History};
+use crate::minimize::{Minimized, Size, Stopped};
 use crate::oracle::{Contract, Property};
 use crate::scenario::Scenario;
 
@@ -43,6 +44,8 @@ pub enum Job {
     Minimize {
         /// Its text.
         text: String,
+        /// What it must go on to break, if it breaks several properties.
+        property: Option<Property>,
         /// What the kernel is held to.
         contract: Contract,
         /// How many runs the minimizer may use.
@@ -96,6 +99,8 @@ pub enum Event {
     Excused(Bug),
     /// A violation was seen; it is now run again and made smaller.
     Suspect(Finding),
+    /// The same, smaller than last told.
+    Smaller(Finding),
     /// The same, confirmed and minimized.
     Found(Finding),
     /// All runs of one replayed scenario.
@@ -136,11 +141,20 @@ pub struct Finding {
     pub steps_before: usize,
     /// Steps of the smallest.
     pub steps_after: usize,
+    /// Bytes that the steps of the original name, added up.
+    #[serde(default)]
+    pub bytes_before: u64,
+    /// Bytes that those of the smallest name.
+    #[serde(default)]
+    pub bytes_after: u64,
     /// Runs that the minimizer used.
     pub shrink_runs: u64,
     /// What was seen in the one run that showed it, where no other did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Box<History>>,
+    /// Why the minimizer stopped; `None`: it has not.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
 }
 
 /// All runs of one replayed scenario.
@@ -213,6 +227,7 @@ impl Finding {
     ) -> Finding {
         let text = scenario.to_string();
         let steps = scenario.steps.len();
+        let bytes = bytes(&Size::of(scenario));
         Finding {
             index,
             property,
@@ -223,10 +238,38 @@ impl Finding {
             original: text,
             steps_before: steps,
             steps_after: steps,
+            bytes_before: bytes,
+            bytes_after: bytes,
             shrink_runs: 0,
             history: None,
+            stopped: None,
         }
     }
+
+    /// Takes over what the minimizer has found so far.
+    pub fn take(&mut self, minimized: &Minimized) {
+        self.shrink_runs = minimized.runs;
+        self.minimized = minimized.scenario.to_string();
+        self.steps_after = minimized.after.steps;
+        self.bytes_after = bytes(&minimized.after);
+    }
+
+    /// How much smaller it has become, for people.
+    #[must_use]
+    pub fn ratio(&self) -> String {
+        format!(
+            "{} of {} ops and {} of {} bytes left after {} runs",
+            self.steps_after,
+            self.steps_before,
+            self.bytes_after,
+            self.bytes_before,
+            self.shrink_runs
+        )
+    }
+}
+
+fn bytes(size: &Size) -> u64 {
+    u64::try_from(size.bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

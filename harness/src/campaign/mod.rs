@@ -6,6 +6,7 @@
 //! * [`check`]: generated cases on several kernels at once;
 //! * [`explain`]: one scenario, with all that was seen of it;
 //! * [`replay`]: given scenarios on several kernels at once;
+//! * [`minimize`]: given findings made smaller, several at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
@@ -15,5 +16,6 @@ pub mod explain;
 pub mod host;
 pub mod job;
 pub mod known;
+pub mod minimize;
 pub mod replay;
 pub mod worker;

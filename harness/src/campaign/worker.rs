@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::explain::Explained;
 use super::job::{Event, Finding, Job, Replayed};
-use super::known::Known;
+use super::known::{Bug, Known};
 use crate::engine;
 use crate::guest::Bare;
 use crate::history::Counters;
-use crate::minimize::Budget;
-use crate::oracle::{Contract, Property, means};
+use crate::minimize::{Budget, Memory, Plan, Reliability, Stopped};
+use crate::oracle::{Contract, Property, Violation, means};
 use crate::scenario::{Scenario, normalize, strategy, text};
-use crate::trial::Trial;
+use crate::trial::{Trial, Verdict};
 
 /// How often a violation is run again before it is made smaller.
 const REPETITIONS: u32 = 10;
@@ -44,6 +44,29 @@ struct Worker<W> {
     out: W,
     start: Instant,
     scenarios: u64,
+}
+
+/// What counts of what a scenario breaks.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    /// Rather this than another, where it breaks several.
+    property: Option<Property>,
+    /// Bugs of the kernel that are passed over.
+    known: Option<&'a Known>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(known: &'a Known) -> Self {
+        Wanted {
+            property: None,
+            known: Some(known),
+        }
+    }
+
+    fn excuse(self, scenario: &Scenario, verdict: &Verdict) -> Option<Bug> {
+        let known = self.known?;
+        known.explain(scenario, &verdict.history, &verdict.violations)
+    }
 }
 
 impl<W: Write> Worker<W> {
@@ -82,13 +105,18 @@ impl<W: Write> Worker<W> {
             } => self.replay(texts, *times, *contract),
             Job::Minimize {
                 text,
+                property,
                 contract,
                 shrink_runs,
             } => {
                 let mut trial = Trial::set_up(*contract)?;
                 trial.look_for_leaks(true);
                 let scenario = read(text)?;
-                self.examine(&mut trial, 0, &scenario, *shrink_runs, None)?;
+                let wanted = Wanted {
+                    property: *property,
+                    known: None,
+                };
+                self.examine(&mut trial, 0, &scenario, *shrink_runs, wanted)?;
                 Ok(())
             }
             Job::Explain {
@@ -166,7 +194,7 @@ impl<W: Write> Worker<W> {
         known: &Known,
     ) -> io::Result<bool> {
         let scenario = strategy::case(seed, index);
-        self.examine(trial, index, &scenario, shrink_runs, Some(known))
+        self.examine(trial, index, &scenario, shrink_runs, Wanted::new(known))
     }
 
     // Runs one scenario; on a violation confirms it, makes it smaller and tells.
@@ -177,17 +205,18 @@ impl<W: Write> Worker<W> {
         index: u64,
         scenario: &Scenario,
         shrink_runs: u64,
-        known: Option<&Known>,
+        wanted: Wanted<'_>,
     ) -> io::Result<bool> {
         self.about(index, trial)?;
         let verdict = trial.run(scenario)?;
         self.scenarios += 1;
-        let Some(violation) = verdict.violations.first() else {
+        let Some(first) = verdict.violations.first() else {
             return Ok(false);
         };
-        if let Some(bug) =
-            known.and_then(|it| it.explain(scenario, &verdict.history, &verdict.violations))
-        {
+        let mut violations = verdict.violations.iter();
+        let violation = violations.find(|it| wanted.property == Some(it.property));
+        let violation = violation.unwrap_or(first);
+        if let Some(bug) = wanted.excuse(scenario, &verdict) {
             self.tell(&Event::Excused(bug))?;
             return Ok(trial.is_wedged());
         }
@@ -197,7 +226,7 @@ impl<W: Write> Worker<W> {
         if trial.is_wedged() {
             return Ok(true);
         }
-        self.shrink(trial, scenario, &mut finding, shrink_runs);
+        self.shrink(trial, scenario, &mut finding, shrink_runs, wanted)?;
         if finding.seen == 0 {
             finding.history = Some(Box::new(verdict.history));
         }
@@ -227,7 +256,7 @@ impl<W: Write> Worker<W> {
             }
             // What the kernel or this program makes once and keeps is no leak; a leak
             // is there each time.
-            if self.examine(trial, index, &scenario, shrink_runs, Some(known))? {
+            if self.examine(trial, index, &scenario, shrink_runs, Wanted::new(known))? {
                 return Ok(true);
             }
         }
@@ -243,31 +272,70 @@ impl<W: Write> Worker<W> {
         scenario: &Scenario,
         finding: &mut Finding,
         shrink_runs: u64,
-    ) {
+        wanted: Wanted<'_>,
+    ) -> io::Result<()> {
         let property = finding.property;
-        // The guest's clock is virtual, so only runs can bound this.
-        let budget = Budget {
-            runs: shrink_runs,
-            time: Duration::MAX,
-        };
         trial.look_for_leaks(property == Property::Leaks);
-        let minimized = trial.minimize(scenario, property, budget);
-        finding.shrink_runs = minimized.runs;
-        finding.minimized = minimized.scenario.to_string();
-        finding.steps_after = minimized.scenario.steps.len();
-        let (mut seen, mut of) = (0, 0);
+        let before = self.repeat(trial, scenario, finding);
+        let plan = Plan {
+            property,
+            // The guest's clock is virtual, so only runs can bound this.
+            budget: Budget {
+                runs: shrink_runs,
+                time: Duration::MAX,
+            },
+            tries: before.tries(),
+            memory: &mut Memory::new(),
+        };
+        let mut told = Ok(());
+        let mut best = finding.clone();
+        let minimized = trial.minimize_by(
+            scenario,
+            plan,
+            &|candidate, verdict| wanted.excuse(candidate, verdict).is_some(),
+            &mut |smaller| {
+                best.take(smaller);
+                // It has failed once so far.
+                (best.seen, best.of) = (1, 1);
+                if told.is_ok() {
+                    told = self.tell(&Event::Smaller(best.clone()));
+                }
+            },
+        );
+        told?;
+        finding.take(&minimized);
+        finding.stopped = Some(match trial.is_wedged() {
+            true => Stopped::Interrupted,
+            false => minimized.stopped,
+        });
+        if minimized.after < minimized.before && !trial.is_wedged() {
+            self.repeat(trial, &minimized.scenario, finding);
+        }
+        Ok(())
+    }
+
+    // Runs what breaks the property again, several times, and notes how often it does.
+    fn repeat(
+        &mut self,
+        trial: &mut Trial,
+        scenario: &Scenario,
+        finding: &mut Finding,
+    ) -> Reliability {
+        let mut found = Reliability::default();
         for _ in 0..REPETITIONS {
-            let Ok(verdict) = trial.run_again(&minimized.scenario) else {
+            engine::heartbeat();
+            let Ok(verdict) = trial.run_again(scenario) else {
                 break;
             };
-            of += 1;
-            let same = |it: &&crate::oracle::Violation| it.property == property;
+            found.of += 1;
+            let same = |it: &&Violation| it.property == finding.property;
             if let Some(violation) = verdict.violations.iter().find(same) {
-                seen += 1;
+                found.seen += 1;
                 finding.message.clone_from(&violation.message);
             }
         }
-        (finding.seen, finding.of) = (seen, of);
+        (finding.seen, finding.of) = (found.seen, found.of);
+        found
     }
 
     fn replay(&mut self, texts: &[String], times: u32, contract: Contract) -> io::Result<()> {

@@ -200,10 +200,9 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
             let others = beside(plan, outcomes, kernel);
             let _ = write!(
                 text,
-                "\n{}: {} of {} ops left, seen in {} of {} runs\n\n{}\nreplay it:  {program} replay {path} --kernel {name}\nexplain it: {program} explain {path} --kernel {name}{others}\n",
+                "\n{}: {}, seen in {} of {} runs\n\n{}\nreplay it:  {program} replay {path} --kernel {name}\nexplain it: {program} explain {path} --kernel {name}{others}\n",
                 path,
-                finding.steps_after,
-                finding.steps_before,
+                finding.ratio(),
                 finding.seen,
                 finding.of,
                 indent(&finding::render(
@@ -246,6 +245,8 @@ fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> 
             "as_expected": as_expected(plan, outcome),
             "first_at": finding.map(|it| it.index + 1),
             "minimized_ops": finding.map(|it| it.steps_after),
+            "minimized_bytes": finding.map(|it| it.bytes_after),
+            "shrink_runs": finding.map(|it| it.shrink_runs),
             "seen": finding.map(|it| it.seen),
             "of": finding.map(|it| it.of),
             "message": finding.map(|it| &it.message),
@@ -370,8 +371,11 @@ mod tests {
                 minimized: String::new(),
                 steps_before: 0,
                 steps_after: 0,
+                bytes_before: 0,
+                bytes_after: 0,
                 shrink_runs: 0,
                 history: None,
+                stopped: None,
             }),
             busy: Duration::ZERO,
             virtual_ns: 0,

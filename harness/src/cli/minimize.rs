@@ -1,121 +1,325 @@
-//! `inflight minimize`: a failing scenario made smaller.
+//! `inflight minimize`: failing scenarios made smaller.
+
+mod causes;
+mod input;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::options::ensure;
+use super::options::{ensure, jobs};
 use super::{Failure, Status, usage};
-use crate::campaign::host;
-use crate::campaign::job::{Event, Finding, Job};
-use crate::engine::Exit;
-use crate::kernel::KernelName;
+use crate::campaign::job::Finding;
+use crate::campaign::minimize::{self, Item, Outcome, Plan};
+use crate::kernel::{Kernel, KernelName};
 use crate::oracle::Contract;
+use crate::process::{interrupted, watch_for_interrupts};
 use crate::report::finding::{self, Origin};
-use crate::scenario::{normalize, text};
+use input::{Input, Inputs};
 
-/// Make a failing scenario smaller, as long as it breaks the same property.
+/// Make failing scenarios smaller, as long as they break the same property.
 ///
-/// Prints the smallest scenario found. Exits with 0 when there is one, with 4
-/// when the file breaks nothing on this kernel.
+/// A file is a scenario, whatever it is called: a finding, what a property test kept or
+/// printed, what libFuzzer left behind. Of one file the smallest scenario found is
+/// printed. Of several, or of a folder, each is written to --output, and grouped by
+/// cause: the same property broken by smallest scenarios of the same shape.
+///
+/// Exits with 0 when there is one, with 4 when nothing breaks anything on its kernel.
+/// Ctrl-C ends the search: what has been found by then is printed and written as if it
+/// were the end, and the exit status is 130.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Scenario file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Kernel to run it on
-    #[arg(short, long, value_name = "KERNEL", default_value = "6.12-stock")]
-    kernel: KernelName,
+    /// Files with a scenario, or folders of them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Kernel to run them on [default: the one that a file says it breaks, else 6.12-stock]
+    #[arg(short, long, value_name = "KERNEL")]
+    kernel: Option<KernelName>,
     /// What the kernel is held to: documented or stable
     #[arg(long, value_name = "CONTRACT", default_value = "stable")]
     contract: Contract,
-    /// Runs that it may take
+    /// Runs that each may take
     #[arg(long, value_name = "N", default_value_t = 2000)]
     shrink_runs: u64,
-    /// Write the result to this file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    /// Stop after so many seconds; what has been found by then counts
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    time: Option<u64>,
+    /// Guests at a time [default: the CPUs that this process may use]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Of one file: write to this file instead of standard output. Of several: to this
+    /// folder [default: `minimized` in the first folder given, else here]
+    #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Output: human, or json
+    /// Output: human, or json with one object a file, then one a cause
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }
 
+/// The kernel where neither the command nor the file names one.
+const DEFAULT_KERNEL: &str = "6.12-stock";
+/// Where the results of several files go.
+const OUTPUT: &str = "minimized";
+
+/// One file, and what became of it.
+struct Row<'a> {
+    input: &'a Input,
+    kernel: &'a Kernel,
+    contract: Contract,
+    outcome: &'a Outcome,
+    /// Where the result was written.
+    output: Option<PathBuf>,
+}
+
 /// Minimizes.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let scenario = normalize::normalize(text::read_file(&args.file).map_err(usage)?);
-    let kernel = &ensure(std::slice::from_ref(&args.kernel))?[0];
-    let job = Job::Minimize {
-        text: scenario.to_string(),
+    let alone = matches!(args.files.as_slice(), [file] if !file.is_dir());
+    let output = args.output.clone().unwrap_or_else(|| {
+        let folder = args.files.iter().find(|path| path.is_dir());
+        folder.map_or_else(|| OUTPUT.into(), |folder| folder.join(OUTPUT))
+    });
+    if !alone && output.exists() && !output.is_dir() {
+        let output = output.display();
+        return Err(usage(anyhow!(
+            "--output {output} must be a folder, of several files"
+        )));
+    }
+    let Inputs { inputs, others } = input::read(&args.files, &output).map_err(usage)?;
+    let (names, items) = items(args, &inputs)?;
+    let plan = Plan {
+        kernels: ensure(&names)?,
+        items,
         contract: args.contract,
         shrink_runs: args.shrink_runs,
+        time: args.time.map(Duration::from_secs),
+        jobs: jobs(args.jobs),
     };
-    let mut found: Option<Finding> = None;
-    let mut failure = None;
-    let end = host::alone(kernel, &job, |_, event| match event {
-        Event::Suspect(finding) | Event::Found(finding) => found = Some(finding),
-        Event::Failed(why) => failure = Some(why),
-        _ => {}
-    })?;
-    let outcome = end.outcome?;
-    if let Some(why) = failure {
-        return Err(Failure::new(Status::Internal, anyhow!(why)));
+    watch_for_interrupts().map_err(|error| Failure::new(Status::Internal, error))?;
+    let outcomes = minimize::run(&plan, &interrupted, &mut |_, _| {})?;
+    let mut rows = Vec::new();
+    for ((input, item), outcome) in inputs.iter().zip(&plan.items).zip(&outcomes) {
+        rows.push(Row {
+            input,
+            kernel: &plan.kernels[item.kernel],
+            contract: plan.contract,
+            outcome,
+            output: None,
+        });
     }
-    let Some(finding) = found else {
-        return match outcome.exit {
-            Exit::Status(0) => {
-                note(format_args!(
-                    "{} breaks nothing on {} under the contract {}",
-                    args.file.display(),
-                    kernel.name,
-                    args.contract
-                ));
-                Ok(Status::NothingRan)
-            }
-            // A scenario that takes the kernel down is as small as it is: every
-            // smaller one would need a boot of its own.
-            exit => Err(Failure::new(Status::Violated, anyhow!("{exit:?}"))),
-        };
-    };
-    let origin = Origin {
-        kernel: &kernel.name,
-        seed: None,
-    };
-    let text = finding::render(&finding, &origin);
-    if let Some(path) = &args.output
-        && let Err(error) = fs::write(path, &text)
-    {
-        // Better on the terminal than lost.
-        note(&text);
-        let error = anyhow::Error::new(error);
-        let context = format!("cannot write --output {}", path.display());
-        return Err(Failure::new(Status::Missing, error.context(context)));
+    match alone {
+        true => one(&mut rows[0], args)?,
+        false => several(&mut rows, others, &output, args.format)?,
     }
-    note(format_args!(
-        "{} ops, from {}, after {} runs; seen in {} of {} runs",
-        finding.steps_after, finding.steps_before, finding.shrink_runs, finding.seen, finding.of
-    ));
+    Ok(status(&rows, interrupted()))
+}
+
+/// Which kernels are needed, and what is to be made smaller on which of them.
+fn items(args: &Args, inputs: &[Input]) -> Result<(Vec<KernelName>, Vec<Item>), Failure> {
+    let mut names: Vec<KernelName> = Vec::new();
+    let mut items = Vec::new();
+    for input in inputs {
+        let usual: KernelName = DEFAULT_KERNEL.parse().map_err(usage)?;
+        let name = args.kernel.clone().or_else(|| input.kernel(&usual));
+        let name = name.unwrap_or(usual);
+        let property = input.property(&name);
+        let kernel = names.iter().position(|known| *known == name);
+        let kernel = kernel.unwrap_or_else(|| {
+            names.push(name);
+            names.len() - 1
+        });
+        items.push(Item {
+            kernel,
+            text: input.scenario.to_string(),
+            property,
+        });
+    }
+    Ok((names, items))
+}
+
+fn status(rows: &[Row<'_>], interrupted: bool) -> Status {
+    let any = |what: fn(&Outcome) -> bool| rows.iter().any(|row| what(row.outcome));
+    if interrupted {
+        Status::Interrupted
+    } else if any(|it| it.failure.is_some()) {
+        Status::Internal
+    } else if any(|it| it.finding.is_some()) {
+        Status::Held
+    } else {
+        Status::NothingRan
+    }
+}
+
+/// Prints or writes the one result.
+fn one(row: &mut Row<'_>, args: &Args) -> Result<(), Failure> {
+    note(row.summary());
+    let Some(text) = row.text() else {
+        return Ok(());
+    };
+    if let Some(path) = &args.output {
+        if let Err(failure) = write(path, &text, "--output") {
+            // Better on the terminal than lost.
+            note(&text);
+            return Err(failure);
+        }
+        row.output = Some(path.clone());
+    }
     match args.format {
-        Format::Human if args.output.is_none() => print(&text)?,
-        Format::Human => {}
-        Format::Json => print(&format!(
-            "{}\n",
-            json!({
-                "file": args.file,
-                "kernel": kernel.name.to_string(),
-                "contract": args.contract,
-                "violated": finding.property,
-                "message": finding.message,
-                "ops_before": finding.steps_before,
-                "minimized_ops": finding.steps_after,
-                "runs": finding.shrink_runs,
-                "seen": finding.seen,
-                "of": finding.of,
-                "scenario": text,
-            })
-        ))?,
+        Format::Human if args.output.is_none() => print(&text),
+        Format::Human => Ok(()),
+        Format::Json => print(&format!("{}\n", row.json())),
     }
-    Ok(Status::Held)
+}
+
+/// Writes the results, groups them and prints the groups.
+fn several(
+    rows: &mut [Row<'_>],
+    others: usize,
+    output: &Path,
+    format: Format,
+) -> Result<(), Failure> {
+    if others > 0 {
+        note(format_args!(
+            "{others} files are no scenarios, and left out"
+        ));
+    }
+    let mut taken: Vec<PathBuf> = Vec::new();
+    for row in rows.iter_mut() {
+        note(format_args!(
+            "{}: {}",
+            row.input.file.display(),
+            row.summary()
+        ));
+        if let Some(text) = row.text() {
+            fs::create_dir_all(output)
+                .with_context(|| format!("cannot create --output {}", output.display()))
+                .map_err(|error| Failure::new(Status::Missing, error))?;
+            let path = free_name(&row.input.file, output, &taken);
+            write(&path, &text, "--output")?;
+            taken.push(path.clone());
+            row.output = Some(path);
+        }
+    }
+    let causes = causes::of(rows);
+    if !causes.is_empty() {
+        let table = causes::human(&causes);
+        write(&output.join(causes::FILE), &table, "--output")?;
+        if format == Format::Human {
+            print(&table)?;
+        }
+    }
+    if format == Format::Json {
+        let lines = rows.iter().map(Row::json);
+        let lines = lines.chain(causes.iter().map(causes::Cause::json));
+        print(&lines.map(|line| format!("{line}\n")).collect::<String>())?;
+    }
+    Ok(())
+}
+
+/// A file in `folder` with the name of `file`, and a number where that is taken.
+fn free_name(file: &Path, folder: &Path, taken: &[PathBuf]) -> PathBuf {
+    // The name of an artifact has no extension that means anything.
+    let name = match file.extension().is_some_and(|it| it == "scn") {
+        true => file.file_stem(),
+        false => file.file_name(),
+    };
+    let name = name.unwrap_or_default().to_string_lossy().into_owned();
+    let candidates = std::iter::once(format!("{name}.scn"));
+    let mut candidates = candidates.chain((2..).map(|number| format!("{name}-{number}.scn")));
+    let free = candidates.find_map(|name| {
+        let path = folder.join(name);
+        (!taken.contains(&path)).then_some(path)
+    });
+    free.unwrap_or_else(|| folder.join(name))
+}
+
+fn write(path: &Path, text: &str, option: &str) -> Result<(), Failure> {
+    fs::write(path, text)
+        .with_context(|| format!("cannot write {option} {}", path.display()))
+        .map_err(|error| Failure::new(Status::Missing, error))
+}
+
+impl Row<'_> {
+    fn finding(&self) -> Option<&Finding> {
+        self.outcome.finding.as_ref()
+    }
+
+    /// The result as a scenario file.
+    fn text(&self) -> Option<String> {
+        let origin = Origin {
+            kernel: &self.kernel.name,
+            seed: None,
+        };
+        Some(finding::render(self.finding()?, &origin))
+    }
+
+    /// What became of it, for people.
+    fn summary(&self) -> String {
+        let (kernel, contract) = (&self.kernel.name, self.contract);
+        let mut summary = match (self.finding(), &self.outcome.failure) {
+            (Some(it), _) => {
+                let (property, seen, of) = (it.property, it.seen, it.of);
+                let ratio = it.ratio();
+                let stopped = causes::stopped(it.stopped);
+                format!(
+                    "violates {property} on {kernel}: {ratio}{stopped}; seen in {seen} of {of} runs"
+                )
+            }
+            (None, Some(_)) => format!("FAILED on {kernel}"),
+            (None, None) if self.outcome.ran => {
+                format!("breaks nothing on {kernel} under the contract {contract}")
+            }
+            (None, None) => format!("was not run on {kernel}"),
+        };
+        if let Some(why) = &self.outcome.failure {
+            summary += &format!("; {}", why.trim_end());
+        }
+        summary
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let finding = self.finding();
+        json!({
+            "file": self.input.file,
+            "kernel": self.kernel.name.to_string(),
+            "contract": self.contract,
+            "violated": finding.map(|it| it.property),
+            "message": finding.map(|it| &it.message),
+            "ops_before": finding.map(|it| it.steps_before),
+            "minimized_ops": finding.map(|it| it.steps_after),
+            "bytes_before": finding.map(|it| it.bytes_before),
+            "minimized_bytes": finding.map(|it| it.bytes_after),
+            "runs": finding.map(|it| it.shrink_runs),
+            "stopped": finding.and_then(|it| it.stopped),
+            "seen": finding.map(|it| it.seen),
+            "of": finding.map(|it| it.of),
+            "failure": self.outcome.failure,
+            "output": self.output,
+            "scenario": self.text(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_result_takes_the_place_of_another() {
+        let mut taken = Vec::new();
+        for (file, name) in [
+            ("a/race.scn", "race.scn"),
+            ("b/race.scn", "race-2.scn"),
+            ("c/race.scn", "race-3.scn"),
+            ("crash-1", "crash-1.scn"),
+            ("crash.5", "crash.5.scn"),
+        ] {
+            let path = free_name(file.as_ref(), "out".as_ref(), &taken);
+            assert_eq!(path, Path::new("out").join(name));
+            taken.push(path);
+        }
+    }
 }

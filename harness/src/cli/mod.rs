@@ -40,6 +40,8 @@ pub enum Status {
     NothingRan = 4,
     /// A bug of ours.
     Internal = 70,
+    /// Ctrl-C; what there was by then is kept.
+    Interrupted = crate::process::INTERRUPTED_STATUS,
 }
 
 /// An error with the exit status that it deserves. Subcommands return it; the

@@ -50,10 +50,15 @@ impl On {
 
     /// How many guests run at a time.
     pub fn jobs(&self) -> usize {
-        match self.jobs {
-            Some(jobs) => jobs.into(),
-            None => available_parallelism().map_or(1, usize::from),
-        }
+        jobs(self.jobs)
+    }
+}
+
+/// How many guests run at a time: as many as given, or one a CPU.
+pub fn jobs(given: Option<u16>) -> usize {
+    match given {
+        Some(jobs) => jobs.into(),
+        None => available_parallelism().map_or(1, usize::from),
     }
 }
 

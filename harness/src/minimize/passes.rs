@@ -1,28 +1,37 @@
 //! The passes: what is tried, in which order. Those that take the most away come
 //! first, so that the later ones have little left to work on.
 
-use super::Propose;
 use super::knobs::{FIELDS, KNOBS, Knob, rank, read, rounder, turn, turn_all};
+use super::search::Propose;
 use super::size::place;
 use crate::scenario::limits::MAX_MOVED_BYTES;
 use crate::scenario::{Actor, Borrowing, Copying, Op, PAGE_BYTES, Range, Scenario, Setup};
 
+/// What one segment carries over IPv4 on a link of 1500 bytes, with timestamps.
+const MSS_BYTES: u64 = 1448;
 /// Above this many steps all pairs are too many.
 const PAIRS_UP_TO_STEPS: usize = 12;
 
+/// A pass over the best scenario so far.
+type Pass<S> = fn(&mut S);
+
 /// Every pass once.
-pub(super) fn all(search: &mut impl Propose) {
-    drop_tail(search);
-    drop_chunks(search);
-    drop_pairs(search);
-    fuse_splices(search);
-    reset_setup(search);
-    delay_instead(search);
-    merge_actors(search);
-    clear_flags(search);
-    shrink_steps(search);
-    shrink_setup(search);
-    reorder(search);
+pub(super) fn all<S: Propose>() -> [Pass<S>; 13] {
+    [
+        drop_tail,
+        drop_unrelated,
+        drop_actors,
+        drop_chunks,
+        drop_pairs,
+        fuse_splices,
+        reset_setup,
+        delay_instead,
+        merge_actors,
+        clear_flags,
+        shrink_steps,
+        shrink_setup,
+        reorder,
+    ]
 }
 
 /// Half of the steps off the end, then a quarter, and so on.
@@ -32,6 +41,67 @@ fn drop_tail(search: &mut impl Propose) {
         let keep = search.best().steps.len().saturating_sub(cut);
         if !search.change(|s| s.steps.truncate(keep)) {
             cut /= 2;
+        }
+    }
+}
+
+/// What has nothing to do with each other: the operations on bytes of the file that
+/// do not meet, part by part. Each part alone, then with what is on no bytes of its
+/// own (the pipe, the link, waits), then all but that part.
+fn drop_unrelated(search: &mut impl Propose) {
+    let mut alone = true;
+    while !search.is_over() {
+        let parts = related(search.best());
+        let Some(most) = parts.iter().flatten().max().filter(|most| **most > 0) else {
+            return;
+        };
+        let mut keep = |wanted: &dyn Fn(Option<usize>) -> bool| {
+            search.change(|s| {
+                let mut parts = parts.iter();
+                s.steps
+                    .retain(|_| parts.next().is_some_and(|it| wanted(*it)));
+            })
+        };
+        let only = |part| move |it: Option<usize>| it == Some(part);
+        let with = |part| move |it: Option<usize>| it.is_none_or(|it| it == part);
+        let but = |part| move |it: Option<usize>| it != Some(part);
+        if alone && (0..=*most).any(|part| keep(&only(part)) || keep(&with(part))) {
+            return;
+        }
+        // What none of the parts does alone, it does not do with fewer others.
+        alone = false;
+        if !(0..=*most).any(|part| keep(&but(part))) {
+            return;
+        }
+    }
+}
+
+/// For each step the number of its part; `None`: it is on no bytes of its own. Two
+/// steps whose ranges share a page are of the same part.
+fn related(scenario: &Scenario) -> Vec<Option<usize>> {
+    let pages = |range: Range| (range.offset / PAGE_BYTES, range.end().div_ceil(PAGE_BYTES));
+    let ranges = scenario.steps.iter().map(|step| step.op.range().map(pages));
+    let ranges: Vec<Option<(u64, u64)>> = ranges.collect();
+    let mut sorted: Vec<(u64, u64)> = ranges.iter().copied().flatten().collect();
+    sorted.sort();
+    // The parts from the front of the file on: where each begins and ends.
+    let mut parts: Vec<(u64, u64)> = Vec::new();
+    for (first, end) in sorted {
+        match parts.last_mut() {
+            Some(part) if first < part.1 => part.1 = part.1.max(end),
+            _ => parts.push((first, end)),
+        }
+    }
+    let part_of = |(first, _): (u64, u64)| parts.iter().rposition(|part| part.0 <= first);
+    ranges.into_iter().map(|it| part_of(it?)).collect()
+}
+
+/// All that one actor does.
+fn drop_actors(search: &mut impl Propose) {
+    for actor in [Actor::C, Actor::B, Actor::Reader, Actor::Link, Actor::A] {
+        let others = |s: &Scenario| s.steps.iter().any(|step| step.actor != actor);
+        if others(search.best()) {
+            search.change(|s| s.steps.retain(|step| step.actor != actor));
         }
     }
 }
@@ -167,6 +237,16 @@ fn merge_actors(search: &mut impl Propose) {
     }
 }
 
+/// A write to the same place, done otherwise.
+fn plainer_write(op: &mut Op, plainer: fn(Range) -> Op) {
+    if let Some(Range { offset, len }) = op.writes() {
+        // What moves or cuts off all that follows need not write so much.
+        let len = len.min(PAGE_BYTES);
+        let range = op.range().unwrap_or(Range { offset, len });
+        *op = plainer(range);
+    }
+}
+
 fn clear_flags(search: &mut impl Propose) {
     for at in 0..search.best().steps.len() {
         for clear in [
@@ -195,11 +275,8 @@ fn clear_flags(search: &mut impl Propose) {
                     *gift = false;
                 }
             },
-            |op: &mut Op| {
-                if let Op::SecondWrite(range) = *op {
-                    *op = Op::MmapWrite(range);
-                }
-            },
+            |op: &mut Op| plainer_write(op, Op::MmapWrite),
+            |op: &mut Op| plainer_write(op, Op::Pwrite),
             |op: &mut Op| {
                 if let Op::Release { packets, .. } = op {
                     *packets = None;
@@ -285,8 +362,8 @@ fn shrink_knob(search: &mut impl Propose, at: usize, knob: Knob) {
     let Some(present) = value(search) else { return };
     let boundaries = match knob {
         // Past what one call moves, and where an int ends.
-        Knob::Len => vec![0, 1, PAGE_BYTES, MAX_MOVED_BYTES + 1, 2 << 30],
-        Knob::Offset => vec![0, 1, PAGE_BYTES],
+        Knob::Len => vec![0, 1, MSS_BYTES, PAGE_BYTES, MAX_MOVED_BYTES + 1, 2 << 30],
+        Knob::Offset => vec![0, 1, MSS_BYTES, PAGE_BYTES],
         Knob::Capacity | Knob::Wait | Knob::Packets => rounder(knob, present),
     };
     for candidate in boundaries {

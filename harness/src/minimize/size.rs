@@ -51,7 +51,10 @@ impl Size {
                 .iter()
                 .sum(),
             Op::SpliceIn { move_pages, .. } => usize::from(move_pages),
-            Op::SecondWrite(_) | Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => 1,
+            // A store is the plainest write; others do the same and something else.
+            Op::Pwrite(_) => 1,
+            Op::ForkWrite(_) | Op::SecondWrite(_) | Op::DirectWrite(_) => 2,
+            Op::ZeroRange(_) | Op::Collapse(_) | Op::Punch(_) | Op::Truncate { .. } => 2,
             // More to understand than a splice.
             Op::Vmsplice { gift, .. } => 1 + usize::from(gift),
             // So is what a plain sendfile or splice does as well.

@@ -1,9 +1,13 @@
 //! The search against predicates that need no kernel.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use super::*;
+use crate::scenario::normalize::normalize;
 use crate::scenario::{Actor, Distribution, Family, FileKind, Netem, Op, Range, ReaderMode, Step};
+
+mod judging;
 
 const PLENTY: Budget = Budget {
     runs: 100_000,
@@ -112,13 +116,31 @@ fn has(scenario: &Scenario, of: impl Fn(Op) -> bool) -> bool {
     scenario.steps.iter().any(|step| of(step.op))
 }
 
+/// The property that the fake failures break.
+const BROKEN: Property = Property::StableOnReturn;
+
+fn verdict(fails: bool) -> Verdict {
+    Verdict::Breaks(if fails { vec![BROKEN] } else { Vec::new() })
+}
+
+/// A search with nothing known, one try each.
+fn search(start: &Scenario, budget: Budget, judge: &mut impl Judge) -> Minimized {
+    let plan = Plan {
+        property: BROKEN,
+        budget,
+        tries: 1,
+        memory: &mut Memory::new(),
+    };
+    minimize(start, plan, judge)
+}
+
 /// Runs a search and checks what holds of every search.
 #[track_caller]
 fn checked(start: &Scenario, budget: Budget, fails: impl Fn(&Scenario) -> bool) -> Minimized {
     assert!(fails(start), "the start must fail");
     let seen = RefCell::new(HashSet::new());
     let smallest = RefCell::new(Size::of(start));
-    let result = minimize(start, budget, |candidate| {
+    let result = search(start, budget, &mut |candidate: &Scenario| {
         assert!(seen.borrow_mut().insert(candidate.clone()), "seen twice");
         assert!(Size::of(candidate) < *smallest.borrow(), "not smaller");
         assert_eq!(*candidate, normalize(candidate.clone()), "not normal");
@@ -126,14 +148,14 @@ fn checked(start: &Scenario, budget: Budget, fails: impl Fn(&Scenario) -> bool) 
         if fails {
             *smallest.borrow_mut() = Size::of(candidate);
         }
-        fails
+        verdict(fails)
     });
     assert!(fails(&result.scenario), "the result does not fail");
     assert!(Size::of(&result.scenario) <= Size::of(start));
     assert_eq!(result.runs, seen.borrow().len() as u64);
-    assert!(result.runs <= result.tried.min(budget.runs));
-    assert_eq!(result.steps_before, start.steps.len());
-    assert_eq!(result.steps_after, result.scenario.steps.len());
+    assert!(result.runs <= budget.runs);
+    assert_eq!(result.before, Size::of(start));
+    assert_eq!(result.after, Size::of(&result.scenario));
     result
 }
 
@@ -144,7 +166,7 @@ fn minimal(start: &Scenario, fails: impl Fn(&Scenario) -> bool) -> Scenario {
     // A second search has nothing left to do.
     let again = checked(&result.scenario, PLENTY, &fails);
     assert_eq!(again.scenario, result.scenario);
-    println!("{} runs of {} tried", result.runs, result.tried);
+    println!("{} runs", result.runs);
     result.scenario
 }
 
@@ -369,34 +391,33 @@ fn every_budget_is_kept_and_its_result_fails() {
 fn an_interruption_keeps_the_best_so_far() {
     let mut runs = 0;
     let mut best = large();
-    let result = minimize(&large(), PLENTY, |candidate| {
+    let result = search(&large(), PLENTY, &mut |candidate: &Scenario| {
         runs += 1;
-        match runs {
-            20.. => Verdict::Interrupted,
-            _ if race(candidate) => {
-                best = candidate.clone();
-                Verdict::Fails
-            }
-            _ => Verdict::Holds,
+        if runs >= 20 {
+            return Verdict::Interrupted;
         }
+        if race(candidate) {
+            best = candidate.clone();
+        }
+        verdict(race(candidate))
     });
     assert_eq!(result.stopped, Stopped::Interrupted);
     assert_eq!(result.runs, 20);
     assert_eq!(result.scenario, best);
-    assert!(result.steps_after < result.steps_before);
+    assert!(result.after < result.before);
 }
 
 #[test]
 fn nothing_that_was_not_seen_to_fail_is_returned() {
     // Nothing but the start fails.
-    let result = minimize(&large(), PLENTY, |_| false);
+    let result = search(&large(), PLENTY, &mut |_: &Scenario| verdict(false));
     assert_eq!(result.scenario, large());
     assert_eq!(result.stopped, Stopped::Minimal);
     // A failure that shows only now and then.
     for seed in 0..50_u64 {
         let mut draw = seed;
         let mut seen = HashSet::from([large()]);
-        let result = minimize(&large(), PLENTY, |candidate| {
+        let result = search(&large(), PLENTY, &mut |candidate: &Scenario| {
             draw = draw
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
@@ -404,15 +425,12 @@ fn nothing_that_was_not_seen_to_fail_is_returned() {
             if fails {
                 seen.insert(candidate.clone());
             }
-            fails
+            verdict(fails)
         });
         assert!(seen.contains(&result.scenario), "seed {seed}");
         assert_eq!(result.stopped, Stopped::Minimal);
-        assert!(
-            result.steps_after <= 4,
-            "seed {seed}: {}",
-            result.steps_after
-        );
+        let steps = result.after.steps;
+        assert!(steps <= 4, "seed {seed}: {steps}");
     }
 }
 

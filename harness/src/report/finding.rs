@@ -138,8 +138,11 @@ mod tests {
             minimized: "sendfile 0+4096\nmmap-write 0+4096\n".into(),
             steps_before: 3,
             steps_after: 2,
+            bytes_before: 8193,
+            bytes_after: 8192,
             shrink_runs: 5,
             history: None,
+            stopped: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! `inflight bench`: the speed figures.
 
+mod minimize;
 mod transfers;
 
 use std::fmt::Display;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use serde_json::json;
 
+use crate::campaign::check::expected;
 use crate::campaign::host;
 use crate::campaign::job::{Event, Job};
 use crate::cli::format::{Format, note, print};
@@ -34,6 +36,8 @@ enum Topic {
     Scenarios,
     /// What ways of sending cost: stock, patched, by copy, MSG_ZEROCOPY
     Transfers,
+    /// How long a failure takes to be made smaller, on kernels that have the race
+    Minimize,
 }
 
 /// Measure how fast scenarios run, and what the cure costs.
@@ -43,7 +47,7 @@ enum Topic {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Figures to take
-    #[arg(value_enum, value_name = "TOPIC", default_values_t = [Topic::Scenarios, Topic::Transfers])]
+    #[arg(value_enum, value_name = "TOPIC", default_values_t = [Topic::Scenarios, Topic::Transfers, Topic::Minimize])]
     topics: Vec<Topic>,
     /// Kernel to measure; may be given several times [default: 6.12-stock, 6.12-patched]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
@@ -109,6 +113,25 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
                 for (kernel, cells) in &rows {
                     for cell in cells {
                         print(&format!("{}\n", transfers::json(kernel, cell)))?;
+                    }
+                }
+            }
+        }
+    }
+    if args.topics.contains(&Topic::Minimize) {
+        let mut rows = Vec::new();
+        let broken = |it: &&Kernel| expected(&it.name, Contract::Stable).is_some();
+        for kernel in kernels.iter().filter(broken) {
+            note(format_args!("measuring the minimizer on {}", kernel.name));
+            rows.push((kernel, minimize::measure(kernel)?));
+        }
+        match args.format {
+            Format::Human if rows.is_empty() => note("no kernel given has the race"),
+            Format::Human => print(&minimize::human(&rows))?,
+            Format::Json => {
+                for (kernel, shrunk) in &rows {
+                    for it in shrunk {
+                        print(&format!("{}\n", minimize::json(kernel, it)))?;
                     }
                 }
             }
