@@ -161,10 +161,23 @@ struct Shard {
     caught: Option<Instant>,
     /// The case that it is at.
     at: u64,
+    /// The last one that ran for the first time.
+    highest: Option<u64>,
     /// Cases begun.
     cases: u64,
     virtual_ns: u64,
     done: bool,
+}
+
+impl Shard {
+    fn begin(&mut self, index: u64) {
+        self.at = index;
+        // A case that is run again, to see whether it leaks each time, is none more.
+        if self.highest.is_none_or(|it| index > it) {
+            self.highest = Some(index);
+            self.cases += 1;
+        }
+    }
 }
 
 impl<'a> Campaign<'a> {
@@ -184,6 +197,7 @@ impl<'a> Campaign<'a> {
                     begun: None,
                     caught: None,
                     at: first,
+                    highest: None,
                     cases: 0,
                     virtual_ns: 0,
                     done: false,
@@ -282,8 +296,7 @@ impl<'a> Campaign<'a> {
         match event {
             Event::About { index, virtual_ns } => {
                 shard.begun.get_or_insert(at);
-                shard.at = index;
-                shard.cases += 1;
+                shard.begin(index);
                 shard.virtual_ns = virtual_ns;
                 // A line for every scenario would only slow the host down.
                 if shard.cases.is_multiple_of(64) {

@@ -29,6 +29,7 @@ fn shard(at: u64, cases: u64) -> Shard {
         begun: None,
         caught: None,
         at,
+        highest: None,
         cases,
         virtual_ns: 0,
         done: true,
@@ -58,6 +59,16 @@ fn after(shard: &Shard, end: End) -> Outcome {
 fn found(outcome: &Outcome) -> (u64, Property) {
     let finding = outcome.finding.as_ref().expect("a finding");
     (finding.index, finding.property)
+}
+
+#[test]
+fn a_case_that_runs_again_counts_once() {
+    let mut shard = shard(0, 0);
+    for index in [0, 1, 2, 1, 2, 3] {
+        shard.begin(index);
+        assert_eq!(shard.at, index);
+    }
+    assert_eq!(shard.cases, 4);
 }
 
 #[test]
