@@ -163,7 +163,7 @@ pub fn a_mark_takes_the_place_of_a_loss() -> Result {
     };
     let (lost, marked) = (sent_again("")?, sent_again(" mark")?);
     // A SYN cannot be marked.
-    match lost > 20 && 3 * marked < lost {
+    match lost > 20 && 2 * marked < lost {
         true => Ok(()),
         false => Err(format!("{lost} sent again, and {marked} with marks")),
     }
