@@ -1,6 +1,6 @@
 //! That the settings of a socket are set: each leaves a mark on what is seen.
 
-use inflight::history::{History, Outcome};
+use inflight::history::Outcome;
 use inflight::oracle::Contract;
 
 use crate::behaviour::{call, run};
