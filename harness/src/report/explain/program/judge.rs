@@ -2,6 +2,7 @@
 
 use super::ends;
 use super::shape::Shape;
+use super::steps;
 use crate::scenario::{Actor, Op, Scenario};
 
 /// What stands in the place of the marks of a part.
@@ -62,9 +63,14 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
     let actors = [Actor::A, Actor::B, Actor::C, Actor::Reader];
     let actors = actors.iter().filter(|it| has(it));
     let actors: Vec<String> = actors.map(ToString::to_string).collect();
+    let sleeps = match steps::awaits(scenario) {
+        true => "\n\tatomic_int sleeps;",
+        false => "",
+    };
     let tees = |op: Op| matches!(op, Op::Tee { .. });
     let teed = scenario.steps.iter().any(|it| tees(it.op));
     vec![
+        ("SLEEPS", sleeps.into()),
         ("ACTORS", actors.join(", ")),
         ("PIPES", if teed { "piped, teed" } else { "piped" }.into()),
         ("FAILED", failed.into()),

@@ -41,6 +41,8 @@ pub fn of(scenario: &Scenario) -> Vec<Part> {
         part!("open_again"),
         part!("copy_of"),
         part!("after", "actors"),
+        part!("await_blocked"),
+        part!("nothing"),
         part!("entering"),
         part!("sent"),
         part!("end_datagram"),
@@ -55,7 +57,7 @@ pub fn of(scenario: &Scenario) -> Vec<Part> {
 
 /// What stands above the functions, as far as they mention it.
 pub fn globals(code: &str) -> String {
-    const GLOBALS: [(&str, &str); 17] = [
+    const GLOBALS: [(&str, &str); 18] = [
         (
             "far",
             "static int far, near;\t/* the namespaces of the receiver and the sender */\n",
@@ -77,6 +79,10 @@ pub fn globals(code: &str) -> String {
         (
             "second",
             "static unsigned char *second;\t/* another mapping */\n",
+        ),
+        (
+            "a_thread",
+            "static pthread_t a_thread;\t/* the main one */\n",
         ),
         ("pipe_ends", "static int pipe_ends[2];\n"),
         ("tee_ends", "static int tee_ends[2];\n"),
@@ -130,7 +136,7 @@ pub const HEADERS: &[(&str, &[&str])] = &[
     ("poll.h", &["poll"]),
     ("pthread.h", &["pthread_t"]),
     ("sched.h", &["unshare", "setns"]),
-    ("signal.h", &["signal", "SIGPIPE"]),
+    ("signal.h", &["SIGPIPE", "SIGUSR1"]),
     ("stdatomic.h", &["atomic_int"]),
     ("stdio.h", &["printf", "fprintf", "snprintf"]),
     ("stdlib.h", &["exit", "system", "malloc", "aligned_alloc"]),
@@ -142,7 +148,7 @@ pub const HEADERS: &[(&str, &[&str])] = &[
     ("sys/socket.h", &["socket", "socketpair", "recv"]),
     ("sys/time.h", &["timeval"]),
     ("sys/uio.h", &["iovec"]),
-    ("sys/wait.h", &["wait"]),
+    ("sys/wait.h", &["wait", "WIFEXITED"]),
     ("time.h", &["clock_gettime"]),
     ("unistd.h", &["close", "alarm", "usleep", "write", "pread"]),
 ];

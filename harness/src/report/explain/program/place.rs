@@ -59,7 +59,7 @@ pub fn link(scenario: &Scenario) -> String {
     text += "\tsnprintf(command, sizeof(command),\n";
     let _ = writeln!(
         text,
-        "\t\t \"ip link add near up{mtu} type veth peer name far up{mtu} netns /proc/%d/fd/%d\",\n\
+        "\t\t \"ip link add near up{mtu} type veth peer name far{mtu} netns /proc/%d/fd/%d\",\n\
          \t\t getpid(), far);"
     );
     text += "\trun(command);\n";
@@ -82,6 +82,9 @@ fn end(scenario: &Scenario, name: &str, side: usize, netem: &Netem) -> String {
     };
     text += &offloads(device, name);
     text += &command(&format!("ip address add {address}{bits} dev {name}{nodad}"));
+    if name == "far" {
+        text += &command("ip link set far up");
+    }
     text += &stack(scenario);
     if *netem != Netem::default() {
         let options = netem_options(netem);

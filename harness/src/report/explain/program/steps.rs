@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::ends;
+use super::limits;
 use super::place::sent_file;
 use super::shape::{Reader, Shape};
 use crate::scenario::{Actor, Copying, Op, Scenario, Step};
@@ -28,7 +29,9 @@ pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
 
 /// What the program does: it is actor `a`.
 pub fn main(scenario: &Scenario, shape: &Shape) -> String {
-    let mut text = String::from("int main(void)\n{\n");
+    let tries = limits::is_left_to_chance(scenario);
+    let name = if tries { "static int once" } else { "int main" };
+    let mut text = format!("{name}(void)\n{{\n");
     let threads = shape.threads(scenario);
     let mut handles: Vec<String> = threads.iter().map(|it| format!("{it}_thread")).collect();
     if shape.reader == Reader::Drains {
@@ -40,6 +43,12 @@ pub fn main(scenario: &Scenario, shape: &Shape) -> String {
     let _ = writeln!(text, "\talarm({});", patience_s(scenario));
     if ends::may_fail(scenario) {
         text += "\tsignal(SIGPIPE, SIG_IGN);\n";
+    }
+    let signals = |it: &Step| matches!(it.op, Op::Signal { .. });
+    if scenario.steps.iter().any(signals) {
+        text += "\t/* Without SA_RESTART. */\n";
+        text += "\tsigaction(SIGUSR1, &(struct sigaction){ .sa_handler = nothing }, NULL);\n";
+        text += "\ta_thread = pthread_self();\n";
     }
     if scenario.setup.socket.family.passes_link() {
         text += "\tmake_link();\n";
@@ -68,8 +77,24 @@ pub fn main(scenario: &Scenario, shape: &Shape) -> String {
         Reader::Inline if ends::may_leave(scenario) => {}
         Reader::Inline => text += "\treceive(sizeof(received));\n",
     }
-    text + "\treturn verdict();\n}\n"
+    text += "\treturn verdict();\n}\n";
+    text + if tries { TRIES } else { "" }
 }
+
+const TRIES: &str = "
+/* What the link loses is left to chance, so it may show at the second time only. */
+int main(void)
+{
+	int status = 0;
+
+	for (int tries = 0; tries < 5 && status == 0; tries++) {
+		if (fork() == 0)
+			exit(once());
+		wait(&status);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+}
+";
 
 /// After which time something hangs, in seconds.
 fn patience_s(scenario: &Scenario) -> u64 {
@@ -271,6 +296,12 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
         Op::ZeroRange(range) => allocate("FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE", range),
         Op::Collapse(range) => allocate("FALLOC_FL_COLLAPSE_RANGE", range),
         Op::Read { len } => vec![format!("receive({len});")],
+        // Who sleeps is not blocked, as far as an `await` is concerned.
+        Op::Wait { us } if awaits(scenario) => vec![
+            format!("{actor}.sleeps = 1;"),
+            format!("usleep({us});"),
+            format!("{actor}.sleeps = 0;"),
+        ],
         Op::Wait { us } => vec![format!("usleep({us});")],
         Op::Shutdown if actor == Actor::Reader => vec!["shutdown(receiver, SHUT_WR);".into()],
         Op::Shutdown => vec!["shutdown(sender, SHUT_WR);".into()],
@@ -283,14 +314,26 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
             "set(sender, IPPROTO_TCP, TCP_CORK, {});",
             u8::from(on)
         )],
+        Op::Signal { .. } => vec!["pthread_kill(a_thread, SIGUSR1);".into()],
+        Op::Await { who } => {
+            let last = |it: &Step| it.actor == who;
+            match scenario.steps.iter().rposition(last) {
+                Some(at) => vec![format!("await_blocked(&{who}, {});", at + 1)],
+                None => Vec::new(),
+            }
+        }
         Op::Borrow { .. }
         | Op::AwaitCompletions
-        | Op::Signal { .. }
-        | Op::Await { .. }
         | Op::Kill { .. }
         | Op::Hold { .. }
         | Op::Release { .. } => unreachable!("it is not in C"),
     }
+}
+
+/// Whether somebody awaits that another one is blocked.
+pub fn awaits(scenario: &Scenario) -> bool {
+    let awaits = |it: &Step| matches!(it.op, Op::Await { .. });
+    scenario.steps.iter().any(awaits)
 }
 
 fn allocate(mode: &str, range: crate::scenario::Range) -> Vec<String> {

@@ -1,7 +1,7 @@
 /* Who does the steps of the scenario: how many are done, and since when there is another. */
 struct actor {
 	atomic_int done;
-	atomic_long since_us;
+	atomic_long since_us;{{SLEEPS}}
 };
 
 static struct actor {{ACTORS}};

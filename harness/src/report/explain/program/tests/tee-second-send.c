@@ -223,7 +223,7 @@ static void make_link(void)
 	must(unshare(CLONE_NEWNET), "no network namespace, which takes root");
 	near = must(open("/proc/thread-self/ns/net", O_RDONLY), "the sender's namespace");
 	snprintf(command, sizeof(command),
-		 "ip link add near up type veth peer name far up netns /proc/%d/fd/%d",
+		 "ip link add near up type veth peer name far netns /proc/%d/fd/%d",
 		 getpid(), far);
 	run(command);
 	run("ip address add 192.0.2.1/24 dev near");
@@ -231,6 +231,7 @@ static void make_link(void)
 
 	must(setns(far, CLONE_NEWNET), "setns");
 	run("ip address add 192.0.2.2/24 dev far");
+	run("ip link set far up");
 	run("tc qdisc add dev far root netem delay 20ms");
 	must(setns(near, CLONE_NEWNET), "setns");
 }
