@@ -82,6 +82,7 @@ fn the_race_is_explained() {
         "6.12-stock-receiver.pcap",
         "6.12-stock-sender.pcap",
         "report.md",
+        "reproducer.c",
         "scenario.scn",
         "timeline.html",
     ];
@@ -96,6 +97,7 @@ fn the_race_is_explained() {
         "TORN",
         "carries torn bytes",
         "packet to the receiver: SYN",
+        "gcc reproducer.c && ./a.out",
     ] {
         assert!(report.contains(words), "{words}: {report}");
     }

@@ -16,19 +16,21 @@ use crate::kernel::{Kernel, KernelName};
 use crate::report::explain::folder::{Error, Folder};
 use crate::report::explain::markdown::{self, Case, OnKernel};
 use crate::report::explain::pcap::{self, At};
-use crate::report::explain::{Run, timeline};
+use crate::report::explain::{Run, program, timeline};
 use crate::report::finding;
 use crate::scenario::{Scenario, normalize, text};
 
 const SCENARIO: &str = "scenario.scn";
 const REPORT: &str = "report.md";
 const TIMELINE: &str = "timeline.html";
+const PROGRAM: &str = "reproducer.c";
 
 /// Explain a scenario: what happens on each kernel, as files to read and to send.
 ///
 /// Writes a bug report (report.md), a page that shows what happened when (timeline.html),
 /// the packets at both ends of the link for Wireshark (KERNEL-sender.pcap,
-/// KERNEL-receiver.pcap), and the scenario itself (scenario.scn). Files of an earlier
+/// KERNEL-receiver.pcap), a C program that does the same without this tool (reproducer.c),
+/// and the scenario itself (scenario.scn). Files of an earlier
 /// explanation in the same folder are replaced, others never.
 ///
 /// Exits as `replay` does: with 0 when the scenario did what its `expect` lines say, with 1
@@ -124,7 +126,7 @@ fn names(kernels: &[KernelName]) -> Vec<String> {
         let name = |(end, _)| packets_name(kernel, end);
         At::NAMED.map(name)
     });
-    let others = [SCENARIO, REPORT, TIMELINE].map(String::from);
+    let others = [SCENARIO, REPORT, TIMELINE, PROGRAM].map(String::from);
     others.into_iter().chain(packets).collect()
 }
 
@@ -171,6 +173,13 @@ fn files(
             timeline::page(scenario, &runs).into_bytes(),
         ),
     ];
+    let program = match program::source(scenario) {
+        Ok(text) => {
+            files.push((PROGRAM.to_string(), text.into_bytes()));
+            Ok(PROGRAM)
+        }
+        Err(not) => Err(not.to_string()),
+    };
     let mut packets = Vec::new();
     for (kernel, told) in plan.kernels.iter().zip(told) {
         let name = &kernel.name;
@@ -210,7 +219,7 @@ fn files(
             })
             .collect(),
         file: &path,
-        program: None,
+        program: Some(program),
         packets,
     });
     files.push((REPORT.to_string(), report.into_bytes()));

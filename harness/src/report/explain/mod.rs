@@ -3,6 +3,7 @@
 pub mod folder;
 pub mod markdown;
 pub mod pcap;
+pub mod program;
 pub mod promise;
 pub mod timeline;
 

@@ -12,7 +12,7 @@ mod options;
 mod parse;
 mod print;
 mod source;
-pub(super) mod units;
+pub(crate) mod units;
 
 pub use folder::files;
 pub use source::{ReadError, parse, parse_bytes, read_file};

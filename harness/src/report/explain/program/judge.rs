@@ -1,0 +1,86 @@
+//! What is compared in the end.
+
+use super::ends;
+use super::shape::Shape;
+use super::steps;
+use crate::scenario::{Actor, Op, Scenario};
+
+/// What stands in the place of the marks of a part.
+pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> {
+    let setup = &scenario.setup;
+    let family = setup.socket.family;
+    let failed = match ends::may_fail(scenario) {
+        true => "if (len < 0)\n\t\treturn;",
+        false => "must(len, \"the send\");",
+    };
+    // Of a packet the rest would be lost.
+    let (room, len) = match family.is_stream() {
+        true => ("most < room ? most : room", "len"),
+        false => ("room", "(size_t)len < most ? (size_t)len : most"),
+    };
+    let direct = |op: Op| matches!(op, Op::DirectWrite(_));
+    let malloc = match scenario.steps.iter().any(|it| direct(it.op)) {
+        // O_DIRECT wants it so.
+        true => "aligned_alloc(4096, (len + 4095) / 4096 * 4096)",
+        false => "malloc(len)",
+    };
+    let after = match setup.socket.tcp.quickack {
+        // It does not last.
+        Some(on) => format!(
+            "\n\t\tset(receiver, IPPROTO_TCP, TCP_QUICKACK, {});",
+            u8::from(on)
+        ),
+        None => String::new(),
+    };
+    let torn = match shape.changes_during {
+        true => "received[at] != expected[at] && received[at] != earlier[at]",
+        false => "received[at] != expected[at]",
+    };
+    let zeroes = setup.file.sparse || scenario.steps.iter().any(|it| it.op.zeroes());
+    let moves = scenario.resizes();
+    // A byte names the write that it is from, unless there are zeros that nobody wrote.
+    let print = match zeroes || moves {
+        true => {
+            "0x%02x, and 0x%02x was sent\\n\",\n\
+             \t\t       end - at, at, offset_of[at], received[at], expected[at])"
+        }
+        false => {
+            "write %d, and write %d was sent\\n\",\n\
+             \t\t       end - at, at, offset_of[at],\n\
+             \t\t       (unsigned char)(received[at] - pattern(offset_of[at], 0)),\n\
+             \t\t       (unsigned char)(expected[at] - pattern(offset_of[at], 0)))"
+        }
+    };
+    let differ = match ends::may_end_early(scenario) {
+        true => "received_bytes > sent_bytes",
+        false => "received_bytes != sent_bytes",
+    };
+    let lost = match setup.data.is_steady() {
+        true => " || arrived != datagrams",
+        false => "",
+    };
+    let has = |actor: &Actor| scenario.steps.iter().any(|it| it.actor == *actor);
+    let actors = [Actor::A, Actor::B, Actor::C, Actor::Reader];
+    let actors = actors.iter().filter(|it| has(it));
+    let actors: Vec<String> = actors.map(ToString::to_string).collect();
+    let sleeps = match steps::awaits(scenario) {
+        true => "\n\tatomic_int sleeps;",
+        false => "",
+    };
+    let tees = |op: Op| matches!(op, Op::Tee { .. });
+    let teed = scenario.steps.iter().any(|it| tees(it.op));
+    vec![
+        ("SLEEPS", sleeps.into()),
+        ("ACTORS", actors.join(", ")),
+        ("PIPES", if teed { "piped, teed" } else { "piped" }.into()),
+        ("FAILED", failed.into()),
+        ("ROOM", room.into()),
+        ("LEN", len.into()),
+        ("MALLOC", malloc.into()),
+        ("AFTER", after),
+        ("TORN", torn.into()),
+        ("PRINT", print.into()),
+        ("DIFFER", differ.into()),
+        ("LOST", lost.into()),
+    ]
+}

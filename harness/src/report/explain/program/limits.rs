@@ -1,0 +1,168 @@
+//! What is not in C.
+
+use std::fmt;
+
+use super::shape::senders;
+use crate::scenario::{
+    Actor, Borrowing, DeviceKind, Expect, Expected, Netem, Op, Range, Scenario, Step,
+    text::units::Percent,
+};
+
+/// The longest datagram that fits a packet of IPv4.
+const DATAGRAM_BYTES: u64 = 65_507;
+
+/// Something of a scenario that its C program could not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{what}` is not in C: {why}")]
+pub struct NotInC {
+    /// The step or the setting, as it stands in the text.
+    pub what: String,
+    /// What keeps it from being in a program.
+    pub why: &'static str,
+}
+
+fn not(what: impl fmt::Display, why: &'static str) -> Result<(), NotInC> {
+    Err(NotInC {
+        what: what.to_string(),
+        why,
+    })
+}
+
+/// # Errors
+/// The first thing that is not in C.
+pub fn check(scenario: &Scenario) -> Result<(), NotInC> {
+    check_setup(scenario)?;
+    for step in &scenario.steps {
+        check_step(scenario, step)?;
+    }
+    check_together(scenario)
+}
+
+fn check_setup(scenario: &Scenario) -> Result<(), NotInC> {
+    let setup = &scenario.setup;
+    if setup.device.kind == DeviceKind::Tun {
+        return not("link tun", "it takes a program between two TUN interfaces");
+    }
+    for netem in [&setup.data, &setup.ack] {
+        check_netem(netem)?;
+    }
+    if setup.relay {
+        return not(
+            "reader relay",
+            "it takes a second connection, and who moves the data",
+        );
+    }
+    if setup.socket.each {
+        return not("each", "every connection would have to be judged by itself");
+    }
+    Ok(())
+}
+
+/// What netem leaves to chance shows in some runs only: a few runs must be enough.
+fn check_netem(netem: &Netem) -> Result<(), NotInC> {
+    const CHANCE: &str = "tc(8) gives netem no seed, and bursts would show in few runs";
+    match netem.recover_ppm {
+        0 => Ok(()),
+        ppm => not(format_args!("recover={}", Percent(ppm)), CHANCE),
+    }
+}
+
+/// Whether it shows in some runs only, so that several have to be made.
+pub fn is_left_to_chance(scenario: &Scenario) -> bool {
+    let chances = |it: &Netem| it.loss_ppm > 0 || it.reorder_ppm > 0 || it.corrupt_ppm > 0;
+    let violated = |it: &Expect| matches!(it.verdict, Expected::Violates(_));
+    let may_break = scenario.expects.is_empty() || scenario.expects.iter().any(violated);
+    may_break && (chances(&scenario.setup.data) || chances(&scenario.setup.ack))
+}
+
+fn check_step(scenario: &Scenario, step: &Step) -> Result<(), NotInC> {
+    let maps = |it: &Step| it.op.maps();
+    let any = |what: fn(&Step) -> bool| scenario.steps.iter().any(what);
+    match step.op {
+        Op::Hold { .. } | Op::Release { .. } => not(
+            step,
+            "tc(8) has no queue that holds packets until it is told",
+        ),
+        Op::Kill { .. } => not(step, "each send would need a process of its own"),
+        Op::Borrow {
+            by: Borrowing::Uring,
+            ..
+        } => not(step, "io_uring without a library is longer than the rest"),
+        Op::Borrow { .. } | Op::AwaitCompletions => not(
+            step,
+            "what may change ends with a completion, not with the call",
+        ),
+        Op::Signal { to } if to != Actor::A => {
+            not(step, "only the main thread is known to the others")
+        }
+        Op::Close if step.actor != Actor::Reader => not(
+            step,
+            "another thread would have to go on with what is closed",
+        ),
+        Op::Truncate { .. } | Op::Collapse(_) if any(maps) => {
+            not(step, "a store behind the end of a file is a trap (SIGBUS)")
+        }
+        Op::Read { .. } if matches!(step.actor, Actor::B | Actor::C) => {
+            not(step, "two threads would read from one socket")
+        }
+        op if (op.zeroes() || op.needs_ext4()) && any(pipes) => {
+            not(step, "what is in a pipe would no longer be the file's")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
+    let mut sending = senders(scenario);
+    if let (Some(_), Some(second)) = (sending.next(), sending.next()) {
+        let mut steps = scenario.steps.iter();
+        let step = steps.find(|it| it.actor == second && it.op.sends());
+        if let Some(step) = step {
+            return not(step, "in which order two threads send is not known");
+        }
+    }
+    // What a datagram is is clear where none is cut, refused, or put together by two.
+    let family = scenario.setup.socket.family;
+    if family.has_datagrams() {
+        let mut steps = scenario.steps.iter();
+        let long = |it: &&Step| match it.op {
+            Op::Sendfile(range) => range.len > DATAGRAM_BYTES,
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } => len > DATAGRAM_BYTES,
+            Op::Copy { range, .. } => range.len > DATAGRAM_BYTES,
+            _ => false,
+        };
+        if let Some(step) = steps.find(long) {
+            return not(
+                step,
+                "what a datagram that is refused throws away is not known",
+            );
+        }
+    }
+    let sender = senders(scenario).next().unwrap_or_default();
+    let changes = |it: &&Step| it.actor != sender && it.op.writes().is_some();
+    let mut steps = scenario.steps.iter();
+    if steps.any(pipes)
+        && let Some(step) = scenario.steps.iter().find(changes)
+    {
+        return not(step, "what is in a pipe would change during the call");
+    }
+    // Both values of a byte are known, from before a call and from after it; not those
+    // that it had meanwhile.
+    let written: Vec<(Step, Range)> = scenario
+        .steps
+        .iter()
+        .filter(|it| it.actor != sender)
+        .filter_map(|it| Some((*it, it.op.writes()?)))
+        .collect();
+    for (at, (step, range)) in written.iter().enumerate() {
+        let overlaps = |other: &Range| other.offset < range.end() && range.offset < other.end();
+        if written[..at].iter().any(|(_, it)| overlaps(it)) {
+            return not(step, "a byte would have three values during one call");
+        }
+    }
+    Ok(())
+}
+
+fn pipes(step: &Step) -> bool {
+    matches!(step.op, Op::SpliceOut { .. })
+}

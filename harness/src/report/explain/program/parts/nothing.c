@@ -1,0 +1,4 @@
+static void nothing(int signal)
+{
+	(void)signal;
+}

@@ -1,0 +1,94 @@
+//! How many threads a program needs.
+
+use crate::scenario::{Actor, Op, ReaderMode, Scenario, Step};
+
+/// What of a connection surely fits the receiver's buffer, if nobody has said how large
+/// that is: half of what Linux begins with (tcp_rmem).
+const FITS_BYTES: u64 = 32 * 1024;
+
+/// Who does what in a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// How it receives.
+    pub reader: Reader,
+    /// Threads wait for each other's steps.
+    pub takes_turns: bool,
+    /// The file can change while a call that sends runs.
+    pub changes_during: bool,
+}
+
+/// How a program receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// By a thread that reads whatever arrives.
+    Drains,
+    /// In the thread of `a`: what is sent fits the buffers.
+    Inline,
+    /// By a thread that has steps of its own.
+    Actor,
+}
+
+impl Shape {
+    /// That of a scenario.
+    pub fn of(scenario: &Scenario) -> Shape {
+        let steps = &scenario.steps;
+        let beside = |step: &Step| matches!(step.actor, Actor::B | Actor::C);
+        // Who reads what it sends does so when it has sent it.
+        let fits = fits(scenario) || scenario.reads_itself();
+        let inline = fits && !steps.iter().any(beside);
+        let reader = match scenario.setup.reader {
+            ReaderMode::Drain => Reader::Drains,
+            ReaderMode::Paused if inline => Reader::Inline,
+            ReaderMode::Paused => Reader::Actor,
+        };
+        let senders: Vec<Actor> = senders(scenario).collect();
+        let writes = |step: &Step| step.op.writes().is_some();
+        let foreign = |step: &Step| writes(step) && senders.iter().any(|it| *it != step.actor);
+        Shape {
+            reader,
+            takes_turns: reader == Reader::Actor || steps.iter().any(beside),
+            changes_during: steps.iter().any(foreign),
+        }
+    }
+
+    /// The threads besides that of `a`, which is the main one.
+    pub fn threads(&self, scenario: &Scenario) -> Vec<Actor> {
+        let mut threads: Vec<Actor> = [Actor::B, Actor::C]
+            .into_iter()
+            .filter(|actor| scenario.steps.iter().any(|it| it.actor == *actor))
+            .collect();
+        if self.reader == Reader::Actor {
+            threads.push(Actor::Reader);
+        }
+        threads
+    }
+}
+
+/// The actors that send.
+pub fn senders(scenario: &Scenario) -> impl Iterator<Item = Actor> + '_ {
+    let sends = |actor: &Actor| {
+        let mut steps = scenario.steps.iter();
+        steps.any(|it| it.actor == *actor && it.op.sends())
+    };
+    Actor::SENDING_SIDE.into_iter().filter(sends)
+}
+
+/// How many bytes can be sent at most: no call moves what the file does not have.
+pub fn most_bytes(scenario: &Scenario) -> u64 {
+    let extent_bytes = scenario.extent_bytes();
+    let calls = scenario.steps.iter().map(|step| match step.op {
+        Op::Sendfile(range) => range.len.min(extent_bytes),
+        Op::SendfileOn { len } => len.min(extent_bytes),
+        Op::Copy { range, .. } | Op::Borrow { range, .. } => range.len,
+        Op::SpliceOut { len, .. } => len,
+        _ => 0,
+    });
+    calls.sum()
+}
+
+fn fits(scenario: &Scenario) -> bool {
+    let socket = &scenario.setup.socket;
+    let sized = socket.sndbuf_bytes.or(socket.rcvbuf_bytes).is_some();
+    let waits = socket.tcp.notsent_lowat_bytes > 0;
+    !sized && !waits && most_bytes(scenario) <= FITS_BYTES
+}

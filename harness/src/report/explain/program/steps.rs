@@ -1,0 +1,392 @@
+//! The operations, as statements.
+
+use std::fmt::Write;
+
+use super::ends;
+use super::limits;
+use super::place::sent_file;
+use super::shape::{Reader, Shape};
+use crate::scenario::{Actor, Copying, Op, Scenario, Step};
+
+/// The threads besides the main one, each a function.
+pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
+    let mut functions = Vec::new();
+    for actor in shape.threads(scenario) {
+        let mut text = format!("static void *{actor}_does(void *unused)\n{{\n");
+        text += &steps_of(scenario, shape, actor);
+        if actor == Actor::Reader && !ends::may_leave(scenario) {
+            text += "\n\t/* The rest. */\n";
+            for (other, last) in lasts(scenario, scenario.steps.len(), Actor::Reader) {
+                let _ = writeln!(text, "\tafter(&{other}, {last});");
+            }
+            text += "\treceive(sizeof(received));\n";
+        }
+        text += "\treturn unused;\n}\n";
+        functions.push(text.replacen("{\n\n", "{\n", 1));
+    }
+    functions.join("\n")
+}
+
+/// What the program does: it is actor `a`.
+pub fn main(scenario: &Scenario, shape: &Shape) -> String {
+    let tries = limits::is_left_to_chance(scenario);
+    let name = if tries { "static int once" } else { "int main" };
+    let mut text = format!("{name}(void)\n{{\n");
+    let threads = shape.threads(scenario);
+    let mut handles: Vec<String> = threads.iter().map(|it| format!("{it}_thread")).collect();
+    if shape.reader == Reader::Drains {
+        handles.push("draining".into());
+    }
+    if !handles.is_empty() {
+        let _ = writeln!(text, "\tpthread_t {};\n", handles.join(", "));
+    }
+    let _ = writeln!(text, "\talarm({});", patience_s(scenario));
+    if ends::may_fail(scenario) {
+        text += "\tsignal(SIGPIPE, SIG_IGN);\n";
+    }
+    let signals = |it: &Step| matches!(it.op, Op::Signal { .. });
+    if scenario.steps.iter().any(signals) {
+        text += "\t/* Without SA_RESTART. */\n";
+        text += "\tsigaction(SIGUSR1, &(struct sigaction){ .sa_handler = nothing }, NULL);\n";
+        text += "\ta_thread = pthread_self();\n";
+    }
+    if scenario.setup.socket.family.passes_link() {
+        text += "\tmake_link();\n";
+    }
+    text += "\tmake_file();\n\tconnect_ends();\n";
+    if shape.reader == Reader::Drains {
+        text += "\tpthread_create(&draining, NULL, drain, NULL);\n";
+    }
+    for actor in &threads {
+        let _ = writeln!(
+            text,
+            "\tpthread_create(&{actor}_thread, NULL, {actor}_does, NULL);"
+        );
+    }
+    text += &steps_of(scenario, shape, Actor::A);
+    text += "\n";
+    for actor in threads.iter().filter(|it| **it != Actor::Reader) {
+        let _ = writeln!(text, "\tpthread_join({actor}_thread, NULL);");
+    }
+    for line in ends::finish(scenario) {
+        let _ = writeln!(text, "\t{line}");
+    }
+    match shape.reader {
+        Reader::Drains => text += "\tpthread_join(draining, NULL);\n",
+        Reader::Actor => text += "\tpthread_join(reader_thread, NULL);\n",
+        Reader::Inline if ends::may_leave(scenario) => {}
+        Reader::Inline => text += "\treceive(sizeof(received));\n",
+    }
+    text += "\treturn verdict();\n}\n";
+    text + if tries { TRIES } else { "" }
+}
+
+const TRIES: &str = "
+/* What the link loses is left to chance, so it may show at the second time only. */
+int main(void)
+{
+	int status = 0;
+
+	for (int tries = 0; tries < 5 && status == 0; tries++) {
+		if (fork() == 0)
+			exit(once());
+		wait(&status);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+}
+";
+
+/// After which time something hangs, in seconds.
+fn patience_s(scenario: &Scenario) -> u64 {
+    (crate::oracle::bound_ns(scenario) / 1_000_000_000).clamp(30, 300)
+}
+
+/// All steps of an actor, each below its text.
+fn steps_of(scenario: &Scenario, shape: &Shape, actor: Actor) -> String {
+    let mut text = String::new();
+    let mut awaited = Vec::new();
+    let mut seen = Vec::new();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        // What the reader does in the main thread is no thread's.
+        let inline = shape.reader == Reader::Inline && step.actor == Actor::Reader;
+        let who = if inline { Actor::A } else { step.actor };
+        if who != actor {
+            continue;
+        }
+        let _ = writeln!(text, "\n\t/* {step} */");
+        let lines = statements(scenario, shape, index, &seen);
+        seen.push(step.op);
+        if !shape.takes_turns {
+            lines.iter().for_each(|line| text += &indented(line));
+            continue;
+        }
+        for last in lasts(scenario, index, actor) {
+            if !awaited.contains(&last) {
+                let _ = writeln!(text, "\tafter(&{}, {});", last.0, last.1);
+                awaited.push(last);
+            }
+        }
+        let _ = writeln!(text, "\tbegin(&{actor});");
+        lines.iter().for_each(|line| text += &indented(line));
+        let _ = writeln!(text, "\tend(&{actor}, {});", index + 1);
+    }
+    text
+}
+
+fn indented(line: &str) -> String {
+    line.lines().map(|it| format!("\t{it}\n")).collect()
+}
+
+/// The last steps that the other actors have before the one at `index`, counted from 1.
+fn lasts(scenario: &Scenario, index: usize, actor: Actor) -> Vec<(Actor, usize)> {
+    let mut lasts: Vec<(Actor, usize)> = Vec::new();
+    for (at, step) in scenario.steps[..index].iter().enumerate() {
+        if step.actor != actor {
+            lasts.retain(|(it, _)| *it != step.actor);
+            lasts.push((step.actor, at + 1));
+        }
+    }
+    lasts
+}
+
+/// One step. `seen`: those of the same actor before it.
+fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> Vec<String> {
+    let Step { op, actor } = scenario.steps[index];
+    let number = scenario.generation(index).unwrap_or_default();
+    let extent = "FILE_BYTES";
+    let file = sent_file(scenario);
+    let send = |offset: &str, len: u64, call: &dyn Fn(&str, &str) -> String| {
+        let sent = |offset: &str, call: String| format!("sent({offset}, {call});");
+        sending(scenario, shape, (offset, len), call, &sent)
+    };
+    match op {
+        Op::Sendfile(range) => send(&range.offset.to_string(), range.len, &|offset, len| {
+            format!("sendfile(sender, {file}, (off_t[]){{ {offset} }}, {len})")
+        }),
+        Op::SendfileOn { len } => {
+            let mut lines = Vec::new();
+            let declare = !seen.iter().any(|it| matches!(it, Op::SendfileOn { .. }));
+            let kind = if declare { "off_t " } else { "" };
+            lines.push(format!("{kind}position = lseek({file}, 0, SEEK_CUR);"));
+            lines.extend(send("position", len, &|_, len| {
+                format!("sendfile(sender, {file}, NULL, {len})")
+            }));
+            lines
+        }
+        Op::Copy { by, range } => send(&range.offset.to_string(), range.len, &|offset, len| {
+            match by {
+                Copying::Write => format!("write(sender, mapping + {offset}, {len})"),
+                Copying::Send => format!("send(sender, mapping + {offset}, {len}, 0)"),
+                Copying::Writev => {
+                    let half = range.len / 2;
+                    format!(
+                        "writev(sender, (struct iovec[]){{\n\
+                         \t\t{{ mapping + {offset}, {half} }},\n\
+                         \t\t{{ mapping + {offset} + {half}, {len} - {half} }},\n\t}}, 2)"
+                    )
+                }
+            }
+        }),
+        Op::SpliceOut {
+            len,
+            more,
+            nonblock,
+            tee,
+            move_pages,
+        } => {
+            let flags = flags(&[
+                (move_pages, "SPLICE_F_MOVE"),
+                (nonblock, "SPLICE_F_NONBLOCK"),
+                (more, "SPLICE_F_MORE"),
+            ]);
+            let (end, parts) = match tee {
+                true => ("tee_ends[0]", "teed"),
+                false => ("pipe_ends[0]", "piped"),
+            };
+            let call = |_: &str, len: &str| {
+                format!("splice({end}, NULL, sender, NULL, {len}, {flags})")
+            };
+            let sent = |_: &str, call: String| format!("sent_from(&{parts}, {call});");
+            let mut lines = sending(scenario, shape, ("0", len), &call, &sent);
+            // Of an empty pipe it would wait for somebody to fill it.
+            let again = |it: &Op| matches!(it, Op::SpliceOut { tee: other, .. } if *other == tee);
+            if seen.iter().any(again) {
+                let body: Vec<String> = lines.iter().map(|it| indented(it)).collect();
+                let body = body.concat();
+                lines = match lines.len() {
+                    1 => vec![format!("if ({parts}.first < {parts}.end)\n{}", body.trim_end())],
+                    _ => vec![format!("if ({parts}.first < {parts}.end) {{\n{body}}}")],
+                };
+            }
+            lines
+        }
+        Op::Pipe { capacity_bytes } => {
+            let size = format!("fcntl(pipe_ends[1], F_SETPIPE_SZ, {capacity_bytes})");
+            match seen.iter().any(|it| matches!(it, Op::Pipe { .. })) {
+                // It fails where the pipe holds more than that.
+                true => vec![format!("{size};")],
+                false => {
+                    let mut lines = vec!["must(pipe(pipe_ends), \"pipe\");".to_owned()];
+                    let writes = |it: &Step| matches!(it.op, Op::PipeWrite(_));
+                    if scenario.steps.iter().any(writes) {
+                        lines.push(
+                            "must(fcntl(pipe_ends[1], F_SETFL, O_NONBLOCK), \"O_NONBLOCK\");"
+                                .to_owned(),
+                        );
+                    }
+                    lines.push(format!("must({size}, \"F_SETPIPE_SZ\");"));
+                    lines
+                }
+            }
+        }
+        Op::SpliceIn { range, move_pages } => {
+            let flags = flags(&[(move_pages, "SPLICE_F_MOVE"), (true, "SPLICE_F_NONBLOCK")]);
+            vec![format!(
+                "put(&piped, {0}, splice({file}, (off_t[]){{ {0} }}, pipe_ends[1], NULL, {1}, {flags}), NULL);",
+                range.offset, range.len
+            )]
+        }
+        Op::PipeWrite(range) => vec![format!(
+            "put(&piped, {0}, write(pipe_ends[1], mapping + {0}, {1}), copy_of({0}, {1}));",
+            range.offset, range.len
+        )],
+        Op::Vmsplice { range, gift } => {
+            let flags = flags(&[(gift, "SPLICE_F_GIFT"), (true, "SPLICE_F_NONBLOCK")]);
+            vec![format!(
+                "put(&piped, {0}, vmsplice(pipe_ends[1], &(struct iovec){{ mapping + {0}, {1} }}, 1, {flags}), NULL);",
+                range.offset, range.len
+            )]
+        }
+        Op::Tee { len } => {
+            let mut lines = Vec::new();
+            if !seen.iter().any(|it| matches!(it, Op::Tee { .. })) {
+                lines.push("must(pipe(tee_ends), \"pipe\");".to_owned());
+            }
+            lines.push(format!(
+                "put_again(&teed, &piped, tee(pipe_ends[0], tee_ends[1], {len}, SPLICE_F_NONBLOCK));"
+            ));
+            lines
+        }
+        Op::MmapWrite(range) => vec![format!(
+            "store(mapping, {}, {}, {number});",
+            range.offset, range.len
+        )],
+        Op::SecondWrite(range) => vec![format!(
+            "store(second, {}, {}, {number});",
+            range.offset, range.len
+        )],
+        Op::ForkWrite(range) => vec![format!(
+            "if (fork() == 0) {{\n\tstore(mapping, {}, {}, {number});\n\t_exit(0);\n}}\nwait(NULL);",
+            range.offset, range.len
+        )],
+        Op::Pwrite(range) => vec![format!(
+            "overwrite(file, {}, {}, {number});",
+            range.offset, range.len
+        )],
+        Op::DirectWrite(range) => vec![format!(
+            "overwrite(direct, {}, {}, {number});",
+            range.offset, range.len
+        )],
+        Op::Msync => vec![format!("must(msync(mapping, {extent}, MS_SYNC), \"msync\");")],
+        Op::DropCaches => vec!["run(\"echo 1 > /proc/sys/vm/drop_caches\");".into()],
+        Op::Truncate { size_bytes } => {
+            vec![format!("must(ftruncate(file, {size_bytes}), \"ftruncate\");")]
+        }
+        Op::Punch(range) => allocate("FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE", range),
+        Op::ZeroRange(range) => allocate("FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE", range),
+        Op::Collapse(range) => allocate("FALLOC_FL_COLLAPSE_RANGE", range),
+        Op::Read { len } => vec![format!("receive({len});")],
+        // Who sleeps is not blocked, as far as an `await` is concerned.
+        Op::Wait { us } if awaits(scenario) => vec![
+            format!("{actor}.sleeps = 1;"),
+            format!("usleep({us});"),
+            format!("{actor}.sleeps = 0;"),
+        ],
+        Op::Wait { us } => vec![format!("usleep({us});")],
+        Op::Shutdown if actor == Actor::Reader => vec!["shutdown(receiver, SHUT_WR);".into()],
+        Op::Shutdown => vec!["shutdown(sender, SHUT_WR);".into()],
+        Op::Reset => vec![
+            "setsockopt(receiver, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));".into(),
+            "close(receiver);".into(),
+        ],
+        Op::Close => vec!["close(receiver);".into()],
+        Op::Cork { on } => vec![format!(
+            "set(sender, IPPROTO_TCP, TCP_CORK, {});",
+            u8::from(on)
+        )],
+        Op::Signal { .. } => vec!["pthread_kill(a_thread, SIGUSR1);".into()],
+        Op::Await { who } => {
+            let last = |it: &Step| it.actor == who;
+            match scenario.steps.iter().rposition(last) {
+                Some(at) => vec![format!("await_blocked(&{who}, {});", at + 1)],
+                None => Vec::new(),
+            }
+        }
+        Op::Borrow { .. }
+        | Op::AwaitCompletions
+        | Op::Kill { .. }
+        | Op::Hold { .. }
+        | Op::Release { .. } => unreachable!("it is not in C"),
+    }
+}
+
+/// Whether somebody awaits that another one is blocked.
+pub fn awaits(scenario: &Scenario) -> bool {
+    let awaits = |it: &Step| matches!(it.op, Op::Await { .. });
+    scenario.steps.iter().any(awaits)
+}
+
+fn allocate(mode: &str, range: crate::scenario::Range) -> Vec<String> {
+    vec![format!(
+        "must(fallocate(file, {mode}, {}, {}), \"fallocate\");",
+        range.offset, range.len
+    )]
+}
+
+fn flags(named: &[(bool, &str)]) -> String {
+    let set: Vec<&str> = named.iter().filter(|it| it.0).map(|it| it.1).collect();
+    match set.is_empty() {
+        true => "0".into(),
+        false => set.join(" | "),
+    }
+}
+
+/// A call that sends, with what is noted of it. `call` makes it of an offset and a length,
+/// `sent` what notes it.
+fn sending(
+    scenario: &Scenario,
+    shape: &Shape,
+    (offset, len): (&str, u64),
+    call: &dyn Fn(&str, &str) -> String,
+    sent: &dyn Fn(&str, String) -> String,
+) -> Vec<String> {
+    let spec = &scenario.setup.socket;
+    let text = len.to_string();
+    let mut lines = Vec::new();
+    if shape.changes_during {
+        lines.push(format!("entering({offset}, {text});"));
+    }
+    if !spec.poll {
+        lines.push(sent(offset, call(offset, &text)));
+    } else {
+        let rest = format!("{text} - done");
+        let from = match offset {
+            "0" => "done".to_owned(),
+            offset => format!("{offset} + done"),
+        };
+        lines.push(format!(
+            "for (ssize_t done = 0, len; done < {text};) {{\n\
+             \tlen = {};\n\t{}\n\
+             \tif (len == 0 || (len < 0 && errno != EAGAIN))\n\t\tbreak;\n\
+             \tdone += len < 0 ? 0 : len;\n\
+             \tpoll(&(struct pollfd){{ sender, POLLOUT, 0 }}, 1, -1);\n}}",
+            call(&from, &rest),
+            sent(&from, "len".into()),
+        ));
+    }
+    let more = call("0", "0").contains("SPLICE_F_MORE");
+    if spec.family.has_datagrams() && !spec.cork && !more {
+        lines.push("end_datagram();".into());
+    }
+    lines
+}

@@ -1,0 +1,86 @@
+//! Programs of scenarios, as text. `harness/tests/c_programs.rs` compiles and runs them.
+
+use expect_test::expect_file;
+
+use super::assemble::{mentions, without_comments};
+use super::source;
+use crate::scenario::Scenario;
+use crate::scenario::text::parse;
+
+fn scenario(text: &str) -> Scenario {
+    parse("test.scn", text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn program(text: &str) -> String {
+    source(&scenario(text)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refused(text: &str) -> String {
+    source(&scenario(text)).unwrap_err().to_string()
+}
+
+#[test]
+fn the_race_is_straight_on() {
+    let text = include_str!("../../../../../corpus/race/race-2008.scn");
+    expect_file!["tests/race-2008.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn actors_are_threads_that_take_turns() {
+    let text = include_str!("../../../../../corpus/socket/zero-window.scn");
+    expect_file!["tests/zero-window.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn what_is_in_a_pipe_is_the_programs_own_business() {
+    let text = include_str!("../../../../../corpus/pipe/tee-second-send.scn");
+    expect_file!["tests/tee-second-send.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn nothing_is_there_that_is_not_called() {
+    let simple = program("socket unix\nreader paused\n\nsendfile 0+4096\npwrite 0+4096\n");
+    assert!(!simple.contains("as root"), "{simple}");
+    let simple = without_comments(&simple);
+    for absent in [
+        "unshare",
+        "run",
+        "mapping",
+        "pthread_t",
+        "offload",
+        "entering",
+        "pipe",
+        "set",
+        "after",
+    ] {
+        assert!(!mentions(&simple, absent), "{absent} in\n{simple}");
+    }
+}
+
+#[test]
+fn a_header_cannot_end_the_comment() {
+    let text = program("# Ends */ and begins /* again.\n\nsendfile 0+4096\n");
+    let (comment, _) = text.split_once("\n */\n").unwrap();
+    assert!(!comment.contains("*/"), "{comment}");
+    assert_eq!(comment.matches("/*").count(), 1, "{comment}");
+}
+
+#[test]
+fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
+    let refusals = [
+        "link tun\n\nsendfile 0+4096\n",
+        "link data loss=10% recover=50%\n\nsendfile 0+4096\n",
+        "hold data after=1\nsendfile 0+4096\n",
+        "uring-send-zerocopy 0+4096\n",
+        "sendfile 0+4096\nb: sendfile 0+100\n",
+    ]
+    .map(refused)
+    .join("\n");
+    expect_test::expect![[r#"
+        `link tun` is not in C: it takes a program between two TUN interfaces
+        `recover=50%` is not in C: tc(8) gives netem no seed, and bursts would show in few runs
+        `hold data after=1` is not in C: tc(8) has no queue that holds packets until it is told
+        `uring-send-zerocopy 0+4096` is not in C: io_uring without a library is longer than the rest
+        `b: sendfile 0+100` is not in C: in which order two threads send is not known"#]]
+    .assert_eq(&refusals);
+}
