@@ -1,42 +1,15 @@
 //! Explanations of scenarios that real kernels have run, as others read them.
 
+mod common;
+
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Once;
 
-use inflight::kernel::{self, ErrorKind, tools};
+use inflight::kernel::tools;
 use serde_json::Value;
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-/// Builds both kernels once. `false`: this machine cannot, and says so.
-fn kernels() -> bool {
-    static SAY: Once = Once::new();
-    for name in ["6.12-stock", "6.12-patched"] {
-        let progress = kernel::progress::stderr();
-        match kernel::ensure(&name.parse().unwrap(), &*progress) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Missing => {
-                SAY.call_once(|| say(&format!("skipped: {error}\n")));
-                return false;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    true
-}
-
-/// Straight to the descriptor, so that it shows past the capture of output.
-fn say(text: &str) {
-    let mut stderr = fs::File::options().append(true).open("/dev/stderr").ok();
-    if let Some(stderr) = &mut stderr {
-        let _ = stderr.write_all(text.as_bytes());
-    }
-}
+use common::{kernels, repository, say};
 
 fn explain(file: &Path, folder: &Path, more: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_inflight"))

@@ -1,41 +1,20 @@
 //! The main job and its relatives, on real kernels.
 
+mod common;
+
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use inflight::kernel::{self, ErrorKind};
 use serde_json::Value;
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
+use common::{kernels, repository};
 
 fn inflight(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inflight"));
     command.args(args).current_dir(repository());
     command
-}
-
-/// Builds both kernels once. `false`: this machine cannot, and says so.
-fn kernels() -> bool {
-    static SAY: Once = Once::new();
-    for name in ["6.12-stock", "6.12-patched"] {
-        let progress = kernel::progress::stderr();
-        match kernel::ensure(&name.parse().unwrap(), &*progress) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Missing => {
-                // Straight to the descriptor, so that a skip shows past the capture.
-                SAY.call_once(|| drop(fs::write("/dev/stderr", format!("skipped: {error}\n"))));
-                return false;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    true
 }
 
 fn json(output: &Output) -> Vec<Value> {

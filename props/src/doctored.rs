@@ -60,22 +60,13 @@ const CASES: &[Case] = &[
     Case {
         property: Property::StableOnReturn,
         text: DELAYED,
-        // The write was made and came through, before the receiver had it.
-        change: |history| {
-            let written = history.file_pread[9];
-            history.received[9] = written;
-            late(history);
-        },
+        change: shows_what_was_written,
         specified: true,
     },
     Case {
         property: Property::Completion,
         text: LENT,
-        change: |history| {
-            let written = history.file_pread[9];
-            history.received[9] = written;
-            late(history);
-        },
+        change: shows_what_was_written,
         specified: true,
     },
     Case {
@@ -89,8 +80,9 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// All of it arrives after everything else.
-fn late(history: &mut History) {
+/// The write came through, and all of it arrives after everything else.
+fn shows_what_was_written(history: &mut History) {
+    history.received[9] = history.file_pread[9];
     let last = history.calls.iter().map(|call| call.exit.order).max();
     for (at, chunk) in (1..).zip(&mut history.chunks) {
         let order = last.unwrap_or(0) + at;

@@ -480,8 +480,8 @@ mod tests {
         assert_eq!(bytes, expected);
     }
 
-    #[test]
-    fn stores_and_writes_land_where_they_should() {
+    /// Two pages of a memfd.
+    fn mapped() -> SentFile {
         let spec = FileSpec {
             kind: FileKind::Memfd,
             size_bytes: 8192,
@@ -489,6 +489,12 @@ mod tests {
         };
         let mut file = SentFile::create(&spec).unwrap();
         file.map(8192).unwrap();
+        file
+    }
+
+    #[test]
+    fn stores_and_writes_land_where_they_should() {
+        let file = mapped();
         file.store(
             Range {
                 offset: 4000,
@@ -512,13 +518,7 @@ mod tests {
 
     #[test]
     fn a_restored_file_is_as_new_and_a_spoilt_one_is_not() {
-        let spec = FileSpec {
-            kind: FileKind::Memfd,
-            size_bytes: 8192,
-            ..FileSpec::default()
-        };
-        let mut file = SentFile::create(&spec).unwrap();
-        file.map(8192).unwrap();
+        let file = mapped();
         let range = Range {
             offset: 4000,
             len: 200,

@@ -12,6 +12,7 @@
 mod simple;
 mod standby;
 mod streams;
+mod together;
 mod watched;
 
 use std::collections::HashMap;
@@ -21,11 +22,12 @@ use std::time::Duration;
 
 use self::simple::{is_simple, shares_listener};
 use self::streams::Incoming;
+use self::together::Run;
 use super::borrowed::Borrowed;
 use super::clock::{self, Clock};
 use super::connection::{Listener, Sender, reset_on_close, retry};
 use super::counters;
-use super::crew::{Crew, Door, Event, Threads};
+use super::crew::{Crew, Door, Threads};
 use super::doorman::Doorman;
 use super::entropy::Entropy;
 use super::ext4;
@@ -35,18 +37,16 @@ use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
 use super::reader::{Read, Received, Reception};
 use super::relay::Relay;
-use super::settle::{self, settle};
+use super::settle::settle;
 use super::stage::{Beside, Stage, context};
-use crate::history::{Call, End, History, Leftovers, Outcome, Stream};
-use crate::oracle::{HELD_NS, RESCUE_NS, bound_ns};
+use crate::history::{Call, End, History, Leftovers, Stream};
+use crate::oracle::{RESCUE_NS, bound_ns};
 use crate::scenario::{
-    Actor, DeviceKind, Family, FileKind, FileSpec, Op, ReaderMode, Scenario, Setup, Stack, Step,
+    Actor, DeviceKind, Family, FileKind, FileSpec, Op, Scenario, Setup, Stack, Step,
 };
 
 /// See [`RESCUE_NS`].
 pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
-/// How long a step may run before its actor counts as blocked.
-const BLOCKED_AFTER: Duration = Duration::from_micros(1);
 /// How long a call may go on after the reader has reset the connection.
 const GRACE: Duration = Duration::from_secs(300);
 /// Files kept for the next scenario of the same setup.
@@ -440,188 +440,4 @@ fn history(
     history.calls.extend(received.calls);
     history.calls.sort_by_key(|call| call.entry.order);
     Ok(history)
-}
-
-/// What the reader is told to do for a step of its own.
-fn order(step: usize, op: Op) -> Read {
-    match op {
-        Op::Read { len } => Read::Some {
-            step,
-            len,
-            tell: None,
-        },
-        Op::Shutdown => Read::HalfClose { step },
-        op if op.leaves() => Read::Leave {
-            step,
-            reset: op == Op::Reset,
-        },
-        _ => unreachable!("the reader does not do that"),
-    }
-}
-
-/// One scenario of several threads while it runs.
-struct Run<'a> {
-    crew: &'a Crew,
-    stage: Arc<Stage>,
-    calls: Vec<Call>,
-    /// So many steps.
-    handed_out: usize,
-    /// Whether any of them waits for another actor to be blocked.
-    has_awaits: bool,
-    outstanding: [usize; 3],
-    /// That of `a` first.
-    incoming: Vec<Incoming>,
-}
-
-impl Run<'_> {
-    fn interleave(&mut self, orders: &Mailbox<Read>) {
-        if self.stage.scenario.setup.reader == ReaderMode::Drain {
-            self.read_the_rest();
-        }
-        let stage = Arc::clone(&self.stage);
-        for (index, step) in stage.scenario.steps.iter().enumerate() {
-            self.handed_out = index + 1;
-            match (step.actor, step.op) {
-                (Actor::Reader, op) => orders.put(order(index, op)),
-                (Actor::Link, _) => stage.perform(index, &mut self.calls),
-                (actor, _) => {
-                    self.outstanding[actor.index()] += 1;
-                    self.crew.perform(actor, &stage, index);
-                }
-            }
-            while self
-                .next_event_or_answer(BLOCKED_AFTER)
-                .is_some_and(|done| done != Some(index))
-            {}
-        }
-        // Who is yet to release what is held may, unless that is what it waits for. Later
-        // nobody holds anything, who waits behind a send of its own would otherwise.
-        let held = Duration::from_nanos(HELD_NS);
-        while self.awaits_hold() && self.next_event_or_answer(held).is_some() {}
-        // It fails only where the kernel cannot hold, and that was said when it was to.
-        let _ = stage.queues.end_holds();
-        // Who is its own reader has the first word.
-        while self.awaits_own_read() && self.next_event_or_answer(2 * RESCUE).is_some() {}
-        self.read_the_rest();
-        while self.outstanding.iter().any(|&steps| steps > 0) {
-            // Only a wedged call outlives its connection; where an operation of the
-            // reader has ended it, the sender may have yet to hear of that.
-            let patience = match self.may_be_told() {
-                false => GRACE,
-                true => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
-            };
-            if self.next_event_or_answer(patience).is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Whether a sending actor has yet to read.
-    fn awaits_own_read(&self) -> bool {
-        let own = |step: &Step| matches!(step.op, Op::Read { .. }) && step.actor != Actor::Reader;
-        !self.all_received() && self.awaits(own)
-    }
-
-    /// Whether an actor has yet to hold packets or to let them go.
-    fn awaits_hold(&self) -> bool {
-        self.awaits(|step| step.op.way().is_some())
-    }
-
-    /// Whether such a step has yet to be performed.
-    fn awaits(&self, what: impl Fn(&Step) -> bool) -> bool {
-        let mut steps = self.stage.scenario.steps.iter().enumerate();
-        steps.any(|(index, step)| what(step) && !self.calls.iter().any(|call| call.step == index))
-    }
-
-    fn event(&self, patience: Duration) -> Option<Event> {
-        let clock = &self.stage.clock;
-        let since_ns = clock.latest_ns();
-        loop {
-            let event = self.crew.events.take_within(patience);
-            if event.is_some() {
-                return event;
-            }
-            // Stamps go by the latest reading, so it is read whenever time passes;
-            // that also tells a wait that ended early.
-            if clock.elapsed_ns().saturating_sub(since_ns) >= patience.as_nanos() as u64 {
-                return None;
-            }
-        }
-    }
-
-    // Waits for one event. `None`: there was none in time; else the step that is
-    // done, if it was about a step.
-    fn next_event(&mut self, patience: Duration) -> Option<Option<usize>> {
-        let event = self.event(patience)?;
-        match event {
-            Event::Performed { step, calls } => {
-                let actor = self.stage.scenario.steps[step].actor;
-                self.outstanding[actor.index()] -= 1;
-                self.calls.extend(calls);
-                Some(Some(step))
-            }
-            Event::Read(step) => Some(Some(step)),
-            Event::Collected => Some(None),
-            Event::Received(of, received) => {
-                let mut incoming = self.incoming.iter_mut();
-                if let Some(it) = incoming.find(|it| it.actor == of) {
-                    it.received = Some(received);
-                }
-                Some(None)
-            }
-        }
-    }
-
-    fn finish(mut self) -> Result<(Arc<Stage>, History), RunError> {
-        let wedged = self.outstanding.iter().any(|&steps| steps > 0);
-        if wedged {
-            self.note_pending();
-        }
-        let (received, mut beside) = self.end_all()?;
-        if !wedged && self.stage.scenario.borrows_any() {
-            self.collect(Duration::from_nanos(bound_ns(&self.stage.scenario)));
-        }
-        for stream in &mut beside {
-            stream.completions = self.stage.borrowed_of(stream.actor).completions();
-        }
-        let history = history(self.calls, received, beside, &self.stage)?;
-        match wedged {
-            true => Err(RunError::Wedged(Box::new(history))),
-            false => Ok((self.stage, history)),
-        }
-    }
-
-    /// Waits for what is yet to be told of sends by reference. The receiver has closed its
-    /// end by now, so that nothing is sent again for ever; but half a datagram may wait for
-    /// its other half.
-    fn collect(&self, bound: Duration) {
-        let stage = &self.stage;
-        let bound = bound + settle::longest_half();
-        for actor in Actor::SENDING_SIDE {
-            if stage.borrowed_of(actor).has_ring(actor) {
-                self.crew.collect(actor, stage, bound);
-                while !matches!(self.event(bound + GRACE), Some(Event::Collected) | None) {}
-            }
-        }
-        for actor in stage.scenario.connections() {
-            let sender = stage.sender_of(actor);
-            stage
-                .borrowed_of(actor)
-                .await_queue(sender, &stage.clock, bound);
-        }
-    }
-
-    fn note_pending(&mut self) {
-        let now = self.stage.clock.stamp();
-        for (step, entry) in self.stage.running() {
-            self.calls.push(Call {
-                step,
-                entry,
-                exit: now,
-                outcome: Outcome::Pending,
-                offset_after: None,
-                f_pos_after: None,
-            });
-        }
-    }
 }

@@ -1,17 +1,18 @@
 //! What the actors act on, and how one step is performed.
 
 mod beside;
+mod done;
 mod flags;
+mod pipes;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::sys::pthread::pthread_kill;
-use nix::unistd::{Whence, lseek, pipe2};
+use nix::unistd::{Whence, lseek};
 
 use super::borrowed::Borrowed;
 use super::child::{Child, Ended};
@@ -27,6 +28,8 @@ use crate::history::{Call, Outcome, Stamp};
 use crate::oracle::AWAIT_NS;
 use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
 pub use beside::Beside;
+use done::{Done, change, done, failed, outcome, returned, skipped, status, turned};
+use pipes::UserPipe;
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -69,20 +72,6 @@ pub struct Stage {
     pub queues: Arc<Queues>,
     /// What the reader is told to do; `None`: it needs no telling.
     pub orders: Option<Arc<Mailbox<Read>>>,
-}
-
-/// The user pipe, and how many bytes are in it.
-#[derive(Debug)]
-pub struct UserPipe {
-    read: OwnedFd,
-    write: OwnedFd,
-    bytes: u64,
-}
-
-/// What one system call did.
-struct Done {
-    outcome: Outcome,
-    offset_after: Option<u64>,
 }
 
 impl Stage {
@@ -459,182 +448,10 @@ impl Stage {
         let by_ring = borrowed.await_ring(actor, &self.clock, patience);
         by_ring + borrowed.await_queue(self.sender_of(actor), &self.clock, patience)
     }
-
-    fn set_pipe(&self, capacity_bytes: u32) -> Done {
-        let mut guard = lock(&self.pipe);
-        let result = match guard.as_ref() {
-            Some(pipe) => resize(pipe, capacity_bytes),
-            None => UserPipe::open().and_then(|pipe| {
-                let result = resize(&pipe, capacity_bytes);
-                *guard = Some(pipe);
-                result
-            }),
-        };
-        match result {
-            Ok(bytes) => returned(bytes),
-            Err(errno) => failed(errno),
-        }
-    }
-
-    fn splice_in(&self, range: Range, flags: SpliceFFlags) -> Done {
-        let mut guard = lock(&self.pipe);
-        let Some(pipe) = guard.as_mut() else {
-            return skipped();
-        };
-        let mut offset = range.offset as libc::loff_t;
-        let result = splice(
-            self.file.file(),
-            Some(&mut offset),
-            &pipe.write,
-            None,
-            range.len as usize,
-            flags,
-        );
-        pipe.bytes += result.unwrap_or(0) as u64;
-        Done {
-            outcome: outcome(result.map(|bytes| bytes as isize)),
-            offset_after: u64::try_from(offset).ok(),
-        }
-    }
-
-    fn write_to_pipe(&self, range: Range) -> Done {
-        let mut guard = lock(&self.pipe);
-        let Some(pipe) = guard.as_mut() else {
-            return skipped();
-        };
-        // Everything else that fills it is told not to wait call by call.
-        if let Err(errno) = fcntl(&pipe.write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
-            return failed(errno);
-        }
-        // A write that meets the end of the mapping leaves an empty buffer in the pipe
-        // (fs/pipe.c:pipe_write), and how many there are must be known.
-        let (_guard, range) = self.mapped(range);
-        if range.len == 0 {
-            return skipped();
-        }
-        let result = self.file.copy_to(&pipe.write, Copying::Write, range);
-        pipe.bytes += result.unwrap_or(0) as u64;
-        done(outcome(result.map(|bytes| bytes as isize)))
-    }
-
-    fn vmsplice(&self, range: Range, gift: bool) -> Done {
-        let mut guard = lock(&self.pipe);
-        let Some(pipe) = guard.as_mut() else {
-            return skipped();
-        };
-        let result = self.file.vmsplice(&pipe.write, range, gift);
-        pipe.bytes += result.unwrap_or(0) as u64;
-        done(outcome(result.map(|bytes| bytes as isize)))
-    }
-
-    fn tee(&self, len: u64) -> Done {
-        let mut second = lock(&self.second_pipe);
-        let result = match (lock(&self.pipe).as_ref(), second.as_mut()) {
-            (Some(pipe), Some(second)) if pipe.bytes > 0 => duplicate(pipe, second, len),
-            (Some(pipe), None) if pipe.bytes > 0 => {
-                UserPipe::open().and_then(|made| duplicate(pipe, second.insert(made), len))
-            }
-            _ => return skipped(),
-        };
-        done(outcome(result.map(|bytes| bytes as isize)))
-    }
-
-    fn splice_out(&self, pipe: &mut Option<UserPipe>, len: u64, flags: SpliceFFlags) -> Done {
-        let pipe = match pipe {
-            // An empty pipe with a writer blocks for ever, and the writer is us.
-            Some(pipe) if pipe.bytes > 0 => pipe,
-            _ => return skipped(),
-        };
-        let result = splice(
-            &pipe.read,
-            None,
-            self.sender.as_fd(),
-            None,
-            len as usize,
-            flags,
-        );
-        pipe.bytes = pipe.bytes.saturating_sub(result.unwrap_or(0) as u64);
-        Done {
-            outcome: outcome(result.map(|bytes| bytes as isize)),
-            offset_after: None,
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl UserPipe {
-    fn open() -> nix::Result<UserPipe> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(UserPipe {
-            read,
-            write,
-            bytes: 0,
-        })
-    }
-}
-
-fn duplicate(from: &UserPipe, to: &mut UserPipe, len: u64) -> nix::Result<usize> {
-    let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
-    let bytes = tee(&from.read, &to.write, len as usize, flags)?;
-    to.bytes += bytes as u64;
-    Ok(bytes)
-}
-
-fn resize(pipe: &UserPipe, capacity_bytes: u32) -> nix::Result<u64> {
-    let capacity = i32::try_from(capacity_bytes).unwrap_or(i32::MAX);
-    let got = fcntl(&pipe.write, FcntlArg::F_SETPIPE_SZ(capacity))?;
-    Ok(u64::try_from(got).unwrap_or(0))
-}
-
-fn outcome(result: nix::Result<isize>) -> Outcome {
-    match result {
-        Ok(bytes) => Outcome::Returned(u64::try_from(bytes).unwrap_or(0)),
-        Err(errno) => Outcome::Failed(errno as i32),
-    }
-}
-
-fn status(result: io::Result<()>) -> Done {
-    match result {
-        Ok(()) => returned(0),
-        Err(error) => done(Outcome::Failed(error.raw_os_error().unwrap_or(0))),
-    }
-}
-
-fn change(result: nix::Result<()>) -> Done {
-    match result {
-        Ok(()) => returned(0),
-        Err(errno) => failed(errno),
-    }
-}
-
-/// What holds packets was turned, or was so already.
-fn turned(result: io::Result<bool>) -> Done {
-    match result {
-        Ok(false) => skipped(),
-        result => status(result.map(|_| ())),
-    }
-}
-
-fn returned(bytes: u64) -> Done {
-    done(Outcome::Returned(bytes))
-}
-
-fn failed(errno: nix::Error) -> Done {
-    done(Outcome::Failed(errno as i32))
-}
-
-fn skipped() -> Done {
-    done(Outcome::Skipped)
-}
-
-fn done(outcome: Outcome) -> Done {
-    Done {
-        outcome,
-        offset_after: None,
-    }
 }
 
 /// An error of the set-up, with what was being done.

@@ -102,21 +102,9 @@ mod tests {
         plan.call(Op::Sendfile(range(4096, 4096)), 2, 5);
         plan.scenario.steps[1].actor = Actor::B;
         plan.receive(6, range(4096, 4096), 0);
-        beside(&mut plan, Actor::B);
+        plan.arrived_beside(Actor::B);
         plan.receive(7, range(0, 4096), 0);
         plan
-    }
-
-    /// What was received so far was on the connection of `actor`.
-    fn beside(plan: &mut Plan, actor: Actor) {
-        plan.history.beside.push(Stream {
-            actor,
-            chunks: std::mem::take(&mut plan.history.chunks),
-            received: std::mem::take(&mut plan.history.received),
-            end: End::Eof,
-            end_ns: plan.history.end_ns,
-            completions: std::mem::take(&mut plan.history.completions),
-        });
     }
 
     fn beside_b(plan: &mut Plan) -> &mut Stream {

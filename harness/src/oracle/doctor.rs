@@ -1,7 +1,9 @@
 //! Test support: histories written by hand, call by call, so that each test says
 //! when everything happened and what is wrong with it.
 
-use crate::history::{Call, Chunk, Completed, Completion, End, History, Outcome, Stamp, fill};
+use crate::history::{
+    Call, Chunk, Completed, Completion, End, History, Outcome, Stamp, Stream, fill,
+};
 use crate::scenario::{Actor, Op, Range, Scenario, Step};
 
 /// Virtual nanoseconds between two orders.
@@ -116,6 +118,18 @@ impl Plan {
         });
         self.history.received.extend(bytes);
         self.history.end_ns = self.history.end_ns.max((order + 1) * TICK_NS);
+    }
+
+    /// What was received so far came by the connection of `actor`.
+    pub fn arrived_beside(&mut self, actor: Actor) {
+        self.history.beside.push(Stream {
+            actor,
+            chunks: std::mem::take(&mut self.history.chunks),
+            received: std::mem::take(&mut self.history.received),
+            end: End::Eof,
+            end_ns: self.history.end_ns,
+            completions: std::mem::take(&mut self.history.completions),
+        });
     }
 
     /// The kernel is done with the pages of these calls with MSG_ZEROCOPY.

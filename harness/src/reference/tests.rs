@@ -268,6 +268,19 @@ fn says(plan: &Plan, contract: Contract) -> Option<String> {
     }
 }
 
+/// What both say of a plan: whether it can have been so.
+#[track_caller]
+fn both(plan: &Plan) -> bool {
+    let specified = says(plan, Contract::Stable);
+    let violations = plan.violations();
+    assert_eq!(
+        specified.is_none(),
+        violations.is_empty(),
+        "{specified:?} {violations:#?}"
+    );
+    specified.is_none()
+}
+
 #[test]
 fn the_race_by_hand() {
     let mut plan = Plan::new(4096);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BLOCKED_AFTER, Run};
+use super::together::{BLOCKED_AFTER, Run};
 use crate::scenario::{Actor, Op, Step};
 
 /// Whether a step waits for another actor to be blocked.

@@ -3,19 +3,6 @@
 use super::*;
 use crate::scenario::{Copying, Family};
 
-/// What both say of a plan: whether it can have been so.
-#[track_caller]
-fn both(plan: &Plan) -> bool {
-    let specified = says(plan, Contract::Stable);
-    let violations = plan.violations();
-    assert_eq!(
-        specified.is_none(),
-        violations.is_empty(),
-        "{specified:?} {violations:#?}"
-    );
-    specified.is_none()
-}
-
 fn of(family: Family) -> Plan {
     let mut plan = Plan::new(262_144);
     plan.scenario.setup.socket.family = family;

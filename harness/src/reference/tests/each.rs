@@ -1,7 +1,7 @@
 //! A connection for each actor: what goes by one says nothing about the others.
 
 use super::*;
-use crate::history::{End, Stream};
+use crate::history::End;
 
 /// `a` sends the first page, `b` the second one; each arrives on its own connection.
 fn two() -> Plan {
@@ -11,40 +11,27 @@ fn two() -> Plan {
     plan.call(Op::Sendfile(range(4096, 4096)), 2, 5);
     plan.scenario.steps[1].actor = Actor::B;
     plan.receive(6, range(4096, 4096), 0);
-    plan.history.beside.push(Stream {
-        actor: Actor::B,
-        chunks: std::mem::take(&mut plan.history.chunks),
-        received: std::mem::take(&mut plan.history.received),
-        end: End::Eof,
-        end_ns: plan.history.end_ns,
-        completions: Vec::new(),
-    });
+    plan.arrived_beside(Actor::B);
     plan.receive(7, range(0, 4096), 0);
     plan
 }
 
-#[track_caller]
-fn both(plan: &Plan, fine: bool) {
-    assert_eq!(says(plan, Contract::Stable).is_none(), fine);
-    assert_eq!(plan.violations().is_empty(), fine);
-}
-
 #[test]
 fn each_stream_is_what_its_actor_sent() {
-    both(&two(), true);
+    assert!(both(&two()));
     let mut swapped = two();
     let History {
         received, beside, ..
     } = &mut swapped.history;
     std::mem::swap(received, &mut beside[0].received);
-    both(&swapped, false);
+    assert!(!both(&swapped));
     let mut missing = two();
     missing.history.beside[0].received.pop();
     missing.history.beside[0].chunks[0].len -= 1;
-    both(&missing, false);
+    assert!(!both(&missing));
     let mut unseen = two();
     unseen.history.beside.clear();
-    both(&unseen, false);
+    assert!(!both(&unseen));
 }
 
 #[test]
@@ -56,7 +43,7 @@ fn a_write_shows_in_the_connection_that_still_refers_to_it() {
         stream.received[0] = pattern(4096, 1);
         stream.chunks[0].at.order = 9;
         assert_eq!(says(&plan, Contract::Documented), None);
-        both(&plan, fine);
+        assert_eq!(both(&plan), fine);
     }
 }
 
@@ -68,18 +55,18 @@ fn how_one_ends_explains_nothing_about_the_other() {
         plan.history.calls[1].offset_after = Some(4096);
         plan.history.beside[0].received.clear();
         plan.history.beside[0].chunks.clear();
-        both(&plan, false);
+        assert!(!both(&plan));
         plan.call(Op::Shutdown, 0, 1);
         plan.scenario.steps[2].actor = actor;
         plan.history.calls.rotate_right(1);
-        both(&plan, fine);
+        assert_eq!(both(&plan), fine);
     }
     // What the reader does it does to the connection of `a`.
     let mut left = two();
     left.call(Op::Reset, 8, 9);
     left.scenario.steps[2].actor = Actor::Reader;
     left.history.end = End::Closed;
-    both(&left, true);
+    assert!(both(&left));
     left.history.beside[0].end = End::Closed;
     assert!(says(&left, Contract::Stable).is_some());
 }
@@ -106,18 +93,13 @@ fn numbers_are_those_of_a_connection() {
             last,
             copied,
         };
-        plan.history.beside.push(Stream {
-            actor: Actor::B,
-            chunks: std::mem::take(&mut plan.history.chunks),
-            received: std::mem::take(&mut plan.history.received),
-            end: End::Eof,
-            end_ns: plan.history.end_ns,
-            completions: told.then_some(Completion { at, of }).into_iter().collect(),
-        });
+        plan.arrived_beside(Actor::B);
+        let completion = told.then_some(Completion { at, of });
+        plan.history.beside[0].completions.extend(completion);
         plan.receive(7, range(0, 4096), 0);
         plan.complete(9, 0, u32::from(!told));
         plan
     };
-    both(&lent(true), true);
-    both(&lent(false), false);
+    assert!(both(&lent(true)));
+    assert!(!both(&lent(false)));
 }

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use proptest::bool::weighted;
 use proptest::collection::vec;
+use proptest::prop_compose;
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 use super::tables::{self, Weighted, total};
@@ -215,146 +216,113 @@ const MOST_OPS: usize = 9;
 pub const OFFSETS: Range<Draw> = 0..1024;
 
 pub fn genes() -> BoxedStrategy<Genes> {
-    (
+    all().boxed()
+}
+
+// The order is that in which a case shrinks, and in which its seed is used up.
+prop_compose! {
+    fn all()(
         // What was wished for goes first when a case shrinks.
-        wish::wish(),
-        setup::link(),
-        setup::socket(),
-        swarm(),
-        from(tables::FILE_BYTES),
-        0..100_u32,
-        vec(op(), 1..=MOST_OPS),
-        weighted(1.0),
-        (weighted(0.28), from(tables::FAMILIES)),
-        (
-            setup::source(),
-            company::company(),
-            stack::device(),
-            stack::stack(),
-            tcp::tcp(),
-            weighted(0.3),
-            stack::tun(),
-            weighted(0.02),
-            [weighted(0.2), weighted(0.2)],
-            (weighted(0.06), counts::counts()),
-        ),
-    )
-        .prop_map(
-            |(
-                wish,
-                link,
-                socket,
-                swarm,
-                file,
-                rounds,
-                ops,
-                again,
-                family,
-                (
-                    source,
-                    company,
-                    device,
-                    stack,
-                    tcp,
-                    borrows,
-                    tun,
-                    loopback,
-                    moves,
-                    (relay, counts),
-                ),
-            )| Genes {
-                wish,
-                link,
-                socket,
-                swarm,
-                file,
-                rounds,
-                ops,
-                again,
-                family,
-                source,
-                company,
-                device,
-                stack,
-                tcp,
-                borrows,
-                tun,
-                loopback,
-                moves,
-                relay,
-                counts,
-            },
-        )
-        .boxed()
+        wish in wish::wish(),
+        link in setup::link(),
+        socket in setup::socket(),
+        swarm in swarm(),
+        file in from(tables::FILE_BYTES),
+        rounds in 0..100_u32,
+        ops in vec(op(), 1..=MOST_OPS),
+        again in weighted(1.0),
+        family in (weighted(0.28), from(tables::FAMILIES)),
+        source in setup::source(),
+        company in company::company(),
+        device in stack::device(),
+        stack in stack::stack(),
+        tcp in tcp::tcp(),
+        borrows in weighted(0.3),
+        tun in stack::tun(),
+        loopback in weighted(0.02),
+        moves in [weighted(0.2), weighted(0.2)],
+        relay in weighted(0.06),
+        counts in counts::counts(),
+    ) -> Genes {
+        Genes {
+            wish,
+            link,
+            socket,
+            swarm,
+            file,
+            rounds,
+            ops,
+            again,
+            family,
+            source,
+            company,
+            device,
+            stack,
+            tcp,
+            borrows,
+            tun,
+            loopback,
+            moves,
+            relay,
+            counts,
+        }
+    }
 }
 
 fn from<T: Copy>(table: &[Weighted<T>]) -> Range<Draw> {
     0..total(table)
 }
 
-fn swarm() -> impl Strategy<Value = Swarm> {
-    (
-        weighted(0.4),
-        weighted(0.3),
-        weighted(0.4),
-        weighted(0.35),
-        weighted(0.15),
-        weighted(0.2),
-        weighted(0.12),
-        weighted(0.3),
-        weighted(0.15),
-        weighted(0.25),
-        weighted(0.2),
-        weighted(0.3),
-    )
-        .prop_map(
-            |(
-                pwrite,
-                splice,
-                wait,
-                actors,
-                past_the_end,
-                memfd,
-                senders,
-                pipes,
-                trouble,
-                copies,
-                onward,
-                hold,
-            )| Swarm {
-                pwrite,
-                splice,
-                wait,
-                actors,
-                past_the_end,
-                memfd,
-                senders,
-                pipes,
-                trouble,
-                copies,
-                onward,
-                hold,
-            },
-        )
+prop_compose! {
+    fn swarm()(
+        pwrite in weighted(0.4),
+        splice in weighted(0.3),
+        wait in weighted(0.4),
+        actors in weighted(0.35),
+        past_the_end in weighted(0.15),
+        memfd in weighted(0.2),
+        senders in weighted(0.12),
+        pipes in weighted(0.3),
+        trouble in weighted(0.15),
+        copies in weighted(0.25),
+        onward in weighted(0.2),
+        hold in weighted(0.3),
+    ) -> Swarm {
+        Swarm {
+            pwrite,
+            splice,
+            wait,
+            actors,
+            past_the_end,
+            memfd,
+            senders,
+            pipes,
+            trouble,
+            copies,
+            onward,
+            hold,
+        }
+    }
 }
 
-fn op() -> impl Strategy<Value = OpGenes> {
-    (
-        from(KINDS),
-        from(AIMS),
-        0..4_u32,
+prop_compose! {
+    fn op()(
+        kind in from(KINDS),
+        aim in from(AIMS),
+        back in 0..4_u32,
         // Before the offset: a send that is as long as the page can begin at its start,
         // and still meet the write.
-        from(tables::LENGTHS),
-        OFFSETS,
-        0..4_u32,
-    )
-        .prop_map(|(kind, aim, back, len, offset, actor)| OpGenes {
+        len in from(tables::LENGTHS),
+        offset in OFFSETS,
+        actor in 0..4_u32,
+    ) -> OpGenes {
+        OpGenes {
             kind,
             aim,
             back,
             offset,
             len,
             actor,
-        })
+        }
+    }
 }

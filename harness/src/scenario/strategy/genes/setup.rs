@@ -1,6 +1,7 @@
 //! What is drawn of the setup.
 
 use proptest::bool::weighted;
+use proptest::prop_compose;
 use proptest::strategy::Strategy;
 
 use super::{Draw, from};
@@ -65,128 +66,105 @@ pub struct SocketGenes {
     pub send_timeout: (bool, Draw),
 }
 
-pub fn link() -> impl Strategy<Value = LinkGenes> {
-    (
+prop_compose! {
+    pub fn link()(
         // Without a delay of the data nothing is in flight when a send returns.
-        (weighted(0.85), 1..=50_u64),
-        (weighted(0.5), 1..=50_u64),
-        (weighted(0.12), 1..=100_u64),
-        (weighted(0.12), from(tables::SHARES_PPM)),
-        (weighted(0.08), from(tables::SHARES_PPM)),
-        (weighted(0.08), from(tables::SHARES_PPM)),
-        (weighted(0.15), from(tables::RATES_BPS)),
-        (weighted(0.05), from(tables::LIMITS_PACKETS)),
-        0..6_u32,
-        (1..1_000_u64, chance()),
-    )
-        .prop_map(
-            |(
-                data,
-                ack,
-                jitter,
-                loss,
-                duplicate,
-                reorder,
-                rate,
-                limit,
-                direction,
-                (seed, chance),
-            )| {
-                LinkGenes {
-                    data_delay_ms: data,
-                    ack_delay_ms: ack,
-                    jitter,
-                    loss,
-                    duplicate,
-                    reorder,
-                    rate,
-                    limit,
-                    direction,
-                    seed,
-                    chance,
-                }
-            },
-        )
+        data_delay_ms in (weighted(0.85), 1..=50_u64),
+        ack_delay_ms in (weighted(0.5), 1..=50_u64),
+        jitter in (weighted(0.12), 1..=100_u64),
+        loss in (weighted(0.12), from(tables::SHARES_PPM)),
+        duplicate in (weighted(0.08), from(tables::SHARES_PPM)),
+        reorder in (weighted(0.08), from(tables::SHARES_PPM)),
+        rate in (weighted(0.15), from(tables::RATES_BPS)),
+        limit in (weighted(0.05), from(tables::LIMITS_PACKETS)),
+        direction in 0..6_u32,
+        seed in 1..1_000_u64,
+        chance in chance(),
+    ) -> LinkGenes {
+        LinkGenes {
+            data_delay_ms,
+            ack_delay_ms,
+            jitter,
+            loss,
+            duplicate,
+            reorder,
+            rate,
+            limit,
+            direction,
+            seed,
+            chance,
+        }
+    }
 }
 
-fn chance() -> impl Strategy<Value = ChanceGenes> {
-    (
-        (weighted(0.05), from(tables::CORRUPT_PPM)),
-        weighted(0.15),
-        weighted(0.4),
-        weighted(0.3),
-        (weighted(0.05), 1..=20_u64),
-        weighted(0.3),
-        (weighted(0.4), 1..3_u32),
-        weighted(0.3),
-    )
-        .prop_map(
-            |(corrupt, correlation, gap, recover, slot_ms, overhead, distribution, mark)| {
-                ChanceGenes {
-                    corrupt,
-                    correlation,
-                    gap,
-                    recover,
-                    slot_ms,
-                    overhead,
-                    distribution,
-                    mark,
-                }
-            },
-        )
+prop_compose! {
+    fn chance()(
+        corrupt in (weighted(0.05), from(tables::CORRUPT_PPM)),
+        correlation in weighted(0.15),
+        gap in weighted(0.4),
+        recover in weighted(0.3),
+        slot_ms in (weighted(0.05), 1..=20_u64),
+        overhead in weighted(0.3),
+        distribution in (weighted(0.4), 1..3_u32),
+        mark in weighted(0.3),
+    ) -> ChanceGenes {
+        ChanceGenes {
+            corrupt,
+            correlation,
+            gap,
+            recover,
+            slot_ms,
+            overhead,
+            distribution,
+            mark,
+        }
+    }
 }
 
-pub fn socket() -> impl Strategy<Value = SocketGenes> {
-    let buffer = || (weighted(0.15), from(tables::SOCKET_BUFFER_BYTES));
-    (
-        weighted(0.25),
-        buffer(),
-        buffer(),
-        weighted(0.2),
-        weighted(0.08),
-        weighted(0.12),
-        weighted(0.15),
-        (weighted(0.05), from(tables::TIMEOUTS_US)),
-        (weighted(0.05), from(tables::TIMEOUTS_US)),
-    )
-        .prop_map(
-            |(
-                tcp6,
-                sndbuf,
-                rcvbuf,
-                nodelay,
-                cork,
-                nonblock,
-                paused,
-                user_timeout,
-                send_timeout,
-            )| SocketGenes {
-                tcp6,
-                sndbuf,
-                rcvbuf,
-                nodelay,
-                cork,
-                nonblock,
-                paused,
-                user_timeout,
-                send_timeout,
-            },
-        )
+fn buffer() -> impl Strategy<Value = (bool, Draw)> {
+    (weighted(0.15), from(tables::SOCKET_BUFFER_BYTES))
 }
 
-pub fn source() -> impl Strategy<Value = Source> {
-    (
-        weighted(0.2),
-        weighted(0.15),
-        weighted(0.06),
-        weighted(0.12),
-        weighted(0.08),
-    )
-        .prop_map(|(cuts, pages, sparse, read_only, ext4)| Source {
+prop_compose! {
+    pub fn socket()(
+        tcp6 in weighted(0.25),
+        sndbuf in buffer(),
+        rcvbuf in buffer(),
+        nodelay in weighted(0.2),
+        cork in weighted(0.08),
+        nonblock in weighted(0.12),
+        paused in weighted(0.15),
+        user_timeout in (weighted(0.05), from(tables::TIMEOUTS_US)),
+        send_timeout in (weighted(0.05), from(tables::TIMEOUTS_US)),
+    ) -> SocketGenes {
+        SocketGenes {
+            tcp6,
+            sndbuf,
+            rcvbuf,
+            nodelay,
+            cork,
+            nonblock,
+            paused,
+            user_timeout,
+            send_timeout,
+        }
+    }
+}
+
+prop_compose! {
+    pub fn source()(
+        cuts in weighted(0.2),
+        pages in weighted(0.15),
+        sparse in weighted(0.06),
+        read_only in weighted(0.12),
+        ext4 in weighted(0.08),
+    ) -> Source {
+        Source {
             cuts,
             pages,
             sparse,
             read_only,
             ext4,
-        })
+        }
+    }
 }

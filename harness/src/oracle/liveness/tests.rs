@@ -1,0 +1,267 @@
+//! What takes too long, and what the scenario explains.
+
+use super::*;
+use crate::oracle::doctor::{Plan, range, stamp};
+use crate::scenario::{Actor, Distribution, Scenario, Step, Way};
+
+fn race() -> Plan {
+    let mut plan = Plan::new(4096);
+    plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
+    plan.receive(3, range(0, 4096), 0);
+    plan
+}
+
+fn bound_s(change: impl Fn(&mut Scenario)) -> u64 {
+    let mut scenario = race().scenario;
+    change(&mut scenario);
+    bound_ns(&scenario) / SECOND
+}
+
+#[test]
+fn a_call_that_does_not_return_is_flagged() {
+    let mut plan = race();
+    plan.history.calls[0].outcome = Outcome::Pending;
+    plan.history.end = End::GivenUp;
+    let violation = plan.violation();
+    assert_eq!(violation.property, Property::Liveness);
+    assert_eq!(violation.step, Some(0));
+    assert!(
+        violation.message.contains("had not returned after"),
+        "{}",
+        violation.message
+    );
+}
+
+#[test]
+fn a_call_that_outlives_its_kill_is_flagged() {
+    let killed = |survived_ns: u64| {
+        let mut plan = race();
+        plan.history.calls[0].exit = stamp(9);
+        plan.history.calls[0].exit.time_ns += survived_ns;
+        plan.history.calls[0].outcome = Outcome::Killed;
+        plan.history.calls[0].offset_after = None;
+        plan.call(Op::Kill { to: Actor::A }, 8, 9);
+        plan.scenario.steps[1].actor = Actor::B;
+        plan.history.end_ns += survived_ns;
+        plan
+    };
+    assert_eq!(killed(0).violations(), []);
+    assert_eq!(killed(KILL_NS / 2).violations(), []);
+    let violation = killed(KILL_NS).violation();
+    assert_eq!(violation.property, Property::Liveness);
+    assert!(
+        violation.message.contains("was killed and went on"),
+        "{}",
+        violation.message
+    );
+}
+
+#[test]
+fn a_call_that_takes_longer_than_the_bound_is_flagged() {
+    let mut plan = race();
+    plan.history.calls[0].exit = stamp(2);
+    plan.history.calls[0].exit.time_ns = bound_ns(&plan.scenario) + 2_000;
+    assert_eq!(plan.violation().step, Some(0));
+}
+
+#[test]
+fn a_stream_that_does_not_end_is_flagged() {
+    let mut plan = race();
+    plan.history.end = End::GivenUp;
+    assert_eq!(plan.verdict(), ["liveness"]);
+    let mut plan = race();
+    plan.history.end_ns = bound_ns(&plan.scenario);
+    assert!(plan.violations().is_empty());
+    plan.history.end_ns += 1;
+    assert_eq!(plan.verdict(), ["liveness"]);
+}
+
+#[test]
+fn a_sender_that_timed_out_over_a_bad_link_explains_the_end() {
+    let mut plan = race();
+    plan.call(Op::Sendfile(range(0, 4096)), 4, 5).outcome = Outcome::Failed(libc::ETIMEDOUT);
+    plan.history.calls[1].offset_after = Some(0);
+    plan.history.end = End::GivenUp;
+    assert_eq!(plan.verdict(), ["liveness"]);
+    plan.scenario.setup.data.loss_ppm = 200_000;
+    assert!(plan.violations().is_empty());
+}
+
+#[test]
+fn a_receiver_that_was_never_told_of_a_timeout_has_waited_in_vain() {
+    let mut plan = race();
+    plan.history.end = End::Failed(libc::ETIMEDOUT);
+    plan.history.end_ns = bound_ns(&plan.scenario) + SECOND;
+    assert_eq!(plan.verdict(), ["counts", "liveness"]);
+    plan.scenario.setup.socket.user_timeout_us = 1_000;
+    assert!(plan.violations().is_empty());
+    // So has a read that was under way.
+    plan.call(Op::Read { len: 1 }, 4, 5).outcome = Outcome::Returned(0);
+    plan.history.calls[1].exit.time_ns = bound_ns(&plan.scenario) + SECOND;
+    assert!(plan.violations().is_empty());
+    // A reset tells it.
+    plan.history.end = End::Failed(libc::ECONNRESET);
+    assert_eq!(plan.verdict(), ["liveness"]);
+}
+
+#[test]
+fn a_quiet_link_has_a_bound_of_seconds() {
+    assert!((2..10).contains(&bound_s(|_| ())));
+    assert!((2..20).contains(&bound_s(|s| s.setup.data.delay_us = 200_000)));
+}
+
+#[test]
+fn what_the_scenario_asks_for_is_in_the_bound() {
+    let wait = |s: &mut Scenario| s.steps[0].op = Op::Wait { us: 60_000_000 };
+    assert!(bound_s(wait) >= 60);
+    // The reader keeps away for a minute: the sender's timer backs off as long.
+    let paused = |s: &mut Scenario| {
+        wait(s);
+        s.setup.reader = ReaderMode::Paused;
+    };
+    assert!(bound_s(paused) >= 2 * 60 + 60);
+    // 4096 bytes at 1 kbit/s take 33 s.
+    assert!(bound_s(|s| s.setup.data.rate_bps = 1_000) >= 4 * 33);
+    // The same, of bytes that only the wire has.
+    let long = |s: &mut Scenario| {
+        (s.setup.data.rate_bps, s.setup.data.overhead_bytes) = (1_000, 9_000);
+    };
+    assert!(bound_s(long) >= 4 * 9 * 72);
+    // Slots, and delays far from their mean.
+    assert!(bound_s(|s| s.setup.data.slot_us = 2_000_000) >= 3 * 2);
+    let late = |s: &mut Scenario| {
+        (s.setup.data.delay_us, s.setup.data.jitter_us) = (1_000_000, 1_000_000);
+    };
+    let later = |s: &mut Scenario| {
+        late(s);
+        s.setup.data.distribution = Distribution::Normal;
+    };
+    assert!(bound_s(later) >= bound_s(late) + 3 * 3);
+    // A satellite's round trips.
+    assert!(bound_s(|s| s.setup.ack.delay_us = 2_000_000) >= 3 * 2);
+    // Windows of one small segment.
+    let tiny = |s: &mut Scenario| {
+        s.setup.file.size_bytes = 1 << 16;
+        s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+        s.setup.socket.rcvbuf_bytes = Some(1);
+        s.setup.ack.delay_us = 100_000;
+    };
+    assert!(bound_s(tiny) >= (1 << 16) / 1152 / 10);
+}
+
+#[test]
+fn a_relay_passes_on_late() {
+    let wait = |s: &mut Scenario| {
+        s.steps[0].op = Op::Wait { us: 60_000_000 };
+        s.setup.reader = ReaderMode::Paused;
+    };
+    // One connection backs off for as long as the reader keeps away, and the other for
+    // as long as both.
+    let behind = |s: &mut Scenario| {
+        wait(s);
+        s.setup.relay = true;
+    };
+    assert!(bound_s(behind) >= bound_s(wait) + 2 * 3 * 60);
+    // A delayed acknowledgement for each segment of 536 bytes, while the sender has
+    // sent all of it at once.
+    let long = |s: &mut Scenario| {
+        s.setup.file.size_bytes = 1 << 16;
+        s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+    };
+    let relayed = |s: &mut Scenario| {
+        long(s);
+        s.setup.relay = true;
+    };
+    assert!(bound_s(relayed) >= bound_s(long) + (1 << 16) / 536 / 5);
+}
+
+#[test]
+fn short_packets_and_small_buffers_of_the_stack_cost_round_trips() {
+    let long = |s: &mut Scenario| {
+        s.setup.file.size_bytes = 1 << 16;
+        s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+        s.setup.ack.delay_us = 1_000_000;
+    };
+    // Ten segments a round trip of a second, each of 476 bytes or more.
+    let short = |s: &mut Scenario| {
+        long(s);
+        s.setup.device.mtu_bytes = Some(576);
+    };
+    assert!(bound_s(short) >= bound_s(long) + (1 << 16) / 5240 - (1 << 16) / 14_000);
+    let probing = |s: &mut Scenario| {
+        long(s);
+        s.setup.stack.set(Sysctl::MtuProbing, Some(2));
+        s.setup.stack.set(Sysctl::BaseMss, Some(256));
+    };
+    assert!(bound_s(probing) >= bound_s(long) + (1 << 16) / 2560 - (1 << 16) / 14_000);
+    // Where time-outs look like a black hole, segments get shorter than that.
+    let holding = |s: &mut Scenario| {
+        probing(s);
+        let (actor, op) = (
+            Actor::Link,
+            Op::Release {
+                way: Way::Ack,
+                packets: None,
+            },
+        );
+        s.steps.push(Step { actor, op });
+        let op = Op::Hold {
+            way: Way::Ack,
+            after_packets: 0,
+        };
+        s.steps.insert(0, Step { actor, op });
+    };
+    assert!(bound_s(holding) >= bound_s(probing) + (1 << 16) / 480 - (1 << 16) / 1280);
+    for sysctl in [Sysctl::Wmem, Sysctl::Rmem] {
+        let small = |s: &mut Scenario| {
+            long(s);
+            s.setup.stack.set(sysctl, Some(4096));
+        };
+        assert!(bound_s(small) >= bound_s(long) + (1 << 16) / 2048 - (1 << 16) / 14_000);
+    }
+}
+
+#[test]
+fn a_hold_leaves_room_for_timers_that_backed_off() {
+    let hold = |way| Op::Hold {
+        way,
+        after_packets: 0,
+    };
+    for way in [Way::Data, Way::Ack] {
+        let held = |s: &mut Scenario| {
+            s.steps[0].op = Op::Wait { us: 10_000_000 };
+            let (actor, op) = (Actor::Link, hold(way));
+            s.steps.insert(0, Step { actor, op });
+        };
+        assert!((30..100).contains(&bound_s(held)));
+        // Who holds by hand may release by hand, and be late.
+        let by_hand = |s: &mut Scenario| {
+            held(s);
+            s.steps[0].actor = Actor::B;
+        };
+        assert!(bound_s(by_hand) >= bound_s(held) + 11);
+    }
+}
+
+#[test]
+fn losses_leave_room_for_a_connection_that_nearly_dies() {
+    let changes: [fn(&mut Scenario); 6] = [
+        |s| s.setup.data.loss_ppm = 1,
+        |s| s.setup.ack.loss_ppm = 200_000,
+        |s| s.setup.data.limit_packets = 1,
+        |s| s.setup.ack.corrupt_ppm = 1,
+        |s| s.setup.data.nth.drop = 3,
+        |s| (s.setup.ack.delay_us, s.setup.ack.jitter_us) = (1_000, 500),
+    ];
+    for change in changes {
+        assert!(bound_s(change) >= 925);
+    }
+    // Extremes neither panic nor wrap.
+    let extreme = |s: &mut Scenario| {
+        s.setup.data.delay_us = u64::MAX;
+        s.setup.ack.rate_bps = 1;
+        s.setup.data.loss_ppm = u32::MAX;
+        s.steps[0].op = Op::Wait { us: u64::MAX };
+    };
+    assert_eq!(bound_s(extreme), u64::MAX / SECOND);
+}
