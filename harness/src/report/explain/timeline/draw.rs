@@ -1,6 +1,8 @@
 //! One chart: time goes down, the lanes are side by side. Widths are shares of the
 //! whole, so that a chart fits a phone as well as half of a wide screen.
 
+use std::collections::HashSet;
+
 use maud::{Markup, html};
 
 use super::events::{Event, Of, Story, meet};
@@ -91,6 +93,8 @@ pub(super) struct Chart<'a> {
     pub(super) packets: usize,
     /// Where the packets of each direction wait.
     pub(super) slots: [Vec<(usize, f64)>; 2],
+    /// Which packets have words beside them.
+    pub(super) labelled: HashSet<usize>,
 }
 
 /// The chart of a story, the `number`th of the page.
@@ -102,8 +106,10 @@ pub fn chart(number: usize, story: &Story<'_>, lanes: &Lanes, scale: &Scale) -> 
         scale,
         packets: packets(story),
         slots: Default::default(),
+        labelled: Default::default(),
     };
     chart.slots = [Way::Data, Way::Ack].map(|way| chart.slots(way));
+    chart.labelled = chart.labelled();
     let height = scale.height_px() + HEAD_PX;
     let kernel = &story.run.kernel;
     html! {

@@ -121,7 +121,7 @@ impl<'a> Story<'a> {
         }
         story.make_monotone();
         if let Some(capture) = &run.capture {
-            let mut packets = Packets::new(capture);
+            let mut packets = Packets::new(&scenario.setup, capture);
             order::set(&mut packets, |packets, journey, stage| {
                 story.sent_by(packets, &packets.journeys[journey], stage)
             });

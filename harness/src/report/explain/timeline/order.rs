@@ -4,6 +4,7 @@
 //! call, and by then that call was entered. Whatever has nothing to wait for comes first,
 //! since at an instant that is not the first of all somebody was woken by it.
 
+use super::bytes;
 use super::events::{Of, Story};
 use super::packets::{Head, Journey, Packets};
 use super::scale::At;
@@ -47,8 +48,8 @@ pub fn set(packets: &mut Packets, after: impl Fn(&Packets, usize, usize) -> Opti
 }
 
 impl Story<'_> {
-    /// The stamp of the call behind which a packet comes at one of its places, where the
-    /// two are of the same time.
+    /// The stamp of the last call behind which a packet comes at one of its places, of those
+    /// that are of the same time.
     pub(super) fn sent_by(
         &self,
         packets: &Packets,
@@ -56,52 +57,66 @@ impl Story<'_> {
         stage: usize,
     ) -> Option<u64> {
         let sight = journey.sights[stage].as_ref()?;
+        let then = |at: At| at.time_ns == sight.time_ns;
         let calls = self.events.iter().filter_map(|event| match &event.of {
             Of::Call(call) => Some((event, call, self.scenario.steps[call.step])),
             _ => None,
         });
-        let then = |at: At| at.time_ns == sight.time_ns;
+        let entered = calls.clone().filter(|(event, ..)| then(event.at));
         let queued = journey.sights[0].as_ref().filter(|_| stage > 0);
-        // With other bytes than it was queued with it must have been there when they were
-        // written, even if that took no time.
-        let waited =
-            queued.is_some_and(|it| it.time_ns < sight.time_ns || it.payload != sight.payload);
-        if waited {
-            // It is let go by a call, or by a timer before all of them.
-            let mut lets_go = calls.filter(|(event, _, step)| {
-                then(event.at) && matches!(step.op, Op::Release { way, .. } if way == journey.way)
-            });
-            return lets_go.next().map(|(_, call, _)| call.entry.order);
-        }
-        let (Way::Data, Head::Tcp(tcp)) = (journey.way, journey.head) else {
-            let mut sends = calls.filter(|(event, _, step)| then(event.at) && step.op.sends());
-            let datagram = journey.way == Way::Data;
-            return sends
-                .next()
-                .filter(|_| datagram)
-                .map(|(_, call, _)| call.entry.order);
+        let waited = queued.is_some_and(|it| it.time_ns < sight.time_ns);
+        // With other bytes than it was queued with it has waited, even if that took no time.
+        let changed = queued.is_some_and(|it| it.payload != sight.payload);
+        let mut let_go = entered.clone().filter(|(_, _, step)| {
+            let turns = matches!(step.op, Op::Release { way, .. } if way == journey.way);
+            turns && (waited || changed)
+        });
+        let let_go = let_go.next().map(|(_, call, _)| call.entry.order);
+        let tcp = match journey.head {
+            Head::Tcp(tcp) => Some(tcp),
+            _ => None,
         };
-        let [syn, fin, _] = tcp.flags;
-        if fin {
-            let ends = calls.filter(|(event, ..)| event.until.is_some_and(then));
-            return ends.map(|(_, call, _)| call.exit.order).max();
-        }
-        let (from, len) = packets.stream(journey).filter(|_| !syn)?;
-        let mut end = 0;
-        let layout = self.layout(self.owner(journey.flow)).into_iter().flatten();
-        let send = layout.map(|(step, range)| {
-            end += range.len;
-            (*step, end)
+        let fin = tcp.is_some_and(|tcp| tcp.flags[1]);
+        let stream = packets.stream(journey);
+        let layout = self.layout(self.owner(journey.flow));
+        let sent = match journey.way {
+            // A timer has let it go, before all calls.
+            _ if waited => None,
+            Way::Ack => None,
+            Way::Data if fin => {
+                let ended = calls.filter(|(event, ..)| event.until.is_some_and(then));
+                ended.map(|(_, call, _)| call.exit.order).max()
+            }
+            Way::Data if tcp.is_some() && stream.is_none() => None,
+            Way::Data => {
+                let mut end = 0;
+                let sends = layout.into_iter().flatten().map(|(step, range)| {
+                    end += range.len;
+                    (*step, end)
+                });
+                let last = stream.map(|(from, len)| from + len);
+                let mut sends = sends.skip_while(|(_, end)| last.is_none_or(|last| *end < last));
+                let step = sends.next().map(|it| it.0);
+                let mut sent = entered.clone().filter(|(_, call, it)| match step {
+                    Some(step) => call.step == step,
+                    None => it.op.sends(),
+                });
+                sent.next().map(|(_, call, _)| call.entry.order)
+            }
+        };
+        // What it shows had been written by then.
+        let plain = self.scenario.setup.socket.family.is_plain_tcp();
+        let shown = layout.zip(stream).filter(|_| plain);
+        let latest = shown.and_then(|(layout, (from, _))| {
+            let shown = bytes::shown(self.scenario, layout, from, &sight.payload);
+            shown.iter().filter_map(|run| run.generation).max()
         });
-        let step = send
-            .skip_while(|(_, end)| *end < from + len)
-            .map(|it| it.0)
-            .next();
-        let mut sends = calls.filter(|(event, call, it)| match step {
-            Some(step) => then(event.at) && call.step == step,
-            None => then(event.at) && it.op.sends(),
+        let written = entered.filter(|(_, call, _)| {
+            let generation = self.scenario.generation(call.step);
+            generation.is_some() && generation <= latest
         });
-        sends.next().map(|(_, call, _)| call.entry.order)
+        let written = written.map(|(_, call, _)| call.entry.order).max();
+        [let_go, sent, written].into_iter().flatten().max()
     }
 }
 
@@ -110,6 +125,7 @@ mod tests {
     use super::super::packets::Packets;
     use super::*;
     use crate::capture::{Capture, Packet, Point};
+    use crate::scenario::Setup;
 
     #[test]
     fn packets_keep_their_order_and_come_after_their_call() {
@@ -128,7 +144,7 @@ mod tests {
             ],
             lost: 0,
         };
-        let mut packets = Packets::new(&capture);
+        let mut packets = Packets::new(&Setup::default(), &capture);
         // The second was sent by the call that was entered as number 4.
         set(&mut packets, |packets, journey, stage| {
             let sight = packets.journeys[journey].sights[stage].as_ref()?;

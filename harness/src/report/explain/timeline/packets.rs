@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 use crate::capture::{Capture, Point};
-use crate::scenario::Way;
+use crate::scenario::{Netem, Setup, Way};
 
 /// Stages of a journey: queued, left, arrived.
 pub const STAGES: usize = 3;
@@ -86,14 +86,21 @@ pub struct Packets {
     /// By flow: the sequence number of the first byte of the sender's stream, and that
     /// behind its end.
     streams: Vec<(Option<u32>, Option<u32>)>,
+    /// By way: how long its queue delays, where it may lose packets.
+    delays_ns: [Option<i64>; 2],
 }
 
 type Ends = ((IpAddr, u16), (IpAddr, u16));
 
 impl Packets {
-    /// Puts a capture together.
-    pub fn new(capture: &Capture) -> Packets {
-        let mut packets = Packets::default();
+    /// Puts a capture together, of a link like that.
+    pub fn new(setup: &Setup, capture: &Capture) -> Packets {
+        // Where nothing is lost, what was queued first leaves first.
+        let delay_ns = |netem: &Netem| (!netem.is_steady()).then(|| netem.delay_us as i64 * 1_000);
+        let mut packets = Packets {
+            delays_ns: [&setup.data, &setup.ack].map(delay_ns),
+            ..Packets::default()
+        };
         let mut flows: Vec<Ends> = Vec::new();
         for (index, seen) in capture.packets.iter().enumerate() {
             let (way, stage) = place(seen.point);
@@ -146,8 +153,18 @@ impl Packets {
             (it.way, it.flow) == (way, flow) && it.sights[stage..].iter().all(Option::is_none)
         };
         if stage > 0 {
-            let mut same = self.journeys.iter_mut().filter(on_the_way);
-            if let Some(journey) = same.find(|it| it.head.is(head)) {
+            let same = self.journeys.iter_mut().filter(on_the_way);
+            let same = same.filter(|it| it.head.is(head));
+            // Of several that are the same, since all but one were lost before, it is the
+            // one that took as long as it should.
+            let late = |it: &&mut Journey| match (&it.sights[stage - 1], stage) {
+                (Some(before), 1) => self.delays_ns[way as usize].map_or(0, |delay_ns| {
+                    (sight.time_ns - before.time_ns).abs_diff(delay_ns)
+                }),
+                (Some(before), _) => sight.time_ns.abs_diff(before.time_ns),
+                (None, _) => u64::MAX,
+            };
+            if let Some(journey) = same.min_by_key(late) {
                 journey.sights[stage] = Some(sight);
                 return;
             }

@@ -314,3 +314,76 @@ fn a_page_without_runs_and_odd_histories_do_no_harm() {
 fn run_violations(plan: &Plan) -> Vec<crate::oracle::Violation> {
     judge(Contract::Stable, &plan.scenario, &plan.history)
 }
+
+/// The journeys of the events of a story, by what was queued when.
+fn waits(plan: &Plan, capture: Capture) -> Vec<(String, i64, Option<i64>)> {
+    let run = run(plan, Some(capture));
+    let story = super::Story::new(&plan.scenario, &run);
+    let one = |event: &super::events::Event| match &event.of {
+        super::events::Of::Packet { journey, label, .. } => {
+            let [queued, left, _] = journey.sights.each_ref().map(|it| it.as_ref());
+            Some((label.clone(), queued?.time_ns, left.map(|it| it.time_ns)))
+        }
+        _ => None,
+    };
+    story.events.iter().filter_map(one).collect()
+}
+
+#[test]
+fn of_copies_the_one_leaves_that_has_waited_as_long_as_it_should() {
+    let mut plan = Plan::new(4096);
+    plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
+    plan.receive(20, range(0, 4096), 0);
+    let mut bytes = vec![0; 4096];
+    crate::history::fill(&mut bytes, 0, 0);
+    let data = || tcp(true, 8, 1, false, &bytes);
+    let seen = || {
+        capture(vec![
+            (0, Point::SenderQueued, tcp(true, 7, 0, true, &[])),
+            (1_000, Point::SenderQueued, data()),
+            (200_000_000, Point::SenderQueued, data()),
+            (210_000_000, Point::SenderLeft, data()),
+            (210_000_000, Point::ReceiverArrived, data()),
+        ])
+    };
+    let left = |plan: &Plan| -> Vec<Option<i64>> {
+        let packets = waits(plan, seen()).into_iter();
+        packets
+            .filter(|it| it.0.starts_with("0+"))
+            .map(|it| it.2)
+            .collect()
+    };
+    // The first may have been lost.
+    plan.scenario.setup.data.delay_us = 10_000;
+    plan.scenario.setup.data.loss_ppm = 1;
+    assert_eq!(left(&plan), [None, Some(210_000_000)]);
+    // It cannot: it is the second that is still there.
+    plan.scenario.setup.data.loss_ppm = 0;
+    assert_eq!(left(&plan), [Some(210_000_000), None]);
+}
+
+#[test]
+fn at_one_instant_a_packet_comes_after_its_call_and_a_torn_one_after_the_write() {
+    let mut plan = torn();
+    for call in &mut plan.history.calls {
+        (call.entry.time_ns, call.exit.time_ns) = (0, 0);
+    }
+    let mut packets = torn_capture(&plan, 7);
+    for packet in &mut packets.packets {
+        packet.at_ns = packet.at_ns.min(0);
+    }
+    let run = run(&plan, Some(packets));
+    let story = super::Story::new(&plan.scenario, &run);
+    let at = |what: &str| {
+        let event = story.events.iter().find(|it| it.what.contains(what));
+        event.unwrap_or_else(|| panic!("{what}"))
+    };
+    let [syn, send, data, write] = ["SYN", "1: sendfile", ": 0+4096", "2: mmap-write"].map(at);
+    assert!(syn.at < send.at && send.at < data.at && data.at < write.at);
+    assert!(
+        data.until > Some(write.at),
+        "it leaves with what was written"
+    );
+    let read = at("received 1000 bytes");
+    assert!(data.until < Some(read.at));
+}
