@@ -23,6 +23,7 @@
 //! | [`engine`] | runs a program inside a kernel |
 //! | [`trial`] | one scenario, run and judged, inside the kernel under test |
 //! | [`campaign`] | many scenarios on many kernels: jobs, workers, what comes back |
+//! | [`bisect`] | which change turns the verdict: patches of a series, commits of a tree |
 //! | [`selftest`] | the kernel's own tests on several kernels, compared |
 //! | [`report`] | findings as files, tables |
 //! | [`cli`] | the command line, one file a subcommand |
@@ -30,6 +31,7 @@
 //! There is no agent and no wire protocol: any binary that links this library
 //! can call [`engine::enter`] and go on inside the kernel under test.
 
+pub mod bisect;
 pub mod campaign;
 pub mod capture;
 pub mod cli;

@@ -109,7 +109,7 @@ fn scenarios_that_are_none() {
     for (name, text, words) in cases {
         desk.write(name, text);
         desk.refuses(&["replay", name], words);
-        desk.refuses(&["minimize", name], words);
+        desk.refuses(&["minimize", "bisect", name], words);
         desk.refuses(&["explain", name], words);
     }
     assert!(!desk.dir.path().join("explained").exists());
@@ -150,6 +150,46 @@ fn files_that_cannot_be_read() {
     desk.refuses(
         &["minimize", "race.scn", "race.scn", "--output", "race.scn"],
         &["--output race.scn must be a folder"],
+    );
+}
+
+#[test]
+fn a_bisect_between_what_cannot_be() {
+    let desk = Desk::new();
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    let bisect = |rest: &[&'static str]| [&["bisect", "race.scn"], rest].concat();
+    desk.refuses(&bisect(&[]), &["--good", "--bad"]);
+    desk.refuses(&bisect(&["--good", "6.12-patched"]), &["--bad"]);
+    desk.refuses(
+        &bisect(&["--good", "6.12-patched", "--bad", "6.12-stok"]),
+        &["6.12-stok", "did you mean `6.12-stock`?"],
+    );
+    desk.refuses(
+        &bisect(&["--good", "6.12-patched", "--bad", "7.3-stock"]),
+        &["no patches between 6.12-patched and 7.3-stock"],
+    );
+    desk.refuses(
+        &bisect(&["--tree", "nowhere", "--good", "a", "--bad", "b"]),
+        &["--tree nowhere"],
+    );
+    desk.refuses(
+        &bisect(&["--tree", ".", "--good", "v1", "--bad", "v2"]),
+        &["`v1`"],
+    );
+    desk.refuses(
+        &bisect(&["--judge", "6.12-stock", "--good", "6.12-stock"]),
+        &["--judge"],
+    );
+    desk.refuses(
+        &[
+            "bisect",
+            "none.scn",
+            "--good",
+            "6.12-stock",
+            "--bad",
+            "6.12-patched",
+        ],
+        &["none.scn"],
     );
 }
 

@@ -10,6 +10,7 @@ use crate::engine;
 use crate::kernel::{Kernel, KernelName};
 
 mod bench;
+mod bisect;
 mod check;
 mod doctor;
 mod explain;
@@ -40,6 +41,8 @@ pub enum Status {
     NothingRan = 4,
     /// A bug of ours.
     Internal = 70,
+    /// Neither good nor bad: what `git bisect run` is told, too.
+    CannotTell = 125,
     /// Ctrl-C; what there was by then is kept.
     Interrupted = crate::process::INTERRUPTED_STATUS,
 }
@@ -102,6 +105,7 @@ enum Command {
     Check(check::Args),
     Replay(replay::Args),
     Minimize(minimize::Args),
+    Bisect(bisect::Args),
     Explain(explain::Args),
     Run(run::Args),
     Kernel(kernel::Args),
@@ -144,6 +148,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Minimize(args) => minimize::run(&args),
+        Command::Bisect(args) => bisect::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Kernel(args) => kernel::run(args),
         Command::Doctor(args) => doctor::run(args),

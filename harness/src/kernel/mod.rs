@@ -180,6 +180,26 @@ pub fn ensure(name: &KernelName, progress: &dyn Progress) -> Result<Kernel, Erro
     Workshop::from_env()?.ensure(name, progress)
 }
 
+/// The patches of the series that makes a patched kernel, in order: file and subject.
+///
+/// # Errors
+/// There is no series for it.
+pub fn patches(name: &KernelName) -> Result<Vec<(String, String)>, Error> {
+    Workshop::from_env()?.patches(name)
+}
+
+/// As [`ensure`], of a patched kernel with only the first so many patches of its series.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_first(
+    name: &KernelName,
+    count: usize,
+    progress: &dyn Progress,
+) -> Result<Kernel, Error> {
+    Workshop::from_env()?.ensure_first(name, count, progress)
+}
+
 /// The kernel if it is built. Without a compiler or without the source on this
 /// machine, the newest that the same patches and configuration made.
 ///

@@ -169,6 +169,32 @@ impl PatchFiles {
     }
 }
 
+impl Patch {
+    /// What it says of itself in its subject line, without `[PATCH n/m]`.
+    pub(super) fn subject(&self) -> String {
+        let text = String::from_utf8_lossy(&self.text);
+        let mut lines = text
+            .lines()
+            .skip_while(|line| !line.starts_with("Subject:"));
+        let Some(first) = lines.next() else {
+            return String::new();
+        };
+        let mut subject = first["Subject:".len()..].trim().to_owned();
+        // A long one goes on in lines that begin with a blank.
+        for line in lines.take_while(|line| line.starts_with(' ')) {
+            subject += " ";
+            subject += line.trim();
+        }
+        match subject
+            .strip_prefix("[PATCH")
+            .and_then(|it| it.split_once(']'))
+        {
+            Some((_, rest)) => rest.trim().to_owned(),
+            None => subject,
+        }
+    }
+}
+
 impl Series {
     /// Tells two series apart: names and contents.
     pub(super) fn id(&self) -> String {
@@ -328,6 +354,23 @@ rename to renamed.txt
             touched(PATCH.as_bytes()).unwrap(),
             expected.map(PathBuf::from)
         );
+    }
+
+    #[test]
+    fn a_patch_has_a_subject() {
+        let subject = |text: &str| {
+            let patch = Patch {
+                name: "a".to_owned(),
+                text: text.as_bytes().to_vec(),
+                touched: Vec::new(),
+            };
+            patch.subject()
+        };
+        assert_eq!(subject(PATCH), "splice: x");
+        let long = "From: A\nSubject: [PATCH v2 07/12] net: a long\n one\nX: y\n\nText.\n";
+        assert_eq!(subject(long), "net: a long one");
+        assert_eq!(subject("Subject: plain\n\n"), "plain");
+        assert_eq!(subject("--- a/x\n+++ b/x\n"), "");
     }
 
     #[test]

@@ -179,29 +179,66 @@ impl Workshop {
         Some(kernel(order.name, &folder, meta))
     }
 
+    /// The patches of the series of a patched kernel, in order: name and subject.
+    pub(super) fn patches(&self, name: &KernelName) -> Result<Vec<(String, String)>, Error> {
+        let KernelName::Release { version, .. } = name else {
+            return Err(Error::Input(format!("{name} has no series of patches")));
+        };
+        let base = self.patches.base(version)?.patches.len();
+        let series = self.patches.series(version)?;
+        let own = series.patches.iter().skip(base);
+        Ok(own.map(|it| (it.name.clone(), it.subject())).collect())
+    }
+
+    /// Makes sure of a patched kernel with only the first so many patches of its series.
+    pub(super) fn ensure_first(
+        &self,
+        name: &KernelName,
+        count: usize,
+        progress: &dyn Progress,
+    ) -> Result<Kernel, Error> {
+        let all = self.patches(name)?.len();
+        let mut order = self.order(name)?;
+        if count < all {
+            let base = match name {
+                KernelName::Release { version, .. } => self.patches.base(version)?.patches.len(),
+                KernelName::Tree(_) => 0,
+            };
+            // What comes after the series is for kernels that watch themselves.
+            order.series.patches.drain(base + count..base + all);
+            order.slug = format!("{}-first{count}", order.slug);
+            order.label = format!("{} (first {count} of {all} patches)", order.label);
+            order.recipe = Recipe::new(&order.series, &order.fragment);
+        }
+        self.ensure_order(&order, progress)
+    }
+
     pub(super) fn ensure(
         &self,
         name: &KernelName,
         progress: &dyn Progress,
     ) -> Result<Kernel, Error> {
-        let order = self.order(name)?;
+        self.ensure_order(&self.order(name)?, progress)
+    }
+
+    fn ensure_order(&self, order: &Order<'_>, progress: &dyn Progress) -> Result<Kernel, Error> {
         self.cache.provide()?;
-        let source = self.source_id(&order)?;
+        let source = self.source_id(order)?;
         let compiler = tools::compiler();
-        if let Some(kernel) = self.lookup(&order, source.as_deref(), compiler.as_deref()) {
+        if let Some(kernel) = self.lookup(order, source.as_deref(), compiler.as_deref()) {
             return Ok(kernel);
         }
         if self.install_tools {
             tools::ensure(progress)?;
         }
-        let lock = self.lock(&order, progress)?;
+        let lock = self.lock(order, progress)?;
         let mut log = Log::create(self.cache.log_path(&order.slug))?;
         let mut site = Site {
             lock: &lock,
             log: &mut log,
             progress,
         };
-        self.make(&order, &mut site)
+        self.make(order, &mut site)
     }
 
     /// Waits for whoever builds from the same source.
