@@ -109,7 +109,16 @@ fn scenarios_that_are_none() {
     for (name, text, words) in cases {
         desk.write(name, text);
         desk.refuses(&["replay", name], words);
-        desk.refuses(&["minimize", "bisect", name], words);
+        desk.refuses(&["minimize", name], words);
+        let bisect = [
+            "bisect",
+            name,
+            "--good",
+            "6.12-patched",
+            "--bad",
+            "6.12-stock",
+        ];
+        desk.refuses(&bisect, words);
         desk.refuses(&["explain", name], words);
     }
     assert!(!desk.dir.path().join("explained").exists());

@@ -52,6 +52,12 @@ fn check_setup(scenario: &Scenario) -> Result<(), NotInC> {
             "it takes a second connection, and who moves the data",
         );
     }
+    if setup.socket.user_timeout_us > 0 && setup.data.loss_ppm > 0 {
+        return not(
+            "user-timeout",
+            "a sender that gives up tells nobody, and the receiver would wait for ever",
+        );
+    }
     if setup.socket.each {
         return not("each", "every connection would have to be judged by itself");
     }

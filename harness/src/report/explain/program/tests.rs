@@ -70,6 +70,7 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
     let refusals = [
         "link tun\n\nsendfile 0+4096\n",
         "link data loss=10% recover=50%\n\nsendfile 0+4096\n",
+        "link data loss=10%\nsocket tcp4 user-timeout=1ms\n\nsendfile 0+4096\n",
         "hold data after=1\nsendfile 0+4096\n",
         "uring-send-zerocopy 0+4096\n",
         "sendfile 0+4096\nb: sendfile 0+100\n",
@@ -79,6 +80,7 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
     expect_test::expect![[r#"
         `link tun` is not in C: it takes a program between two TUN interfaces
         `recover=50%` is not in C: tc(8) gives netem no seed, and bursts would show in few runs
+        `user-timeout` is not in C: a sender that gives up tells nobody, and the receiver would wait for ever
         `hold data after=1` is not in C: tc(8) has no queue that holds packets until it is told
         `uring-send-zerocopy 0+4096` is not in C: io_uring without a library is longer than the rest
         `b: sendfile 0+100` is not in C: in which order two threads send is not known"#]]
