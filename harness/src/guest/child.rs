@@ -61,10 +61,15 @@ impl Child {
         }
     }
 
-    /// Sends SIGKILL to the child. False: there is none.
-    pub fn kill(&self) -> nix::Result<bool> {
-        match *self.lock() {
-            Some(pid) => kill(pid, Signal::SIGKILL).map(|()| true),
+    /// Sends SIGKILL to the child, and does `before` first: when [`Child::run`] returns,
+    /// it is done. False: there is no child, and nothing was done.
+    pub fn kill(&self, before: impl FnOnce()) -> nix::Result<bool> {
+        let child = self.lock();
+        match *child {
+            Some(pid) => {
+                before();
+                kill(pid, Signal::SIGKILL).map(|()| true)
+            }
             None => Ok(false),
         }
     }
@@ -134,29 +139,37 @@ impl Drop for Shared {
 mod tests {
     use super::*;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_child_tells_two_numbers() {
         let child = Child::default();
         assert_eq!(child.run(|| [7, -1]).unwrap(), Ended::Told([7, -1]));
-        assert_eq!(child.kill(), Ok(false), "it is gone");
+        assert_eq!(child.kill(|| unreachable!()), Ok(false), "it is gone");
     }
 
     #[test]
-    fn a_child_can_be_killed() {
+    fn a_child_is_killed_when_all_is_ready_for_that() {
         let child = Arc::new(Child::default());
-        let waits = Arc::clone(&child);
+        let ready = Arc::new(AtomicBool::new(false));
+        let (waits, seen) = (Arc::clone(&child), Arc::clone(&ready));
         let parent = std::thread::spawn(move || {
-            waits.run(|| {
+            let ended = waits.run(|| {
                 loop {
                     // SAFETY: waits for a signal.
                     unsafe { libc::pause() };
                 }
-            })
+            });
+            (ended.unwrap(), seen.load(Ordering::SeqCst))
         });
-        while !child.kill().unwrap() {
+        // Slow, so that a signal that came first would have ended the child by then.
+        let before = || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            ready.store(true, Ordering::SeqCst);
+        };
+        while !child.kill(before).unwrap() {
             std::thread::yield_now();
         }
-        assert_eq!(parent.join().unwrap().unwrap(), Ended::Killed);
+        assert_eq!(parent.join().unwrap(), (Ended::Killed, true));
     }
 }

@@ -321,11 +321,10 @@ impl Stage {
     }
 
     fn kill(&self) -> Done {
-        match self.child.kill() {
-            Ok(true) => {
-                self.killed.store(true, Ordering::SeqCst);
-                returned(0)
-            }
+        // Who has waited for it goes on at once, and is not to send by another one.
+        let killed = || self.killed.store(true, Ordering::SeqCst);
+        match self.child.kill(killed) {
+            Ok(true) => returned(0),
             Ok(false) => skipped(),
             Err(errno) => failed(errno),
         }
