@@ -105,6 +105,9 @@ fn victim() {
         return;
     };
     let directory = std::env::temp_dir().join(&marker);
+    // A shell's job in the background ignores it, and so do all that it starts.
+    // SAFETY: nobody else in this process cares for it.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let mut child = spawn_removing(&mut family(&marker, "wait"), &directory).unwrap();
     child.wait().unwrap();
 }
