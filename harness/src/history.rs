@@ -175,7 +175,7 @@ pub struct History {
 /// What a scenario left behind, beyond what was there before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Leftovers {
-    /// Sockets of both namespaces, also those that only a packet refers to.
+    /// Sockets of all namespaces, also those that only a packet refers to.
     pub sockets: u64,
     /// Open files.
     pub files: u64,

@@ -164,6 +164,26 @@ fn what_is_interrupted_keeps_the_smallest_so_far() {
 }
 
 #[test]
+fn what_is_stopped_before_it_is_judged_has_not_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "tell '@0 0'; exec sleep 1000";
+    let (outcome, _) = smaller(&dir, script, Some(Duration::from_secs(2)));
+    assert_eq!(outcome, minimize::Outcome::default());
+}
+
+#[test]
+fn a_panic_that_there_was_no_time_to_repeat_was_seen_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "tell '@0 0'
+        if mkdir \"$(dirname \"$0\")/booted\" 2>/dev/null; then panic 'once'; fi
+        exec sleep 1000";
+    let (outcome, _) = smaller(&dir, script, Some(Duration::from_secs(4)));
+    let finding = outcome.finding.expect("the panic is found");
+    assert_eq!((finding.seen, finding.of), (1, 1));
+    assert_eq!(finding.stopped, Some(Stopped::Budget));
+}
+
+#[test]
 fn a_kernel_that_goes_down_over_a_smaller_scenario_leaves_the_finding() {
     let dir = tempfile::tempdir().unwrap();
     let script = two_findings() + "panic 'Fatal exception'";

@@ -7,7 +7,7 @@ use super::host::{Fleet, Id, Report};
 use super::job::{Finding, Job};
 use crate::engine::Exit;
 use crate::kernel::Kernel;
-use crate::minimize::{self, Budget, Judge, Memory, Plan, Verdict};
+use crate::minimize::{self, Budget, Judge, Memory, Plan, Stopped, Verdict};
 use crate::oracle::{Contract, Property};
 use crate::scenario::{Scenario, text};
 
@@ -72,12 +72,24 @@ pub fn shrink(
         jobs,
         over: &|| interrupted() || since.elapsed() >= budget.time,
     };
-    let breaks = Verdict::Breaks(vec![property]);
-    finding.of = 2;
-    if boots.judge(std::slice::from_ref(&scenario)) != [breaks] {
-        return;
+    match boots.judge(std::slice::from_ref(&scenario)).as_slice() {
+        [Verdict::Breaks(broken)] if *broken == [property] => {
+            (finding.seen, finding.of) = (2, 2);
+        }
+        [Verdict::Breaks(_)] => {
+            finding.of = 2;
+            return;
+        }
+        // It has not run again.
+        _ => {
+            let out_of_time = since.elapsed() >= budget.time;
+            finding.stopped = Some(match out_of_time {
+                true => Stopped::Budget,
+                false => Stopped::Interrupted,
+            });
+            return;
+        }
     }
-    finding.seen = 2;
     let plan = Plan {
         property,
         budget,

@@ -13,6 +13,7 @@ use super::crash::Crash;
 use super::host;
 use super::job::{Event, Job};
 use crate::capture::Capture;
+use crate::engine::run_dir::{self, RunDir};
 use crate::engine::{self, Exit};
 use crate::history::History;
 use crate::kernel::Kernel;
@@ -60,7 +61,10 @@ impl Explained {
 /// # Errors
 /// When the guest cannot be booted. Everything else is in the outcome.
 pub fn run(kernel: &Kernel, text: String, contract: Contract) -> Result<Outcome, engine::Error> {
-    let folder = tempfile::tempdir().map_err(|source| engine::Error::Host {
+    // Of those that are swept away after whoever was killed.
+    let folder = run_dir::cache_root().ok_or_else(|| io::Error::other("there is no cache"));
+    let folder = folder.and_then(|cache| RunDir::create(&cache));
+    let folder = folder.map_err(|source| engine::Error::Host {
         what: "make a folder for what is seen".into(),
         source,
     })?;

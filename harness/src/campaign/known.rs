@@ -1,6 +1,6 @@
-//! Bugs of released kernels that are not the race. A campaign goes on past them: in
-//! one of the first cases such a bug would hide all that is looked for. It counts
-//! them, a replay shows them, and the corpus has one scenario of each.
+//! Bugs of released kernels that are not the race; the series mends most of them. A
+//! campaign goes on past them: in one of the first cases such a bug would hide all that is
+//! looked for. It counts them, a replay shows them, and the corpus has one scenario of each.
 
 use std::fs;
 

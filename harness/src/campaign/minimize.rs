@@ -48,7 +48,7 @@ pub struct Plan {
 pub struct Outcome {
     /// The smallest scenario found; `None`: it breaks nothing, or did not run.
     pub finding: Option<Finding>,
-    /// Whether it has run.
+    /// Whether it has run, and was not stopped before it was judged.
     pub ran: bool,
     /// What went wrong apart from that.
     pub failure: Option<String>,
@@ -58,7 +58,7 @@ pub struct Outcome {
 /// says so. `hear` is told of each finding, by its place, and each time it got smaller.
 ///
 /// # Errors
-/// When a guest cannot be booted at all. Everything else is in the outcomes.
+/// When not even the first guest can be booted. Everything else is in the outcomes.
 pub fn run(
     plan: &Plan,
     interrupted: &dyn Fn() -> bool,
@@ -125,17 +125,29 @@ impl Run<'_> {
                 contract: self.plan.contract,
                 shrink_runs: self.plan.shrink_runs,
             };
-            let id = self.fleet.start(&self.plan.kernels[item.kernel], &job)?;
-            self.running.insert(id, place);
+            match self.fleet.start(&self.plan.kernels[item.kernel], &job) {
+                Ok(id) => drop(self.running.insert(id, place)),
+                Err(error) if self.has_nothing() => return Err(error),
+                // What was found is not to be lost with it.
+                Err(error) => self.outcomes[place].failure = Some(error.to_string()),
+            }
         }
         Ok(())
+    }
+
+    fn has_nothing(&self) -> bool {
+        let untold = |it: &Outcome| *it == Outcome::default();
+        self.fleet.is_empty() && self.outcomes.iter().all(untold)
     }
 
     fn stop(&mut self, why: Stopped) {
         for (id, place) in self.running.drain() {
             self.fleet.stop(id);
-            if let Some(finding) = &mut self.outcomes[place].finding {
-                finding.stopped.get_or_insert(why);
+            let outcome = &mut self.outcomes[place];
+            match &mut outcome.finding {
+                Some(finding) => drop(finding.stopped.get_or_insert(why)),
+                // Nothing is known of it.
+                None => outcome.ran = false,
             }
         }
     }

@@ -53,6 +53,8 @@ struct Wanted<'a> {
     property: Option<Property>,
     /// Bugs of the kernel that are passed over.
     known: Option<&'a Known>,
+    /// Whether somebody asked for this scenario: then it may be about one of them.
+    given: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -60,6 +62,7 @@ impl<'a> Wanted<'a> {
         Wanted {
             property: None,
             known: Some(known),
+            given: false,
         }
     }
 
@@ -112,9 +115,11 @@ impl<W: Write> Worker<W> {
                 let mut trial = Trial::set_up(*contract)?;
                 trial.look_for_leaks(true);
                 let scenario = read(text)?;
+                let known = Known::here();
                 let wanted = Wanted {
                     property: *property,
-                    known: None,
+                    given: true,
+                    ..Wanted::new(&known)
                 };
                 self.examine(&mut trial, 0, &scenario, *shrink_runs, wanted)?;
                 Ok(())
@@ -205,7 +210,7 @@ impl<W: Write> Worker<W> {
         index: u64,
         scenario: &Scenario,
         shrink_runs: u64,
-        wanted: Wanted<'_>,
+        mut wanted: Wanted<'_>,
     ) -> io::Result<bool> {
         self.about(index, trial)?;
         let verdict = trial.run(scenario)?;
@@ -217,8 +222,11 @@ impl<W: Write> Worker<W> {
         let violation = violations.find(|it| wanted.property == Some(it.property));
         let violation = violation.unwrap_or(first);
         if let Some(bug) = wanted.excuse(scenario, &verdict) {
-            self.tell(&Event::Excused(bug))?;
-            return Ok(trial.is_wedged());
+            if !wanted.given {
+                self.tell(&Event::Excused(bug))?;
+                return Ok(trial.is_wedged());
+            }
+            wanted.known = None;
         }
         let (property, message) = (violation.property, violation.message.clone());
         let mut finding = Finding::suspect(index, property, message, scenario);

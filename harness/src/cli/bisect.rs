@@ -129,6 +129,10 @@ fn over_patches(mut bench: Bench<'_>, good: &str, bad: &str) -> Result<Status, F
     let all = patches.len();
     let mut failure = None;
     let found = bisect::search(all, &before, |count| {
+        // What ends the search ends it now.
+        if failure.is_some() {
+            return Verdict::Unknown(String::new());
+        }
         let (file, subject) = &patches[count - 1];
         let what = format!("first {count} of {all} patches, up to {file} ({subject})");
         let judged = match kernel::ensure_first(patched, count, &*kernel::progress::stderr()) {

@@ -160,12 +160,7 @@ fn one(row: &mut Row<'_>, args: &Args) -> Result<(), Failure> {
         return Ok(());
     };
     if let Some(path) = &args.output {
-        if let Err(failure) = write(path, &text, "--output") {
-            // Better on the terminal than lost.
-            note(&text);
-            return Err(failure);
-        }
-        row.output = Some(path.clone());
+        row.save(path.clone())?;
     }
     match args.format {
         Format::Human if args.output.is_none() => print(&text),
@@ -187,26 +182,28 @@ fn several(
         ));
     }
     let mut taken: Vec<PathBuf> = Vec::new();
+    let mut unsaved = None;
     for row in rows.iter_mut() {
         note(format_args!(
             "{}: {}",
             row.input.file.display(),
             row.summary()
         ));
-        if let Some(text) = row.text() {
-            fs::create_dir_all(output)
-                .with_context(|| format!("cannot create --output {}", output.display()))
-                .map_err(|error| Failure::new(Status::Missing, error))?;
+        if row.finding().is_some() {
             let path = free_name(&row.input.file, output, &taken);
-            write(&path, &text, "--output")?;
             taken.push(path.clone());
-            row.output = Some(path);
+            // The others can be saved nevertheless.
+            if let Err(failure) = folder(output).and_then(|()| row.save(path)) {
+                unsaved.get_or_insert(failure);
+            }
         }
     }
     let causes = causes::of(rows);
     if !causes.is_empty() {
         let table = causes::human(&causes);
-        write(&output.join(causes::FILE), &table, "--output")?;
+        if let Err(failure) = write(&output.join(causes::FILE), &table) {
+            unsaved.get_or_insert(failure);
+        }
         if format == Format::Human {
             print(&table)?;
         }
@@ -216,7 +213,7 @@ fn several(
         let lines = lines.chain(causes.iter().map(causes::Cause::json));
         print(&lines.map(|line| format!("{line}\n")).collect::<String>())?;
     }
-    Ok(())
+    unsaved.map_or(Ok(()), Err)
 }
 
 /// A file in `folder` with the name of `file`, and a number where that is taken.
@@ -236,9 +233,15 @@ fn free_name(file: &Path, folder: &Path, taken: &[PathBuf]) -> PathBuf {
     free.unwrap_or_else(|| folder.join(name))
 }
 
-fn write(path: &Path, text: &str, option: &str) -> Result<(), Failure> {
+fn folder(output: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(output)
+        .with_context(|| format!("cannot create --output {}", output.display()))
+        .map_err(|error| Failure::new(Status::Missing, error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text)
-        .with_context(|| format!("cannot write {option} {}", path.display()))
+        .with_context(|| format!("cannot write --output {}", path.display()))
         .map_err(|error| Failure::new(Status::Missing, error))
 }
 
@@ -247,13 +250,44 @@ impl Row<'_> {
         self.outcome.finding.as_ref()
     }
 
-    /// The result as a scenario file.
+    /// The result as a scenario, with nothing beside it.
     fn text(&self) -> Option<String> {
+        let alone = Finding {
+            history: None,
+            ..self.finding()?.clone()
+        };
+        Some(self.render(&alone))
+    }
+
+    fn render(&self, finding: &Finding) -> String {
         let origin = Origin {
             kernel: &self.kernel.name,
             seed: None,
         };
-        Some(finding::render(self.finding()?, &origin))
+        finding::render(finding, &origin)
+    }
+
+    /// Writes the result to a file, and what only one run has shown beside it.
+    fn save(&mut self, path: PathBuf) -> Result<(), Failure> {
+        let Some(finding) = self.finding() else {
+            return Ok(());
+        };
+        let text = self.render(finding);
+        let history = match &finding.history {
+            None => Ok(()),
+            Some(history) => {
+                let mut beside = path.clone().into_os_string();
+                beside.push(finding::HISTORY_SUFFIX);
+                write(Path::new(&beside), &json!(history).to_string())
+            }
+        };
+        if let Err(failure) = history.and_then(|()| write(&path, &text)) {
+            // Better on the terminal than lost.
+            note(&text);
+            return Err(failure);
+        }
+        self.output = Some(path);
+        Ok(())
     }
 
     /// What became of it, for people.
@@ -306,6 +340,57 @@ impl Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_one_run_has_shown_stands_beside_the_result() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = crate::oracle::doctor::Plan::new(4096);
+        let range = crate::oracle::doctor::range(0, 4096);
+        plan.call(crate::scenario::Op::Sendfile(range), 1, 2);
+        let mut finding = Finding::suspect(
+            0,
+            crate::oracle::Property::Wire,
+            "torn".into(),
+            &plan.scenario,
+        );
+        finding.history = Some(Box::new(plan.history.clone()));
+        let outcome = Outcome {
+            finding: Some(finding),
+            ran: true,
+            failure: None,
+        };
+        let file = dir.path().join("a.scn");
+        fs::write(&file, "sendfile 0+1\n").unwrap();
+        let inputs = input::read(&[file], dir.path()).unwrap().inputs;
+        let kernel = Kernel {
+            name: "6.12-stock".parse().unwrap(),
+            image: "/nonexistent".into(),
+            release: "6.12".into(),
+            key: String::new(),
+        };
+        let mut row = Row {
+            input: &inputs[0],
+            kernel: &kernel,
+            contract: Contract::Stable,
+            outcome: &outcome,
+            output: None,
+        };
+        // On a terminal nothing stands beside it.
+        assert!(!row.text().unwrap().contains(finding::HISTORY_SUFFIX));
+        let path = dir.path().join("small.scn");
+        row.save(path.clone()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(finding::HISTORY_SUFFIX), "{text}");
+        let beside = dir.path().join("small.scn.history.json");
+        let kept: crate::history::History =
+            serde_json::from_slice(&fs::read(beside).unwrap()).unwrap();
+        assert_eq!(kept, plan.history);
+        assert_eq!(row.output, Some(path));
+        // Where it cannot be written, there is no output.
+        row.output = None;
+        assert!(row.save(dir.path().join("none/small.scn")).is_err());
+        assert_eq!(row.output, None);
+    }
 
     #[test]
     fn no_result_takes_the_place_of_another() {

@@ -78,8 +78,8 @@ impl Clock {
         elapsed_ns
     }
 
-    /// What CLOCK_REALTIME showed at the start. Reading a clock takes time where that is
-    /// virtual, each reading the same.
+    /// What CLOCK_REALTIME showed at the start. Reading a clock may take time, also where
+    /// that is virtual: both sides are taken to take the same.
     pub fn begun_ns(&self) -> io::Result<i64> {
         let before_ns = self.elapsed_ns();
         let real_ns = clock_gettime(ClockId::CLOCK_REALTIME)?.num_nanoseconds();

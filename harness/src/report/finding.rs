@@ -53,7 +53,7 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
 }
 
 /// Behind the name of a finding: the history of the only run that showed it, as JSON.
-const HISTORY_SUFFIX: &str = ".history.json";
+pub const HISTORY_SUFFIX: &str = ".history.json";
 
 /// Writes the finding into `directory` and returns the file's path. Writing it
 /// again, smaller, replaces the file; there is never half a file. Where no other run

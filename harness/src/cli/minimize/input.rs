@@ -37,6 +37,9 @@ pub(super) struct Inputs {
 /// folder is taken if it happens to be one: what libFuzzer keeps has names of its own.
 pub(super) fn read(paths: &[PathBuf], except: &Path) -> Result<Inputs, ReadError> {
     let mut all = Inputs::default();
+    // However it is written. One that is not there yet is none of them.
+    let except = except.canonicalize().unwrap_or_default();
+    let except = except.as_path();
     for path in paths {
         if path.is_dir() {
             let before = all.inputs.len();
@@ -65,10 +68,13 @@ fn folder(path: &Path, except: &Path, all: &mut Inputs) -> Result<(), ReadError>
     for entry in entries {
         let name = entry.file_name().unwrap_or_default();
         // What begins with a dot is half written, or somebody else's.
-        if name.as_encoded_bytes().starts_with(b".") || entry == except {
+        if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
         if entry.is_dir() {
+            if entry.canonicalize().is_ok_and(|it| it == except) {
+                continue;
+            }
             folder(&entry, except, all)?;
         } else if entry.extension().is_some_and(|it| it == EXTENSION) {
             all.inputs.push(file(&entry)?);
@@ -164,7 +170,7 @@ mod tests {
         ] {
             fs::write(at(name), text).unwrap();
         }
-        let all = read(&[dir.path().to_owned()], &at("out")).unwrap();
+        let all = read(&[dir.path().to_owned()], &at("below/../out")).unwrap();
         let files: Vec<PathBuf> = all.inputs.iter().map(|it| it.file.clone()).collect();
         let expected = ["a.scn", "below/minimized-from-9", "crash-0123", "z.log"];
         assert_eq!(files, expected.map(at));
