@@ -52,7 +52,8 @@ fn check_setup(scenario: &Scenario) -> Result<(), NotInC> {
             "it takes a second connection, and who moves the data",
         );
     }
-    if setup.socket.user_timeout_us > 0 && setup.data.loss_ppm > 0 {
+    let loses = |it: &Netem| it.loss_ppm > 0 || it.corrupt_ppm > 0 || it.limit_packets > 0;
+    if setup.socket.user_timeout_us > 0 && (loses(&setup.data) || loses(&setup.ack)) {
         return not(
             "user-timeout",
             "a sender that gives up tells nobody, and the receiver would wait for ever",

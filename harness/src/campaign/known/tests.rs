@@ -1,0 +1,301 @@
+use super::*;
+use crate::history::Stamp;
+use crate::scenario::text;
+
+fn explained(release: &str, stable: &str, scenario: &str, property: Property) -> Option<Bug> {
+    let scenario = text::parse("known.scn", scenario).unwrap();
+    let violation = Violation {
+        property,
+        step: Some(0),
+        stream_offset: None,
+        file_range: None,
+        torn_by: None,
+        after_return_ns: None,
+        message: String::new(),
+    };
+    let known = Known::of(release, stable);
+    assert_eq!(known.explain(&scenario, &history(&[]), &[]), None);
+    known.explain(&scenario, &history(&[]), &[violation])
+}
+
+#[test]
+fn the_stall_of_ktls_is_one_of_kernels_with_sendpage_and_nothing_else_is() {
+    const STALL: &str = include_str!("../../../../corpus/socket/ktls-small-sndbuf.scn");
+    let hangs = Property::Liveness;
+    for (release, stable) in [
+        ("6.1.192\n", ""),
+        ("6.1.192-inflight", "0\n"),
+        ("5.10.1", ""),
+    ] {
+        let bug = explained(release, stable, STALL, hangs);
+        assert_eq!(bug, Some(Bug::KtlsStall), "{release} {stable}");
+    }
+    // The patch sends by other means, and so does everything newer.
+    for (release, stable) in [
+        ("6.1.192", "1\n"),
+        ("6.1.192", "2\n"),
+        ("6.5.0", ""),
+        ("6.12.117", ""),
+        ("7.3.4", ""),
+        ("", ""),
+    ] {
+        let bug = explained(release, stable, STALL, hangs);
+        assert_eq!(bug, None, "{release} {stable}");
+    }
+    assert_eq!(explained("6.1.192", "", STALL, Property::Wire), None);
+    for (from, to) in [("ktls4", "tcp4"), ("size=32768", "size=16384")] {
+        let other = STALL.replace(from, to);
+        assert_ne!(other, STALL);
+        assert_eq!(explained("6.1.192", "", &other, hangs), None, "{from}");
+    }
+}
+
+#[test]
+fn a_datagram_for_each_page_is_a_bug_of_ipv6_in_old_kernels_without_the_series() {
+    const PAGES: &str = include_str!("../../../../corpus/udp/udp6-pages.scn");
+    let (splits, torn) = (Property::Datagrams, Property::StableOnReturn);
+    let bug = Some(Bug::PageADatagram);
+    assert_eq!(explained("6.1.192", "", PAGES, splits), bug);
+    assert_eq!(explained("6.1.192", "", PAGES, torn), bug);
+    for stable in ["0\n", "1\n", "2\n"] {
+        assert_eq!(
+            explained("6.1.192", stable, PAGES, splits),
+            None,
+            "{stable}"
+        );
+    }
+    assert_eq!(explained("6.5.0", "", PAGES, splits), None);
+    assert_eq!(explained("6.1.192", "", PAGES, Property::Wire), None);
+    for (from, to) in [("udp6", "udp4"), ("4095+2", "4095+1"), ("4095+2", "0+4096")] {
+        let other = PAGES.replace(from, to);
+        assert_ne!(other, PAGES);
+        assert_eq!(explained("6.1.192", "", &other, splits), None, "{from}");
+    }
+}
+
+#[test]
+fn what_was_lent_is_lost_with_the_datagram_that_it_joined() {
+    let of = |property, stream_offset, torn_by| Violation {
+        property,
+        step: Some(1),
+        stream_offset,
+        file_range: None,
+        torn_by,
+        after_return_ns: None,
+        message: String::new(),
+    };
+    assert!(lost_with_another(&of(Property::Completion, None, Some(2))));
+    // A number is, or a byte that was received.
+    for other in [
+        of(Property::Completion, None, None),
+        of(Property::Completion, Some(0), Some(2)),
+        of(Property::Wire, None, Some(2)),
+    ] {
+        assert!(!lost_with_another(&other), "{other:?}");
+    }
+}
+
+#[test]
+fn the_end_of_the_file_is_forgotten_over_ipv6_by_every_kernel_without_the_series() {
+    const END: &str = include_str!("../../../../corpus/udp/udp6-past-end.scn");
+    let late = Property::Datagrams;
+    for release in ["6.12.117", "7.3.4"] {
+        assert_eq!(explained(release, "", END, late), Some(Bug::ForgottenEnd));
+        for stable in ["0\n", "1\n", "2\n"] {
+            assert_eq!(explained(release, stable, END, late), None, "{stable}");
+        }
+        assert_eq!(explained(release, "", END, Property::Counts), None);
+    }
+    // What follows joins it, until no more fits.
+    let scenario = text::parse("known.scn", END).unwrap();
+    let too_long = |message: &str| Violation {
+        property: Property::Counts,
+        step: Some(1),
+        stream_offset: None,
+        file_range: None,
+        torn_by: None,
+        after_return_ns: None,
+        message: message.into(),
+    };
+    for (message, bug) in [
+        (
+            "operation 2 failed with EMSGSIZE, but",
+            Some(Bug::ForgottenEnd),
+        ),
+        ("operation 2 failed with EINVAL", None),
+    ] {
+        let known = Known::of("6.12.117", "");
+        assert_eq!(
+            known.explain(&scenario, &history(&[]), &[too_long(message)]),
+            bug,
+            "{message}"
+        );
+    }
+    for (from, to) in [("udp6", "udp4"), ("0+4097", "0+4096")] {
+        let other = END.replace(from, to);
+        assert_ne!(other, END);
+        assert_eq!(explained("6.12.117", "", &other, late), None, "{from}");
+    }
+}
+
+/// In which only calls are of interest: step, entry, return, and how it ended.
+fn history(calls: &[(usize, u64, u64, Outcome)]) -> History {
+    let stamp = |order| Stamp { order, time_ns: 0 };
+    let call = |&(step, entry, exit, outcome): &_| Call {
+        step,
+        entry: stamp(entry),
+        exit: stamp(exit),
+        outcome,
+        offset_after: None,
+        f_pos_after: None,
+    };
+    History {
+        calls: calls.iter().map(call).collect(),
+        completions: Vec::new(),
+        chunks: Vec::new(),
+        received: Vec::new(),
+        file_pread: Vec::new(),
+        file_mmap: Vec::new(),
+        end: End::Eof,
+        end_ns: 0,
+        beside: Vec::new(),
+        counters: None,
+        leftovers: None,
+    }
+}
+
+fn of_completion(step: Option<usize>, stream_offset: Option<u64>) -> Violation {
+    Violation {
+        property: Property::Completion,
+        step,
+        stream_offset,
+        file_range: None,
+        torn_by: None,
+        after_return_ns: None,
+        message: String::new(),
+    }
+}
+
+#[test]
+fn a_probe_forgets_its_owner_since_probes_refer_to_pages() {
+    const PROBE: &str = include_str!("../../../../corpus/zerocopy/mtu-probe.scn");
+    let sent = |bytes| {
+        let at = |step, bytes| (step, step as u64, step as u64, Outcome::Returned(bytes));
+        history(&[at(0, 5000), at(1, 512), at(2, 512), at(3, bytes)])
+    };
+    let found = |text: &str, release, stable, sent_bytes, violation| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        let known = Known::of(release, stable);
+        known.explain(&scenario, &sent(sent_bytes), &[violation])
+    };
+    let torn = || of_completion(Some(2), Some(500));
+    let bug = Some(Bug::ForgottenOwner);
+    for release in ["6.5.0", "6.12.117", "7.3.4"] {
+        assert_eq!(found(PROBE, release, "", 4096, torn()), bug);
+        let mended = found(PROBE, release, "0\n", 4096, torn());
+        assert_eq!(mended, None, "the series mends it");
+    }
+    assert_eq!(found(PROBE, "6.1.192", "", 4096, torn()), None);
+    let calm = PROBE.replace("stack mtu-probing=2 base-mss=512\n", "");
+    assert_eq!(found(&calm, "7.3.4", "", 4096, torn()), None);
+    for (step, at, sent_bytes, bug) in [
+        (Some(2), None, 4096, None),
+        (None, Some(500), 4096, None),
+        // In the first segment; with too little behind it; the last that can be.
+        (Some(2), Some(47), 4096, None),
+        (Some(2), Some(6024), 191, None),
+        (Some(2), Some(6024), 192, bug),
+        // A plain write has no owner.
+        (Some(0), Some(500), 4096, None),
+    ] {
+        let found = found(PROBE, "7.3.4", "", sent_bytes, of_completion(step, at));
+        assert_eq!(found, bug, "{step:?} {at:?} {sent_bytes}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_log_is_explained_by_none() {
+    const STALL: &str = include_str!("../../../../corpus/socket/ktls-small-sndbuf.scn");
+    let scenario = text::parse("known.scn", STALL).unwrap();
+    let of = |property| Violation {
+        property,
+        ..of_completion(None, None)
+    };
+    let explain = |violations: &[Violation]| {
+        let known = Known::of("6.1.192", "");
+        known.explain(&scenario, &history(&[]), violations)
+    };
+    let hangs = of(Property::Liveness);
+    assert_eq!(explain(std::slice::from_ref(&hangs)), Some(Bug::KtlsStall));
+    assert_eq!(explain(&[hangs, of(Property::Splat)]), None);
+}
+
+#[test]
+fn a_late_syn_leaves_a_receiver_of_mptcp_in_silence() {
+    const SYN: &str = include_str!("../../../../corpus/end/late-syn-mptcp.scn");
+    let found = |text: &str, change: &dyn Fn(&mut History), property| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        let mut history = history(&[]);
+        history.end = End::GivenUp;
+        change(&mut history);
+        let mut violation = of_completion(None, None);
+        violation.property = property;
+        Known::of("7.3.4", "1\n").explain(&scenario, &history, &[violation])
+    };
+    let (bug, hangs) = (Some(Bug::LateSyn), Property::Liveness);
+    assert_eq!(found(SYN, &|_| (), hangs), bug);
+    assert_eq!(found(SYN, &|_| (), Property::Wire), None);
+    assert_eq!(found(SYN, &|it| it.end = End::Eof, hangs), None);
+    assert_eq!(found(SYN, &|it| it.received.push(1), hangs), None);
+    for (from, to, bug) in [
+        ("swap=1", "delay=600ms jitter=400ms", bug),
+        ("swap=1", "delay=600ms jitter=399ms", None),
+        ("swap=1", "delay=2s", None),
+        ("swap=1", "swap=2", None),
+        ("mptcp4", "tcp4", None),
+        ("link tun", "link tun\nstack timestamps=0", None),
+    ] {
+        let mut other = SYN.replace(from, to);
+        if to.contains("delay") {
+            other = other.replace("link tun\n", "");
+        }
+        assert_eq!(found(&other, &|_| (), hangs), bug, "{to}");
+    }
+}
+
+#[test]
+fn a_number_is_given_back_where_a_call_fails_beside_one_of_another_thread() {
+    const NUMBER: &str = include_str!("../../../../corpus/zerocopy/number-given-back.scn");
+    const FAILED: Outcome = Outcome::Failed(libc::EAGAIN);
+    const SENT: Outcome = Outcome::Returned(100);
+    let found = |text: &str, stable, calls: &[_], violation| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        let known = Known::of("6.12.117", stable);
+        known.explain(&scenario, &history(calls), &[violation])
+    };
+    let bug = Some(Bug::NumberGivenBack);
+    let number = || of_completion(None, None);
+    let at_once = [(3, 1, 3, FAILED), (5, 2, 4, SENT)];
+    for (calls, bug) in [
+        (at_once, bug),
+        ([(3, 1, 3, Outcome::Killed), (5, 2, 4, SENT)], bug),
+        // Both have sent something; one after the other; not with MSG_ZEROCOPY.
+        ([(3, 1, 3, SENT), (5, 2, 4, SENT)], None),
+        ([(3, 1, 2, FAILED), (5, 3, 4, SENT)], None),
+        ([(3, 3, 4, FAILED), (5, 1, 2, SENT)], None),
+        ([(0, 1, 3, FAILED), (5, 2, 4, SENT)], None),
+    ] {
+        assert_eq!(found(NUMBER, "", &calls, number()), bug, "{calls:?}");
+    }
+    for stable in ["0\n", "1\n", "2\n"] {
+        let mended = found(NUMBER, stable, &at_once, number());
+        assert_eq!(mended, None, "the series mends it");
+    }
+    let torn = of_completion(Some(5), Some(8000));
+    assert_eq!(found(NUMBER, "", &at_once, torn), None);
+    let by_ring = NUMBER.replace("c: send-zerocopy", "c: uring-send-zerocopy");
+    let owed = of_completion(Some(5), None);
+    assert_eq!(found(&by_ring, "", &at_once, owed), None);
+    let alone = NUMBER.replace("c: ", "b: ");
+    assert_eq!(found(&alone, "", &at_once, number()), None);
+}
