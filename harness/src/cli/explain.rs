@@ -71,7 +71,13 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let outcomes = replay::run(&plan)?.concat();
     let mut told = Vec::new();
     for kernel in &plan.kernels {
-        let outcome = explain::run(kernel, scenario.to_string(), plan.contract)?;
+        let outcome = explain::run(kernel, scenario.to_string(), plan.contract);
+        // What the other kernels have shown is not to be lost with it.
+        let outcome = outcome.unwrap_or_else(|error| Outcome {
+            explained: None,
+            trouble: Some(error.to_string()),
+            kernel_log: String::new(),
+        });
         told.push(Told::new(kernel, outcome));
     }
     let files = files(&scenario, &plan, &outcomes, &told, &output);
