@@ -287,7 +287,12 @@ fn sends_past_the_end(scenario: &Scenario) -> bool {
         Op::Truncate { size_bytes } => Some(size_bytes),
         _ => None,
     });
+    let taken_out = scenario.steps.iter().map(|step| match step.op {
+        Op::Collapse(range) => range.len,
+        _ => 0,
+    });
     let end = cut.fold(scenario.setup.file.size_bytes, u64::min);
+    let end = end.saturating_sub(taken_out.sum());
     let mut position = 0;
     let mut past = |op: Op| match op {
         Op::Sendfile(Range { offset, len }) => offset + len > end,

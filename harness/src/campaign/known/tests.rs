@@ -136,6 +136,14 @@ fn the_end_of_the_file_is_forgotten_over_ipv6_by_every_kernel_without_the_series
         assert_ne!(other, END);
         assert_eq!(explained("6.12.117", "", &other, late), None, "{from}");
     }
+    // The end comes nearer.
+    let shorter = "socket udp6\nfile ext4 size=32768\n\ncollapse 0+4096\nsendfile 8192+20481\n";
+    let bug = Some(Bug::ForgottenEnd);
+    assert_eq!(explained("6.12.117", "", shorter, late), bug);
+    for (from, to) in [("20481", "20480"), ("collapse", "zero")] {
+        let other = shorter.replace(from, to);
+        assert_eq!(explained("6.12.117", "", &other, late), None, "{to}");
+    }
 }
 
 /// In which only calls are of interest: step, entry, return, and how it ended.
