@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::format::{Format, print};
+use super::format::{Format, note, print};
 use super::options::On;
 use super::replay::{Row, human, status};
 use super::{Failure, Status, usage};
@@ -81,15 +81,18 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         told.push(Told::new(kernel, outcome));
     }
     let files = files(&scenario, &plan, &outcomes, &told, &output);
-    folder
-        .fill(&files)
-        .map_err(|error| unwritten(error, &output))?;
     let rows: Vec<Row<'_>> = (plan.kernels.iter().zip(&outcomes))
         .map(|(kernel, outcome)| {
             let of = (&args.file, &scenario);
             Row::new(of, &kernel.name, plan.contract, outcome)
         })
         .collect();
+    if let Err(error) = folder.fill(&files) {
+        // What took long is told all the same.
+        let took_s = start.elapsed().as_secs_f64();
+        note(human(&rows, took_s).trim_end());
+        return Err(unwritten(error));
+    }
     let written: Vec<&String> = files.iter().map(|(name, _)| name).collect();
     match args.format {
         Format::Human => {
@@ -121,9 +124,8 @@ fn default(file: &Path) -> PathBuf {
     Path::new("explained").join(file.file_stem().unwrap_or(file.as_os_str()))
 }
 
-fn unwritten(error: Error, output: &Path) -> Failure {
-    let context = format!("cannot write to --output {}", output.display());
-    Failure::new(Status::Missing, anyhow!(error).context(context))
+fn unwritten(error: Error) -> Failure {
+    Failure::new(Status::Missing, anyhow!(error).context("--output"))
 }
 
 /// Every file that there may be.

@@ -24,7 +24,7 @@ pub enum Error {
     #[error("{} is there already, and is not of an earlier explanation", .0.display())]
     Foreign(PathBuf),
     /// It cannot be made, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot write to {}", path.display())]
     Io {
         /// What.
         path: PathBuf,
@@ -34,13 +34,17 @@ pub enum Error {
 }
 
 impl Folder {
-    /// Makes the folder, if it is not there, and looks whether files of these `names` may be
-    /// written into it.
+    /// Looks whether files of these `names` may be written into the folder. It is made when
+    /// they are: who is ended before that leaves nothing.
     ///
     /// # Errors
     /// [`Error::Foreign`] if one of them is there and is not ours.
     pub fn open(path: &Path, names: &[String]) -> Result<Folder, Error> {
-        fs::create_dir_all(path).map_err(at(path))?;
+        // The folder, or the one that it is to be made in.
+        let there = path.ancestors().find(|it| it.symlink_metadata().is_ok());
+        let there = there.unwrap_or(Path::new("."));
+        // Rights do not say it all: such a file has no name, and ends with us.
+        tempfile::tempfile_in(there).map_err(at(there))?;
         let list = path.join(LIST);
         let ours = match fs::read_to_string(&list) {
             Ok(text) => text.lines().filter(is_name).map(str::to_owned).collect(),
@@ -63,6 +67,7 @@ impl Folder {
     /// Writes the files, each at once or not at all, and removes those of an earlier
     /// explanation that this one has not.
     pub fn fill(&self, files: &[(String, Vec<u8>)]) -> Result<(), Error> {
+        fs::create_dir_all(&self.path).map_err(at(&self.path))?;
         let names: BTreeSet<String> = files.iter().map(|(name, _)| name.clone()).collect();
         // First what is to be ours: whoever is ended in between has not left anything that
         // the next one refuses to replace.
@@ -182,5 +187,20 @@ mod tests {
         fs::write(&file, "").unwrap();
         let error = fill(&file, &[]).unwrap_err().to_string();
         assert!(error.contains("file"), "{error}");
+        // The reason is for who prints the chain, and not twice.
+        assert!(!error.contains("os error"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_made_before_there_is_something_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/folder");
+        Folder::open(&path, &["a".into()]).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        // Where even root may not write.
+        for place in ["/proc/inflight/out", "/proc"] {
+            let refused = Folder::open(place.as_ref(), &[]);
+            assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+        }
     }
 }
