@@ -1,6 +1,7 @@
 //! What is to be made smaller: files of several kinds, and folders of them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::KernelName;
@@ -12,6 +13,8 @@ use crate::scenario::{Expected, Scenario, normalize};
 const EXTENSION: &str = "scn";
 /// What a property test prints before each line of a scenario that breaks it.
 const FOUND: &str = "found: ";
+/// As much of a test's output is searched.
+const MAX_OUTPUT_BYTES: u64 = 64 << 20;
 
 /// A failing scenario.
 #[derive(Debug, Clone)]
@@ -71,11 +74,19 @@ fn folder(path: &Path, except: &Path, all: &mut Inputs) -> Result<(), ReadError>
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        if entry.is_dir() {
+        // A link to a folder may lead back to where we come from, and who reads a pipe waits
+        // for somebody who writes.
+        let meta = fs::metadata(&entry);
+        let (is_folder, is_other) = meta.map_or((false, false), |it| {
+            (it.is_dir(), !it.is_dir() && !it.is_file())
+        });
+        if is_folder && !entry.is_symlink() {
             if entry.canonicalize().is_ok_and(|it| it == except) {
                 continue;
             }
             folder(&entry, except, all)?;
+        } else if is_folder || is_other {
+            all.others += 1;
         } else if entry.extension().is_some_and(|it| it == EXTENSION) {
             all.inputs.push(file(&entry)?);
         } else {
@@ -99,7 +110,10 @@ fn file(path: &Path) -> Result<Input, ReadError> {
 
 /// The scenario in what a failing property test has printed.
 fn said(path: &Path) -> Option<Scenario> {
-    let output = fs::read(path).ok()?;
+    let mut output = Vec::new();
+    // A device has no end.
+    let file = File::open(path).ok()?;
+    file.take(MAX_OUTPUT_BYTES).read_to_end(&mut output).ok()?;
     let output = String::from_utf8_lossy(&output);
     let lines = output.lines().map(str::trim_start);
     // A test that failed on two kernels has found two; the first is as good.
@@ -182,6 +196,24 @@ mod tests {
         fs::write(at("bad.scn"), "no scenario\n").unwrap();
         let error = read(&[dir.path().to_owned()], &at("out")).unwrap_err();
         assert!(error.to_string().contains("bad.scn:1:1"), "{error}");
+    }
+
+    #[test]
+    fn what_has_no_end_in_a_folder_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a.scn"), RACE).unwrap();
+        std::os::unix::fs::symlink(".", at("back")).unwrap();
+        for pipe in ["pipe", "pipe.scn"] {
+            nix::unistd::mkfifo(&at(pipe), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        let all = read(&[dir.path().to_owned()], &at("out")).unwrap();
+        let files: Vec<PathBuf> = all.inputs.iter().map(|it| it.file.clone()).collect();
+        assert_eq!(files, [at("a.scn")]);
+        assert_eq!(all.others, 3);
+        // Nor has a device that is named.
+        let error = read(&["/dev/zero".into()], &at("out")).unwrap_err();
+        assert!(error.to_string().contains("too large"), "{error}");
     }
 
     #[test]
