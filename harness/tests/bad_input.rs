@@ -55,6 +55,15 @@ impl Desk {
 }
 
 #[test]
+fn a_judge_that_fails_calls_no_commit_bad() {
+    let desk = Desk::new();
+    let output = desk.inflight(&["bisect", "none.scn", "--judge", "tree:."]);
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("none.scn"), "{stderr}");
+}
+
+#[test]
 fn selftests_that_are_none() {
     let desk = Desk::new();
     let selftest = |rest: &[&'static str]| [&["kernel", "selftest"], rest].concat();

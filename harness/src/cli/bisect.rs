@@ -28,7 +28,7 @@ use crate::scenario::{Expected, Scenario, normalize, text};
 /// when what was passed over leaves several.
 ///
 /// --judge KERNEL judges one kernel, for `git bisect run`: exits with 0 good, 1 bad, 125
-/// cannot tell.
+/// cannot tell, 255 when something is wrong, which ends that search.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Scenario file
@@ -80,6 +80,17 @@ struct Bench<'a> {
 
 /// Bisects.
 pub fn run(args: &Args) -> Result<Status, Failure> {
+    search(args).map_err(|failure| match args.judge {
+        // No commit is to be called bad for it.
+        Some(_) => Failure {
+            status: Status::EndsSearch,
+            ..failure
+        },
+        None => failure,
+    })
+}
+
+fn search(args: &Args) -> Result<Status, Failure> {
     let scenario = normalize::normalize(text::read_file(&args.file).map_err(usage)?);
     let bench = Bench {
         args,

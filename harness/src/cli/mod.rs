@@ -45,6 +45,8 @@ pub enum Status {
     CannotTell = 125,
     /// Ctrl-C; what there was by then is kept.
     Interrupted = crate::process::INTERRUPTED_STATUS,
+    /// What ends `git bisect run`, for which 1 to 127 is a bad commit.
+    EndsSearch = 255,
 }
 
 /// An error with the exit status that it deserves. Subcommands return it; the
