@@ -1,11 +1,12 @@
 //! A violation as a file that can be replayed.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::campaign::job::Finding;
 use crate::kernel::KernelName;
+use crate::report::whole;
 use crate::scenario::{Expect, Expected, text};
 
 /// Where a finding comes from.
@@ -70,20 +71,9 @@ pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Res
     // What cannot be had again: before the file that says that it cannot.
     if let Some(history) = &finding.history {
         let name = format!("{name}{HISTORY_SUFFIX}");
-        replace(directory, &name, &serde_json::to_string(history)?)?;
+        whole::write(directory, &name, &serde_json::to_vec(history)?)?;
     }
-    replace(directory, &name, &render(finding, origin))
-}
-
-/// Writes a file whole, or not at all.
-fn replace(directory: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
-    let path = directory.join(name);
-    let unfinished = directory.join(format!(".{name}.{}", std::process::id()));
-    let result = write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &path));
-    if result.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    result.map(|()| path)
+    whole::write(directory, &name, render(finding, origin).as_bytes())
 }
 
 /// One line as several of at most 76 characters, where words allow.
@@ -103,12 +93,6 @@ fn wrap(line: &str) -> String {
         width += len;
     }
     wrapped
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// The name of a kernel as a part of a file's name.

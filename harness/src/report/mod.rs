@@ -4,10 +4,12 @@
 //! * [`features`]: what a campaign exercised;
 //! * [`finding`]: a violation as a file that can be replayed;
 //! * [`table`]: aligned columns for a terminal;
-//! * [`shell`]: arguments quoted for a shell.
+//! * [`shell`]: arguments quoted for a shell;
+//! * `whole`: files that are there whole or not at all.
 
 pub mod explain;
 pub mod features;
 pub mod finding;
 pub mod shell;
 pub mod table;
+mod whole;

@@ -2,9 +2,11 @@
 //! touch: a list in it says which files are ours.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::report::whole;
 
 /// The list: a name a line.
 const LIST: &str = ".inflight-explain";
@@ -94,19 +96,8 @@ impl Folder {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let file = self.path.join(name);
-        let unfinished = self.path.join(format!(".{name}.{}", std::process::id()));
-        let write = || {
-            let mut out = File::create(&unfinished)?;
-            out.write_all(bytes)?;
-            out.sync_all()?;
-            fs::rename(&unfinished, &file)
-        };
-        let written = write();
-        if written.is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-        written.map_err(at(&file))
+        let written = whole::write(&self.path, name, bytes).map(drop);
+        written.map_err(at(&self.path.join(name)))
     }
 }
 
