@@ -7,6 +7,7 @@ mod mirror;
 mod mtu;
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -80,19 +81,22 @@ impl Rtnl {
 
     /// Makes a veth(4) pair [`NEAR`], [`FAR`] in this namespace.
     pub fn add_veth_pair(&mut self) -> io::Result<()> {
+        self.add_link(NEAR, c"veth", "add veth pair")
+    }
+
+    /// Makes an interface of a kind; `what` that is for, for an error.
+    fn add_link(&mut self, name: &str, kind: &CStr, what: &str) -> io::Result<()> {
         let mut request = rt_link::Request::new()
             .set_create()
             .set_excl()
             .op_newlink_do(&Ifinfomsg::default());
         request
             .encode()
-            .push_ifname_bytes(NEAR.as_bytes())
+            .push_ifname_bytes(name.as_bytes())
             .nested_linkinfo()
-            .push_kind(c"veth")
+            .push_kind(kind)
             .end_nested();
-        self.acknowledge("add veth pair", |socket| {
-            socket.request(&request)?.recv_ack()
-        })
+        self.acknowledge(what, |socket| socket.request(&request)?.recv_ack())
     }
 
     /// Looks an interface up by name.

@@ -26,19 +26,7 @@ impl Rtnl {
     /// Makes the interface that forgets, in this namespace, and sends it a clone of all that
     /// is handed to the queue of `interface`.
     pub fn add_mirror(&mut self, interface: Interface) -> io::Result<Interface> {
-        let mut request = rt_link::Request::new()
-            .set_create()
-            .set_excl()
-            .op_newlink_do(&Ifinfomsg::default());
-        request
-            .encode()
-            .push_ifname_bytes(NAME.as_bytes())
-            .nested_linkinfo()
-            .push_kind(c"dummy")
-            .end_nested();
-        self.acknowledge("add a mirror", |socket| {
-            socket.request(&request)?.recv_ack()
-        })?;
+        self.add_link(NAME, c"dummy", "add a mirror")?;
         let mirror = self.interface(NAME)?;
         self.bring_up(mirror, None)?;
         self.hook(interface)?;
