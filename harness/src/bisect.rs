@@ -18,6 +18,17 @@ pub enum Verdict {
     Unknown(String),
 }
 
+impl Verdict {
+    /// What is on the other side of the change, from good or bad.
+    #[must_use]
+    pub fn opposite(&self) -> Verdict {
+        match self {
+            Verdict::Bad => Verdict::Good,
+            _ => Verdict::Bad,
+        }
+    }
+}
+
 /// What a search found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {

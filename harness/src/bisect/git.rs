@@ -142,10 +142,7 @@ impl Search {
     /// What the commit that is searched for says, and those before it do not.
     #[must_use]
     pub fn turns_to(&self) -> Verdict {
-        match self.old {
-            Verdict::Bad => Verdict::Good,
-            _ => Verdict::Bad,
-        }
+        self.old.opposite()
     }
 
     /// Goes on with the verdict over what is checked out.
@@ -226,15 +223,16 @@ fn git(folder: &Path, args: &[&str]) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use crate::kernel::tools;
+    use std::io::{self, Write};
 
     /// Whether these tests cannot be; said so, past the capture of output.
     fn git_is_missing() -> bool {
-        let missing = Command::new("git").arg("--version").output().is_err();
-        if missing && let Ok(mut stderr) = fs::File::options().append(true).open("/dev/stderr") {
+        let missing = tools::find("git").is_none();
+        if missing {
             let name = std::thread::current().name().unwrap_or("test").to_owned();
             let remedy = "apt-get install -y --no-install-recommends git";
-            let _ = writeln!(stderr, "skipped {name}: no git\n  remedy: {remedy}");
+            let _ = writeln!(io::stderr(), "skipped {name}: no git\n  remedy: {remedy}");
         }
         missing
     }

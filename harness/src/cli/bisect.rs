@@ -165,7 +165,7 @@ fn over_patches(mut bench: Bench<'_>, good: &str, bad: &str) -> Result<Status, F
         Found::Change(number) => vec![named(number)],
         Found::Among(first, last) => (first..=last).map(named).collect(),
     };
-    bench.conclude(&turned(&before), "patch", &suspects)
+    bench.conclude(&before.opposite(), "patch", &suspects)
 }
 
 /// Which of the two has the series, and what is said without it.
@@ -250,13 +250,6 @@ fn unbuilt(error: kernel::Error) -> Result<Verdict, Failure> {
     match error.kind() {
         ErrorKind::Missing => Err(error.into()),
         ErrorKind::BadInput | ErrorKind::Failed => Ok(Verdict::Unknown(error.to_string())),
-    }
-}
-
-fn turned(before: &Verdict) -> Verdict {
-    match before {
-        Verdict::Bad => Verdict::Good,
-        _ => Verdict::Bad,
     }
 }
 
