@@ -2,18 +2,21 @@
 //! error, and run in a stock and a patched kernel, where it must say what the scenario
 //! expects. `INFLIGHT_PROGRAMS=FOLDER` keeps the programs to look at.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
-use inflight::kernel::{self, ErrorKind};
+use inflight::kernel::tools;
 use inflight::report::explain::program::{NotInC, source};
 use inflight::scenario::text::{files, read_file};
 use inflight::scenario::{Expected, Scenario};
+
+use common::{kernels, repository, say};
 
 /// How many scenarios of the corpus have a program, at least: who adds a scenario for
 /// which there is none need not count, who loses one must say why.
@@ -29,7 +32,7 @@ struct Candidate {
 }
 
 fn corpus() -> Vec<Candidate> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    let dir = repository().join("corpus");
     let candidate = |path: PathBuf| {
         let scenario = read_file(&path).unwrap_or_else(|error| panic!("{error}"));
         let name = path.strip_prefix(&dir).unwrap().with_extension("");
@@ -52,21 +55,15 @@ fn expected_status(scenario: &Scenario, kernel: &str) -> i32 {
     }
 }
 
-/// Says straight to the descriptor, past the capture of the test.
-fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
 /// Whether all is there that a program needs, but for the kernels.
 fn tools_are_there() -> bool {
-    let has = |tool: &str| Command::new(tool).arg("-V").output().is_ok();
     let missing: Vec<&str> = [
         ("gcc", "gcc"),
         ("tc", "iproute2"),
         ("mkfs.ext4", "e2fsprogs"),
     ]
     .into_iter()
-    .filter(|(tool, _)| !has(tool))
+    .filter(|(tool, _)| tools::find(tool).is_none())
     .map(|(_, package)| package)
     .collect();
     if !missing.is_empty() {
@@ -76,21 +73,6 @@ fn tools_are_there() -> bool {
         ));
     }
     missing.is_empty()
-}
-
-/// The kernels, built. `false`: this machine cannot, and says so.
-fn kernels_are_there() -> bool {
-    KERNELS.iter().all(|name| {
-        let progress = kernel::progress::stderr();
-        match kernel::ensure(&name.parse().unwrap(), &*progress) {
-            Ok(_) => true,
-            Err(error) if error.kind() == ErrorKind::Missing => {
-                say(&format!("skipped: {error}\n"));
-                false
-            }
-            Err(error) => panic!("{error}"),
-        }
-    })
 }
 
 /// Compiles all of them, as many at a time as there are CPUs.
@@ -196,7 +178,7 @@ fn programs_say_what_their_scenarios_expect() {
     }
     say(&summary);
     assert!(programs.len() >= LEAST_PROGRAMS, "{summary}");
-    if !tools_are_there() || !kernels_are_there() {
+    if !tools_are_there() || !kernels() {
         return;
     }
     let own = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
