@@ -93,18 +93,8 @@ mod tests {
     use crate::history::{Outcome, Stream};
     use crate::oracle::doctor::{Plan, range, stamp};
 
-    /// `a` sends the first page from 1 to 4, `b` the second one from 2 to 5; each arrives
-    /// on its own connection, whole.
     fn two() -> Plan {
-        let mut plan = Plan::new(8192);
-        plan.scenario.setup.socket.each = true;
-        plan.call(Op::Sendfile(range(0, 4096)), 1, 4);
-        plan.call(Op::Sendfile(range(4096, 4096)), 2, 5);
-        plan.scenario.steps[1].actor = Actor::B;
-        plan.receive(6, range(4096, 4096), 0);
-        plan.arrived_beside(Actor::B);
-        plan.receive(7, range(0, 4096), 0);
-        plan
+        Plan::of_two_connections()
     }
 
     fn beside_b(plan: &mut Plan) -> &mut Stream {

@@ -3,17 +3,8 @@
 use super::*;
 use crate::history::End;
 
-/// `a` sends the first page, `b` the second one; each arrives on its own connection.
 fn two() -> Plan {
-    let mut plan = Plan::new(8192);
-    plan.scenario.setup.socket.each = true;
-    plan.call(Op::Sendfile(range(0, 4096)), 1, 4);
-    plan.call(Op::Sendfile(range(4096, 4096)), 2, 5);
-    plan.scenario.steps[1].actor = Actor::B;
-    plan.receive(6, range(4096, 4096), 0);
-    plan.arrived_beside(Actor::B);
-    plan.receive(7, range(0, 4096), 0);
-    plan
+    Plan::of_two_connections()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One scenario, explained: what happened on each kernel, as files for people.
 
+#[cfg(test)]
+mod doctored;
 pub mod folder;
 pub mod markdown;
 pub mod pcap;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::campaign::replay::Outcome;
 use crate::oracle::doctor::{Plan, range};
-use crate::oracle::judge;
+use crate::report::explain::doctored;
 use crate::scenario::Op;
 
 fn kernel(name: &str) -> Kernel {
@@ -26,25 +26,15 @@ fn outcome(violated: Vec<(Property, u32)>) -> Outcome {
     }
 }
 
-/// One page is sent, and a part of it rewritten while it is on its way.
+/// [`doctored::torn`], with a header that Markdown could take for its own.
 fn torn() -> Plan {
-    let mut plan = Plan::new(4096);
-    plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
-    plan.call(Op::MmapWrite(range(1000, 500)), 7, 8);
-    plan.receive(20, range(0, 1000), 0);
-    plan.receive(20, range(1000, 500), 1);
-    plan.receive(20, range(1500, 2596), 0);
+    let mut plan = doctored::torn();
     plan.scenario.header = "The race.\n\nWith `ticks` and\n````\nfences.".into();
     plan
 }
 
 fn run(plan: &Plan) -> Run {
-    Run {
-        kernel: "6.12-stock".into(),
-        history: plan.history.clone(),
-        violations: judge(Contract::Stable, &plan.scenario, &plan.history),
-        capture: None,
-    }
+    doctored::run(plan, None)
 }
 
 fn case<'a>(scenario: &'a Scenario, kernels: Vec<OnKernel<'a>>) -> Case<'a> {

@@ -5,17 +5,8 @@ use crate::capture::{Capture, Packet, Point};
 use crate::history::{End, Stamp, Stream};
 use crate::oracle::doctor::{Plan, range, stamp};
 use crate::oracle::{Contract, judge};
-use crate::report::explain::Run;
+use crate::report::explain::doctored::{run, torn};
 use crate::scenario::{Actor, Family, Op, Range};
-
-fn run(plan: &Plan, capture: Option<Capture>) -> Run {
-    Run {
-        kernel: "6.12-stock".into(),
-        history: plan.history.clone(),
-        violations: judge(Contract::Stable, &plan.scenario, &plan.history),
-        capture,
-    }
-}
 
 fn html(plan: &Plan, capture: Option<Capture>) -> String {
     page(&plan.scenario, &[run(plan, capture)])
@@ -23,17 +14,6 @@ fn html(plan: &Plan, capture: Option<Capture>) -> String {
 
 fn count(page: &str, what: &str) -> usize {
     page.matches(what).count()
-}
-
-/// One page is sent, and all of it rewritten while it is on its way.
-fn torn() -> Plan {
-    let mut plan = Plan::new(4096);
-    plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
-    plan.call(Op::MmapWrite(range(1000, 500)), 7, 8);
-    plan.receive(20, range(0, 1000), 0);
-    plan.receive(20, range(1000, 500), 1);
-    plan.receive(20, range(1500, 2596), 0);
-    plan
 }
 
 /// A TCP packet over IPv4.

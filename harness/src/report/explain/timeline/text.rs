@@ -36,29 +36,15 @@ pub fn text(scenario: &Scenario, run: &Run, most: usize) -> String {
 mod tests {
     use super::*;
     use crate::oracle::doctor::{Plan, range};
-    use crate::oracle::{Contract, judge};
+    use crate::report::explain::doctored::{run, torn};
     use crate::scenario::Op;
-
-    fn run(plan: &Plan) -> Run {
-        Run {
-            kernel: "6.12-stock".into(),
-            history: plan.history.clone(),
-            violations: judge(Contract::Stable, &plan.scenario, &plan.history),
-            capture: None,
-        }
-    }
 
     #[test]
     fn what_was_torn_is_named_however_long_the_list() {
-        let mut plan = Plan::new(4096);
-        plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
-        plan.call(Op::MmapWrite(range(1000, 500)), 7, 8);
-        plan.receive(20, range(0, 1000), 0);
-        plan.receive(20, range(1000, 500), 1);
-        plan.receive(20, range(1500, 2596), 0);
-        let all = text(&plan.scenario, &run(&plan), 100);
-        let torn = |text: &str| text.lines().filter(|it| it.contains("TORN")).count();
-        assert_eq!(torn(&all), 2, "{all}");
+        let plan = torn();
+        let all = text(&plan.scenario, &run(&plan, None), 100);
+        let torn_lines = |text: &str| text.lines().filter(|it| it.contains("TORN")).count();
+        assert_eq!(torn_lines(&all), 2, "{all}");
         let lines = [
             "1: sendfile 0+4096",
             "2: mmap-write 1000+500",
@@ -68,8 +54,8 @@ mod tests {
             assert!(all.contains(words), "{words}: {all}");
         }
         assert!(all.lines().all(|line| line == line.trim_end()), "{all}");
-        let short = text(&plan.scenario, &run(&plan), 1);
-        assert_eq!(torn(&short), 2, "{short}");
+        let short = text(&plan.scenario, &run(&plan, None), 1);
+        assert_eq!(torn_lines(&short), 2, "{short}");
         assert!(short.contains("... and 3 more"), "{short}");
     }
 
@@ -78,7 +64,7 @@ mod tests {
         let mut plan = Plan::new(4096);
         plan.call(Op::Sendfile(range(0, 4096)), 1, 2);
         plan.receive(20, range(0, 4096), 0);
-        let all = text(&plan.scenario, &run(&plan), 100);
+        let all = text(&plan.scenario, &run(&plan, None), 100);
         assert!(!all.contains("TORN") && !all.contains("more"), "{all}");
     }
 }
