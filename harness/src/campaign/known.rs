@@ -252,7 +252,8 @@ fn overtakes_a_syn(scenario: &Scenario) -> bool {
     let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0;
     let late = data.nth.swap == 1 || shuffles && data.longest_us() >= REPEATED_AFTER_US;
     let stamped = stack.get(Sysctl::Timestamps) != Some(0);
-    socket.family == Family::Mptcp4 && stamped && late
+    let multipath = matches!(socket.family, Family::Mptcp4 | Family::Mptcp6);
+    multipath && stamped && late
 }
 
 /// Whether a receiver was left without a byte and without an end.

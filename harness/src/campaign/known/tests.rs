@@ -260,7 +260,9 @@ fn a_late_syn_leaves_a_receiver_of_mptcp_in_silence() {
         ("swap=1", "delay=600ms jitter=399ms", None),
         ("swap=1", "delay=2s", None),
         ("swap=1", "swap=2", None),
+        ("mptcp4", "mptcp6", bug),
         ("mptcp4", "tcp4", None),
+        ("mptcp4", "tcp6", None),
         ("link tun", "link tun\nstack timestamps=0", None),
     ] {
         let mut other = SYN.replace(from, to);
