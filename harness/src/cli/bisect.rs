@@ -177,8 +177,8 @@ fn ends<'a>(
         KernelName::Release {
             version,
             flavour,
-            debug,
-        } => Some((version.clone(), *debug, *flavour)),
+            extras,
+        } => Some((version.clone(), *extras, *flavour)),
         KernelName::Tree(_) => None,
     };
     let flavours = (parts(good), parts(bad));

@@ -36,7 +36,7 @@ const TAKEN_OVER: [(&str, &str); 1] = [("CONFIG_PROC_SYSCTL=y", "CONFIG_SYSCTL=y
 pub(super) fn dropped(fragment: &str, config: &str) -> Dropped {
     let mut dropped = Dropped::default();
     let lines: std::collections::HashSet<&str> = config.lines().map(str::trim_end).collect();
-    for line in fragment.lines().map(str::trim) {
+    for line in meant(fragment) {
         let Some((symbol, _)) = line.split_once('=') else {
             continue;
         };
@@ -58,9 +58,29 @@ pub(super) fn dropped(fragment: &str, config: &str) -> Dropped {
     dropped
 }
 
+/// The lines that count: of several about one symbol the last one.
+fn meant(fragment: &str) -> impl Iterator<Item = &str> {
+    let symbol = |line: &str| -> Option<String> {
+        let off = (line.strip_prefix("# ")).and_then(|it| it.strip_suffix(" is not set"));
+        let symbol = off.or_else(|| Some(line.split_once('=')?.0))?;
+        Some(symbol.to_owned())
+    };
+    let lines: Vec<&str> = fragment.lines().map(str::trim).collect();
+    let again = |at: usize| {
+        let about = symbol(lines[at]);
+        about.is_some() && lines[at + 1..].iter().any(|later| symbol(later) == about)
+    };
+    let last: Vec<_> = (0..lines.len())
+        .filter(|at| !again(*at))
+        .map(|at| lines[at])
+        .collect();
+    last.into_iter()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::name::Extras;
 
     #[test]
     fn dropped_lines_are_told_apart() {
@@ -77,6 +97,13 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_about_a_symbol_counts() {
+        let fragment = "CONFIG_A=y\nCONFIG_B=y\n# CONFIG_A is not set\nCONFIG_B=n\nCONFIG_B=m\n";
+        let optional = dropped(fragment, "CONFIG_A=n\n").optional;
+        assert_eq!(optional, ["CONFIG_B=m"]);
+    }
+
+    #[test]
     fn a_symbol_that_another_has_taken_over_is_not_missed() {
         let fragment = "CONFIG_PROC_SYSCTL=y\nCONFIG_SYSCTL=y\n";
         assert_eq!(dropped(fragment, "CONFIG_SYSCTL=y\n"), Dropped::default());
@@ -89,7 +116,7 @@ mod tests {
     #[test]
     fn our_fragment_asks_for_everything_that_is_required() {
         let fragment = crate::kernel::series::PatchFiles::Embedded
-            .fragment(false)
+            .fragment(Extras::None)
             .unwrap();
         let fragment = String::from_utf8_lossy(&fragment);
         for symbol in REQUIRED {

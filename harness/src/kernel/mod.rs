@@ -11,7 +11,7 @@
 //! | `archive` | the mirror that the machine's apt configuration names |
 //! | `source` | fetches a version's source by apt |
 //! | `tree` | mirrors a source tree of the user's |
-//! | `flavour` | stock and patched source in one place; `-debug` has a second one |
+//! | `flavour` | stock and patched source in one place; `-debug` and `-kcov` have one each |
 //! | `make` | configures and compiles |
 //! | `config` | did Kconfig take our configuration? |
 //! | `recover` | makes an interrupted build safe to continue |
@@ -49,7 +49,7 @@ use std::path::PathBuf;
 use cache::Cache;
 pub use cache::{Entry, EntryKind};
 pub use error::{Error, ErrorKind};
-pub use name::{Flavour, KernelName, NameError};
+pub use name::{Extras, Flavour, KernelName, NameError};
 pub use progress::Progress;
 pub use series::PATCH_VARIABLE;
 use workshop::Workshop;

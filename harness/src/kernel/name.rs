@@ -15,8 +15,8 @@ pub enum KernelName {
         version: String,
         /// What is done to the source, and how it is booted.
         flavour: Flavour,
-        /// Whether the kernel watches itself: `-debug` at the end of the name.
-        debug: bool,
+        /// What is compiled in on top: the end of the name.
+        extras: Extras,
     },
     /// A source tree of the user's, taken as it is.
     Tree(PathBuf),
@@ -34,8 +34,38 @@ pub enum Flavour {
     Detach,
 }
 
-/// What a name ends with whose kernel watches itself.
-const DEBUG: &str = "-debug";
+/// What is compiled into a kernel on top of its flavour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Extras {
+    /// Nothing.
+    None,
+    /// It watches itself, by KASAN, lockdep and more: `-debug`.
+    Debug,
+    /// It counts which of its code runs: `-kcov`.
+    Kcov,
+}
+
+impl Extras {
+    /// Those that a name tells of.
+    const NAMED: [Extras; 2] = [Extras::Debug, Extras::Kcov];
+
+    /// What a name ends with.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Extras::None => "",
+            Extras::Debug => "-debug",
+            Extras::Kcov => "-kcov",
+        }
+    }
+
+    /// The name without them, and what they are.
+    fn split(name: &str) -> (&str, Extras) {
+        let found = Extras::NAMED
+            .into_iter()
+            .find_map(|it| Some((name.strip_suffix(it.suffix())?, it)));
+        found.unwrap_or((name, Extras::None))
+    }
+}
 
 /// A name that is no kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +76,8 @@ pub struct NameError {
 }
 
 impl KernelName {
-    /// Every name of the catalog, in its order. Each exists with `-debug`, too,
-    /// and `tree:PATH` comes on top of these.
+    /// Every name of the catalog, in its order. Each exists with `-debug` and with
+    /// `-kcov`, too, and `tree:PATH` comes on top of these.
     #[must_use]
     pub fn known() -> Vec<KernelName> {
         VERSIONS
@@ -57,7 +87,7 @@ impl KernelName {
                 flavours.map(|flavour| KernelName::Release {
                     version: entry.version.to_owned(),
                     flavour: *flavour,
-                    debug: false,
+                    extras: Extras::None,
                 })
             })
             .collect()
@@ -70,7 +100,7 @@ impl KernelName {
         let usual = [Flavour::Stock, Flavour::Patched].map(|flavour| KernelName::Release {
             version: catalog::DEFAULT.to_owned(),
             flavour,
-            debug: false,
+            extras: Extras::None,
         });
         usual.to_vec()
     }
@@ -91,12 +121,23 @@ impl KernelName {
     /// Whether the kernel watches itself.
     #[must_use]
     pub fn is_debug(&self) -> bool {
-        matches!(self, KernelName::Release { debug: true, .. })
+        self.extras() == Extras::Debug
     }
 
-    fn with_debug(mut self) -> KernelName {
-        if let KernelName::Release { debug, .. } = &mut self {
-            *debug = true;
+    /// What is compiled in on top. A tree of the user's is taken as it is.
+    #[must_use]
+    pub fn extras(&self) -> Extras {
+        match self {
+            KernelName::Release { extras, .. } => *extras,
+            KernelName::Tree(_) => Extras::None,
+        }
+    }
+
+    /// The same with these compiled in instead. A tree stays as it is.
+    #[must_use]
+    pub fn with(mut self, wanted: Extras) -> KernelName {
+        if let KernelName::Release { extras, .. } = &mut self {
+            *extras = wanted;
         }
         self
     }
@@ -118,11 +159,8 @@ impl fmt::Display for KernelName {
             KernelName::Release {
                 version,
                 flavour,
-                debug,
-            } => {
-                let end = if *debug { DEBUG } else { "" };
-                f.pad(&format!("{version}-{flavour}{end}"))
-            }
+                extras,
+            } => f.pad(&format!("{version}-{flavour}{}", extras.suffix())),
             KernelName::Tree(path) => f.pad(&format!("tree:{}", path.display())),
         }
     }
@@ -146,18 +184,13 @@ impl FromStr for KernelName {
             return Ok(KernelName::Tree(PathBuf::from(path)));
         }
         let known = Self::known();
-        let plain = name.strip_suffix(DEBUG);
-        if let Some(found) = (known.iter()).find(|known| known.to_string() == plain.unwrap_or(name))
-        {
-            let found = found.clone();
-            return Ok(match plain {
-                Some(_) => found.with_debug(),
-                None => found,
-            });
+        let (plain, extras) = Extras::split(name);
+        if let Some(found) = known.iter().find(|known| known.to_string() == plain) {
+            return Ok(found.clone().with(extras));
         }
         let mut why = String::new();
         // A version that we know, but not with this done to it.
-        if let Some((version, flavour)) = plain.unwrap_or(name).split_once('-')
+        if let Some((version, flavour)) = plain.split_once('-')
             && catalog::version(version).is_some()
             && catalog::FLAVOURS
                 .iter()
@@ -169,8 +202,8 @@ impl FromStr for KernelName {
         for known in &known {
             why += &format!("`{known}`, ");
         }
-        why +=
-            "each of them with `-debug` at its end, and `tree:PATH` for a source tree of your own";
+        why += "each of them with `-debug` or `-kcov` at its end, and `tree:PATH` for a source \
+                tree of your own";
         if let Some(guess) = guess(name, &known) {
             why += &format!("; did you mean `{guess}`?");
         }
@@ -192,8 +225,9 @@ fn guess(name: &str, known: &[KernelName]) -> Option<String> {
     }
     let lower = name.to_lowercase();
     // `6.12-debug`: what is left when that is taken off is a slip like any other.
-    if let Some(plain) = lower.strip_suffix(DEBUG) {
-        return guess(plain, known).map(|meant| meant + DEBUG);
+    let (plain, extras) = Extras::split(&lower);
+    if extras != Extras::None {
+        return guess(plain, known).map(|meant| meant + extras.suffix());
     }
     let version_of = |name: &str| -> String {
         name.chars()
@@ -201,11 +235,9 @@ fn guess(name: &str, known: &[KernelName]) -> Option<String> {
             .collect()
     };
     let asked = version_of(&lower);
-    let debug = known.iter().cloned().map(KernelName::with_debug);
-    known
-        .iter()
-        .cloned()
-        .chain(debug)
+    let all = [Extras::None, Extras::Debug, Extras::Kcov];
+    all.iter()
+        .flat_map(|&it| known.iter().cloned().map(move |known| known.with(it)))
         .map(|known| known.to_string())
         .filter_map(|known| {
             let version = version_of(&known);
@@ -242,6 +274,8 @@ mod tests {
             "7.3-patched",
             "6.12-stock-debug",
             "7.3-detach-debug",
+            "6.1-stock-kcov",
+            "7.3-detach-kcov",
             "tree:/usr/src/linux",
             "tree:.",
             // Not ours to read anything into.
@@ -258,11 +292,13 @@ mod tests {
             ("6.12-patched", "6.12-patched"),
             ("6.12-detach", "6.12-patched"),
             ("6.12-detach-debug", "6.12-patched-debug"),
+            ("6.12-detach-kcov", "6.12-patched-kcov"),
             ("tree:/x-detach", "tree:/x-detach"),
         ] {
             let name: KernelName = name.parse().unwrap();
             assert_eq!(name.image().to_string(), image);
             assert_eq!(name.is_debug(), image.ends_with("-debug"));
+            assert_eq!(name.extras() == Extras::Kcov, image.ends_with("-kcov"));
         }
     }
 
@@ -292,8 +328,8 @@ mod tests {
         assert_eq!(
             error("5.10-stock"),
             format!(
-                "unknown kernel `5.10-stock`: known are {known}each of them with `-debug` at its \
-                 end, and `tree:PATH` for a source tree of your own"
+                "unknown kernel `5.10-stock`: known are {known}each of them with `-debug` or \
+                 `-kcov` at its end, and `tree:PATH` for a source tree of your own"
             )
         );
         assert!(

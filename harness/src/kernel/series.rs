@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
+use super::name::Extras;
 use super::{Error, files};
 
 /// `kernel-patch/` as it was when this binary was built.
@@ -73,12 +74,13 @@ impl PatchFiles {
         }
     }
 
-    /// The configuration fragment for User Mode Linux; with `debug`, what makes
-    /// a kernel watch itself follows.
-    pub(super) fn fragment(&self, debug: bool) -> Result<Vec<u8>, Error> {
+    /// The configuration fragment for User Mode Linux; what the extras take follows.
+    pub(super) fn fragment(&self, extras: Extras) -> Result<Vec<u8>, Error> {
         let mut names = vec!["config/uml.config"];
-        if debug {
-            names.push("config/debug.config");
+        match extras {
+            Extras::None => {}
+            Extras::Debug => names.push("config/debug.config"),
+            Extras::Kcov => names.push("config/kcov.config"),
         }
         let mut fragment = Vec::new();
         for name in names {
@@ -103,10 +105,14 @@ impl PatchFiles {
         })
     }
 
-    /// What only a kernel that watches itself gets: bugs to be provoked, to see
-    /// that it cries. Empty where there is nothing.
-    pub(super) fn provoked(&self, version: &str) -> Result<Vec<Patch>, Error> {
-        let patches = self.listed(&format!("debug/{version}"))?;
+    /// What only a kernel with these extras gets: bugs to be provoked, to see that
+    /// it cries; or the places at which to count. Empty where there is nothing.
+    pub(super) fn extras(&self, extras: Extras, version: &str) -> Result<Vec<Patch>, Error> {
+        let patches = match extras {
+            Extras::None => None,
+            Extras::Debug => self.listed(&format!("debug/{version}"))?,
+            Extras::Kcov => self.listed(&format!("kcov/{version}"))?,
+        };
         Ok(patches.unwrap_or_default())
     }
 
@@ -435,7 +441,7 @@ rename to renamed.txt
         }
         assert!(
             files
-                .fragment(false)
+                .fragment(Extras::None)
                 .unwrap_err()
                 .to_string()
                 .contains("config/uml.config")
@@ -472,11 +478,13 @@ rename to renamed.txt
 
     #[test]
     fn the_fragments_are_in_the_binary() {
-        for debug in [false, true] {
-            let fragment = PatchFiles::Embedded.fragment(debug).unwrap();
+        for extras in [Extras::None, Extras::Debug, Extras::Kcov] {
+            let fragment = PatchFiles::Embedded.fragment(extras).unwrap();
             let fragment = String::from_utf8_lossy(&fragment);
-            assert!(fragment.contains("CONFIG_UML_TIME_TRAVEL_SUPPORT=y\n"));
-            assert_eq!(fragment.contains("CONFIG_KASAN=y\n"), debug);
+            let has = |line: &str| fragment.lines().any(|it| it == line);
+            assert!(has("CONFIG_UML_TIME_TRAVEL_SUPPORT=y"));
+            assert_eq!(has("CONFIG_KASAN=y"), extras == Extras::Debug);
+            assert_eq!(has("CONFIG_KCOV=y"), extras == Extras::Kcov);
         }
     }
 }

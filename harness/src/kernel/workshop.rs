@@ -11,6 +11,7 @@ use super::command::Log;
 use super::error::Context as _;
 use super::flavour::Tree;
 use super::lock::Lock;
+use super::name::Extras;
 use super::recipe::Recipe;
 use super::series::{PatchFiles, Series};
 use super::source::{Apt, Fetch, Site};
@@ -51,7 +52,7 @@ enum Origin {
     Release(&'static Version),
     /// The same source at a place of its own: objects that watch themselves are no
     /// use to the others, nor the other way round.
-    Debug(&'static Version),
+    Second(&'static Version),
     Tree(PathBuf),
 }
 
@@ -68,12 +69,12 @@ impl Workshop {
     }
 
     fn order<'a>(&self, name: &'a KernelName) -> Result<Order<'a>, Error> {
-        let fragment = self.patches.fragment(name.is_debug())?;
+        let fragment = self.patches.fragment(name.extras())?;
         let (slug, label, source, origin, series) = match name {
             KernelName::Release {
                 version,
                 flavour,
-                debug,
+                extras,
             } => {
                 let Some(entry) = catalog::version(version) else {
                     // Built by hand: parsing refuses it.
@@ -88,11 +89,12 @@ impl Workshop {
                     Flavour::Stock => self.patches.base(version)?,
                     Flavour::Patched | Flavour::Detach => self.patches.series(version)?,
                 };
-                let (source, origin) = if *debug {
-                    series.patches.extend(self.patches.provoked(version)?);
-                    (format!("{version}-debug"), Origin::Debug(entry))
-                } else {
-                    (version.clone(), Origin::Release(entry))
+                series.patches.extend(self.patches.extras(*extras, version)?);
+                let source = format!("{version}{}", extras.suffix());
+                let origin = match extras {
+                    Extras::None => Origin::Release(entry),
+                    // make(1) would compile all anew, back and forth.
+                    Extras::Debug | Extras::Kcov => Origin::Second(entry),
                 };
                 let label = name.image().to_string();
                 (label.clone(), label, source, origin, series)
@@ -127,7 +129,7 @@ impl Workshop {
     /// What the source is now, as far as that is known.
     fn source_id(&self, order: &Order<'_>) -> Result<Option<String>, Error> {
         match &order.origin {
-            Origin::Release(version) | Origin::Debug(version) => {
+            Origin::Release(version) | Origin::Second(version) => {
                 let home = self.cache.source_home(version.version);
                 Ok(SourceInfo::read(&home)?.map(|info| info.version))
             }
@@ -245,7 +247,7 @@ impl Workshop {
     fn lock(&self, order: &Order<'_>, progress: &dyn Progress) -> Result<Lock, Error> {
         let what = match &order.origin {
             Origin::Release(version) => format!("the source of {}", version.version),
-            Origin::Debug(version) => format!("the second source of {}", version.version),
+            Origin::Second(version) => format!("the second source of {}", version.version),
             Origin::Tree(_) => order.label.clone(),
         };
         Lock::acquire(&self.cache.lock_path(&order.source), &what, progress)
@@ -257,7 +259,7 @@ impl Workshop {
         let home = self.cache.source_home(&order.source);
         let source = match &order.origin {
             Origin::Release(version) => self.provide(version, &home, site)?,
-            Origin::Debug(version) => self.second(version, &home, site)?,
+            Origin::Second(version) => self.second(version, &order.source, &home, site)?,
             Origin::Tree(path) => self.mirror(path, &home, &order.label, site)?,
         };
         let compiler = tools::compiler().ok_or_else(|| {
@@ -269,7 +271,7 @@ impl Workshop {
         }
         self.check_space(&home, space::BUILD_BYTES, &order.label)?;
         let place = Tree::new(home);
-        if let Origin::Release(version) | Origin::Debug(version) = order.origin {
+        if let Origin::Release(version) | Origin::Second(version) = order.origin {
             let shown = format!("{} {source}", version.package);
             place
                 .switch_to(&order.series, &shown, site.lock, site.log)
@@ -287,7 +289,7 @@ impl Workshop {
             site,
         )
         .map_err(|error| match order.origin {
-            Origin::Release(_) | Origin::Debug(_) => error,
+            Origin::Release(_) | Origin::Second(_) => error,
             Origin::Tree(_) => error.of_user(),
         })?;
         let seconds = begun.elapsed().as_secs();
@@ -331,10 +333,16 @@ impl Workshop {
         }
     }
 
-    /// Makes sure that the source of a version is there, and a copy of it in
-    /// `home`; returns its package's version. Who wants both locks takes this
-    /// place's first.
-    fn second(&self, version: &Version, home: &Path, site: &mut Site<'_>) -> Result<String, Error> {
+    /// Makes sure that the source of a version is there, and a copy of it, called
+    /// `name`, in `home`; returns its package's version. Who wants both locks takes
+    /// this place's first.
+    fn second(
+        &self,
+        version: &Version,
+        name: &str,
+        home: &Path,
+        site: &mut Site<'_>,
+    ) -> Result<String, Error> {
         let first = self.cache.source_home(version.version);
         let what = format!("the source of {}", version.version);
         let path = self.cache.lock_path(version.version);
@@ -348,7 +356,7 @@ impl Workshop {
             self.provide(version, &first, &mut site)?
         };
         let info = SourceInfo {
-            name: format!("{}-debug", version.version),
+            name: name.to_owned(),
             version: source.clone(),
         };
         if SourceInfo::read(home)?.as_ref() == Some(&info) {
@@ -446,7 +454,7 @@ impl Workshop {
         progress: &dyn Progress,
     ) -> Result<Option<String>, Error> {
         let order = self.order(name)?;
-        let (Origin::Release(version) | Origin::Debug(version)) = order.origin else {
+        let (Origin::Release(version) | Origin::Second(version)) = order.origin else {
             return Err(Error::Input(format!(
                 "{}: the source is yours; there is nothing to fetch",
                 order.label

@@ -72,7 +72,7 @@ impl Means {
 
 impl Expect {
     /// Whether this line is about the kernel of that name: it names the kernel
-    /// itself, its flavour with or without `-debug`, or `patched` for `detach`, which
+    /// itself, its flavour with or without `-debug` or `-kcov`, or `patched` for `detach`, which
     /// is the same kernel with another setting.
     pub fn is_about(&self, kernel: &str) -> bool {
         if self.kernel == kernel {
@@ -82,7 +82,8 @@ impl Expect {
         let Some((_, flavour)) = kernel.split_once('-').filter(|_| !kernel.contains(':')) else {
             return false;
         };
-        let plain = flavour.strip_suffix("-debug").unwrap_or(flavour);
+        let extras = ["-debug", "-kcov"];
+        let plain = (extras.iter().find_map(|it| flavour.strip_suffix(it))).unwrap_or(flavour);
         [flavour, plain].contains(&self.kernel.as_str())
             || plain == "detach" && self.kernel == "patched"
     }

@@ -249,6 +249,7 @@ fn an_expect_line_knows_the_kernels_it_is_about() {
             "6.12-detach",
             "6.12-detach-debug",
             "7.3-detach",
+            "7.3-detach-kcov",
             "tree:/home/linux-patched",
         ];
         let matched: Vec<_> = all.into_iter().filter(|it| expect.is_about(it)).collect();
@@ -263,11 +264,17 @@ fn an_expect_line_knows_the_kernels_it_is_about() {
             "6.12-detach",
             "6.12-detach-debug",
             "7.3-detach",
+            "7.3-detach-kcov",
         ],
     );
     about(
         "detach",
-        &["6.12-detach", "6.12-detach-debug", "7.3-detach"],
+        &[
+            "6.12-detach",
+            "6.12-detach-debug",
+            "7.3-detach",
+            "7.3-detach-kcov",
+        ],
     );
     about("6.12-patched", &["6.12-patched"]);
     about("detach-debug", &["6.12-detach-debug"]);
