@@ -18,11 +18,13 @@
 //! | [`mod@reference`] | the manual pages in executable form: a second opinion on a history |
 //! | [`minimize`] | makes a failing scenario smaller |
 //! | [`process`] | child processes that never outlive us |
+//! | [`kcov`] | which code of the kernel runs, where it counts that |
 //! | [`kernel`] | where a kernel comes from: source, patches, configuration, build cache |
 //! | [`guest`] | what happens inside: the first process, namespaces, link, actors |
 //! | [`engine`] | runs a program inside a kernel |
 //! | [`trial`] | one scenario, run and judged, inside the kernel under test |
 //! | [`campaign`] | many scenarios on many kernels: jobs, workers, what comes back |
+//! | [`fuzz`] | what a fuzz target needs to run inside the kernel under test |
 //! | [`bisect`] | which change turns the verdict: patches of a series, commits of a tree |
 //! | [`selftest`] | the kernel's own tests on several kernels, compared |
 //! | [`report`] | findings as files, tables |
@@ -36,9 +38,11 @@ pub mod campaign;
 pub mod capture;
 pub mod cli;
 pub mod engine;
+pub mod fuzz;
 pub mod guest;
 mod hex;
 pub mod history;
+pub mod kcov;
 pub mod kernel;
 pub mod minimize;
 pub mod oracle;

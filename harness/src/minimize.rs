@@ -16,7 +16,7 @@
 //! | `size` | the measure |
 
 pub mod cause;
-mod knobs;
+pub(crate) mod knobs;
 mod memory;
 mod passes;
 mod reliability;

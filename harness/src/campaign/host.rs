@@ -84,7 +84,7 @@ impl Fleet {
             move |source| engine::Error::Host { what, source }
         };
         let program = std::env::current_exe().map_err(host("find this program's own file"))?;
-        let out_dir = job.out_dir().map(Path::to_owned);
+        let out_dirs = job.out_dir().map(Path::to_owned);
         let job = serde_json::to_string(job)
             .map_err(io::Error::other)
             .map_err(host("write a job"))?;
@@ -95,7 +95,7 @@ impl Fleet {
             .filter(|(name, _)| name == "RUST_BACKTRACE")
             .collect();
         boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
-        boot.out_dir = out_dir;
+        boot.out_dirs = out_dirs.into_iter().collect();
         boot.idle_limit = Some(IDLE_LIMIT);
         let mut guest = engine::spawn(boot)?;
         let id = self.next;

@@ -78,7 +78,7 @@ pub fn run(
         args: arguments.to_vec(),
         env: env::vars_os().collect(),
         cwd,
-        out_dir,
+        out_dirs: out_dir.into_iter().collect(),
         memory_mib: args.memory,
         wall_limit: args.timeout,
         ..Boot::new(kernel.image, program)

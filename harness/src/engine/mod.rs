@@ -59,8 +59,8 @@ pub struct Boot {
     pub env: Vec<(OsString, OsString)>,
     /// Its working directory: an absolute path on the host.
     pub cwd: PathBuf,
-    /// The one host directory that the guest can write to, at the same path.
-    pub out_dir: Option<PathBuf>,
+    /// The host directories that the guest can write to, at the same paths.
+    pub out_dirs: Vec<PathBuf>,
     /// The guest's memory in MiB. It is taken from the host as it is touched.
     pub memory_mib: u32,
     /// Wall-clock limit of the whole run.
@@ -83,7 +83,7 @@ impl Boot {
             args: Vec::new(),
             env: Vec::new(),
             cwd: PathBuf::from("/"),
-            out_dir: None,
+            out_dirs: Vec::new(),
             memory_mib: 128,
             wall_limit: None,
             idle_limit: None,

@@ -24,8 +24,8 @@ pub const BROKEN_PIPE_STATUS: u8 = 128 + libc::SIGPIPE as u8;
 pub struct Options {
     /// [`Boot::kernel_args`]
     pub kernel_args: Vec<String>,
-    /// [`Boot::out_dir`]
-    pub out_dir: Option<PathBuf>,
+    /// [`Boot::out_dirs`]
+    pub out_dirs: Vec<PathBuf>,
     /// [`Boot::memory_mib`]
     pub memory_mib: u32,
     /// [`Boot::wall_limit`]
@@ -39,7 +39,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             kernel_args: Vec::new(),
-            out_dir: None,
+            out_dirs: Vec::new(),
             memory_mib: 128,
             wall_limit: None,
             idle_limit: None,
@@ -69,7 +69,7 @@ pub fn enter(image: &Path, options: &Options) -> Result<(), Error> {
         args: std::env::args_os().skip(1).collect(),
         env: std::env::vars_os().collect(),
         cwd,
-        out_dir: options.out_dir.clone(),
+        out_dirs: options.out_dirs.clone(),
         memory_mib: options.memory_mib,
         wall_limit: options.wall_limit,
         idle_limit: options.idle_limit,

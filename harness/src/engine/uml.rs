@@ -94,14 +94,18 @@ fn to_stdio(end: &PipeWriter) -> Result<Stdio, Error> {
     Ok(copy.into())
 }
 
+/// The paths of the host that the guest needs.
+fn mentioned(boot: &Boot) -> impl Iterator<Item = &PathBuf> {
+    [&boot.program, &boot.cwd].into_iter().chain(&boot.out_dirs)
+}
+
 /// Finds early what the guest could only fail at.
 fn check(boot: &Boot) -> Result<(), Error> {
     let program_error = |path: &Path, why: String| Error::Program {
         path: path.to_owned(),
         why,
     };
-    let absolute = [Some(&boot.program), Some(&boot.cwd), boot.out_dir.as_ref()];
-    for path in absolute.into_iter().flatten() {
+    for path in mentioned(boot) {
         if !path.is_absolute() {
             return Err(program_error(path, "not an absolute path".into()));
         }
@@ -115,10 +119,7 @@ fn check(boot: &Boot) -> Result<(), Error> {
         }
         Ok(_) => {}
     }
-    for directory in [Some(&boot.cwd), boot.out_dir.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    for directory in [&boot.cwd].into_iter().chain(&boot.out_dirs) {
         match fs::metadata(directory) {
             Err(error) => return Err(program_error(directory, error.to_string())),
             Ok(data) if !data.is_dir() => {
@@ -140,8 +141,7 @@ fn hand_over(boot: &Boot, run: &Path) -> Result<(), Error> {
         });
     }
     let mut visible = Vec::new();
-    let mentioned = [Some(&boot.program), Some(&boot.cwd), boot.out_dir.as_ref()];
-    for path in mentioned.into_iter().flatten() {
+    for path in mentioned(boot) {
         visible.push(OsText::from(path));
         // Where links lead must be visible, too.
         if let Ok(real) = path.canonicalize() {
@@ -157,7 +157,7 @@ fn hand_over(boot: &Boot, run: &Path) -> Result<(), Error> {
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
         cwd: (&boot.cwd).into(),
-        out_dir: boot.out_dir.as_ref().map(Into::into),
+        out_dirs: boot.out_dirs.iter().map(Into::into).collect(),
         visible,
         sysctls: boot
             .kernel_args

@@ -74,8 +74,8 @@ pub struct Job {
     pub env: Vec<(OsText, OsText)>,
     /// [`crate::engine::Boot::cwd`]
     pub cwd: OsText,
-    /// [`crate::engine::Boot::out_dir`]
-    pub out_dir: Option<OsText>,
+    /// [`crate::engine::Boot::out_dirs`]
+    pub out_dirs: Vec<OsText>,
     /// Host paths that must be visible although they lie where the guest has file
     /// systems of its own.
     pub visible: Vec<OsText>,
@@ -147,7 +147,7 @@ mod tests {
             args: vec!["".into(), "ü \\ \u{1F4A5}".into(), OsText(odd.clone())],
             env: vec![("A".into(), OsText(odd))],
             cwd: "/a b".into(),
-            out_dir: None,
+            out_dirs: vec!["/var/x".into()],
             visible: vec!["/tmp/x".into()],
             sysctls: vec!["fs.splice_stable=2".into()],
         };

@@ -53,7 +53,7 @@ pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
         uncover(&path, &tree)
             .map_err(|error| (format!("make {} visible", path.display()), error))?;
     }
-    if let Some(out_dir) = &job.out_dir {
+    for out_dir in &job.out_dirs {
         let path = out_dir.path();
         mount(
             Some("none"),
@@ -93,7 +93,8 @@ fn carry(job: &Job) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
         .filter_map(|path| hidden_part(path.path()))
         .collect();
     paths.sort_unstable();
-    paths.dedup();
+    // What lies in another one comes with it.
+    paths.dedup_by(|later, earlier| later.starts_with(earlier));
     paths
         .into_iter()
         .map(|path| match cut(&path) {

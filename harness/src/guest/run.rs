@@ -40,6 +40,7 @@ use super::relay::Relay;
 use super::settle::settle;
 use super::stage::{Beside, Stage, context};
 use crate::history::{Call, End, History, Leftovers, Stream};
+use crate::kcov;
 use crate::oracle::{RESCUE_NS, bound_ns};
 use crate::scenario::{
     Actor, DeviceKind, Family, FileKind, FileSpec, Op, Scenario, Setup, Stack, Step,
@@ -195,10 +196,12 @@ impl Guest {
         }
         let before = counters::asked(scenario).map_err(context("counters"))?;
         self.begin_anew(scenario)?;
+        let window = kcov::Window::open();
         let (stage, mut history) = match is_simple(scenario) {
             true => self.run_alone(scenario, file, clock)?,
             false => self.run_together(scenario, file, clock)?,
         };
+        drop(window);
         if let Some(before) = before {
             let after = counters::asked(scenario).map_err(context("counters"))?;
             history.counters = after.map(|after| after.since(before));

@@ -89,7 +89,9 @@ impl Workshop {
                     Flavour::Stock => self.patches.base(version)?,
                     Flavour::Patched | Flavour::Detach => self.patches.series(version)?,
                 };
-                series.patches.extend(self.patches.extras(*extras, version)?);
+                series
+                    .patches
+                    .extend(self.patches.extras(*extras, version)?);
                 let source = format!("{version}{}", extras.suffix());
                 let origin = match extras {
                     Extras::None => Origin::Release(entry),

@@ -6,7 +6,7 @@ use crate::scenario::{
 };
 
 /// A field of the setup as a number; switches are 0 and 1.
-pub(super) struct Field {
+pub(crate) struct Field {
     pub get: fn(&Setup) -> u64,
     pub set: fn(&mut Setup, u64),
     /// Values below the present one that are worth a try besides the default.
@@ -167,7 +167,7 @@ macro_rules! sysctl {
 }
 
 /// Every field of the setup.
-pub(super) const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     number!(data.seed, none),
     number!(data.nth.drop, round),
     number!(data.nth.twice, round),
@@ -258,7 +258,7 @@ pub(super) const FIELDS: &[Field] = &[
 
 /// A number in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Knob {
+pub(crate) enum Knob {
     /// Where a range begins.
     Offset,
     /// How many bytes.
@@ -272,7 +272,7 @@ pub(super) enum Knob {
 }
 
 /// The numbers in steps, in the order in which they are turned down.
-pub(super) const KNOBS: [Knob; 5] = [
+pub(crate) const KNOBS: [Knob; 5] = [
     Knob::Len,
     Knob::Offset,
     Knob::Capacity,
@@ -281,7 +281,7 @@ pub(super) const KNOBS: [Knob; 5] = [
 ];
 
 /// The value of a knob, if the operation has it.
-pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
+pub(crate) fn read(op: Op, knob: Knob) -> Option<u64> {
     match (op, knob) {
         (
             Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
@@ -299,7 +299,7 @@ pub(super) fn read(op: Op, knob: Knob) -> Option<u64> {
 }
 
 /// Turns a knob; no effect where the operation has none.
-pub(super) fn turn(op: &mut Op, knob: Knob, value: u64) {
+pub(crate) fn turn(op: &mut Op, knob: Knob, value: u64) {
     match (&mut *op, knob) {
         (
             Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },

@@ -1,14 +1,38 @@
-//! Test support: random scenarios for the model, on small files so that ranges meet often.
+//! For tests and fuzzing: random scenarios for the model, on small files so that ranges meet often.
 
 use crate::scenario::{Actor, Borrowing, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
 
 /// SplitMix64: small, and the same everywhere.
-pub struct Rng(pub u64);
+pub struct Rng {
+    state: u64,
+    /// What is taken before anything else.
+    bytes: Vec<u8>,
+}
 
 impl Rng {
+    pub fn new(seed: u64) -> Rng {
+        Rng {
+            state: seed,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// One whose first numbers are these bytes, so that whoever changes one of them
+    /// changes one draw.
+    pub fn of(bytes: &[u8]) -> Rng {
+        Rng {
+            state: bytes.len() as u64,
+            bytes: bytes.iter().rev().copied().collect(),
+        }
+    }
+
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some(low) = self.bytes.pop() {
+            // Draws are small numbers, as a rule.
+            return u64::from(low) | u64::from(self.bytes.pop().unwrap_or_default()) << 8;
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

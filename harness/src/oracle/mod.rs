@@ -52,9 +52,9 @@ mod wire;
 
 #[cfg(test)]
 pub(crate) mod doctor;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod draw;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Test support: a small kernel in plain Rust that runs a scenario over a
+//! For tests and fuzzing: a small kernel in plain Rust that runs a scenario over a
 //! perfect network, at random interleavings, and knows for every byte whether it
 //! was torn. Its histories are legal by construction; the oracle must agree.
 
@@ -138,7 +138,7 @@ pub fn run(scenario: &Scenario, style: Style, seed: u64) -> Ran {
     let mut kernel = Kernel {
         scenario,
         style,
-        rng: Rng(seed),
+        rng: Rng::new(seed),
         now: Stamp::default(),
         past: file.iter().map(|value| vec![(0, *value)]).collect(),
         file,

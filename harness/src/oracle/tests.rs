@@ -21,7 +21,7 @@ fn style(takes: Takes, overlap: bool) -> Style {
 
 /// A random scenario and a run of it.
 fn ran(seed: u64, style: Style) -> (Scenario, Ran) {
-    let scenario = random_scenario(&mut Rng(seed));
+    let scenario = random_scenario(&mut Rng::new(seed));
     let ran = run(&scenario, style, !seed);
     (scenario, ran)
 }
@@ -114,7 +114,7 @@ fn expect_flagged(
     let mut doctored = 0;
     for seed in 0..RUNS {
         let (scenario, mut ran) = ran(seed, style(Takes::DuringSend, true));
-        if !doctor(&mut Rng(seed ^ 0xd0c), &scenario, &mut ran.history) {
+        if !doctor(&mut Rng::new(seed ^ 0xd0c), &scenario, &mut ran.history) {
             continue;
         }
         doctored += 1;
@@ -319,7 +319,7 @@ fn a_byte_from_before_the_call_is_flagged_by_any_contract() {
         if candidates.is_empty() {
             continue;
         }
-        let which = Rng(seed ^ 0xd0c).below(candidates.len() as u64) as usize;
+        let which = Rng::new(seed ^ 0xd0c).below(candidates.len() as u64) as usize;
         let (stream, value) = candidates[which];
         history.received[stream] = value;
         doctored += 1;

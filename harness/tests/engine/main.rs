@@ -395,7 +395,7 @@ fn the_output_directory_is_the_one_way_out() {
     fs::write(out.join("in"), "input\n").unwrap();
     boot.args.push((&out).into());
     boot.cwd = out.parent().unwrap().to_owned();
-    boot.out_dir = Some(out.clone());
+    boot.out_dirs = vec![out.clone()];
     let (outcome, stdout, stderr) = run(boot);
     assert_eq!(stdout, "input\n");
     assert_eq!(outcome.exit, Exit::Status(2), "{stderr}");

@@ -528,7 +528,7 @@ fn a_datagram_has_its_own_errnos() {
 /// Whatever a history claims, it is judged without a panic.
 #[test]
 fn random_receptions_are_judged() {
-    let mut rng = Rng(7);
+    let mut rng = Rng::new(7);
     let mut found = [0; 3];
     for _ in 0..20_000 {
         let mut plan = udp(64);

@@ -1,0 +1,61 @@
+//! What the targets share: the kernel's counters where libFuzzer looks for them, the
+//! host's clock, and mutations of scenarios.
+
+use std::io::Write as _;
+use std::sync::{LazyLock, Mutex};
+
+use inflight::fuzz::{self, FEATURES, Input, Target};
+use inflight::kcov::COUNTERS;
+
+/// What libFuzzer reads and clears as it does its own counters.
+#[repr(C, align(4096))]
+struct Extra {
+    kernel: [u8; COUNTERS],
+    state: [u8; FEATURES],
+}
+
+#[unsafe(link_section = "__libfuzzer_extra_counters")]
+static mut EXTRA: Extra = Extra {
+    kernel: [0; COUNTERS],
+    state: [0; FEATURES],
+};
+
+static TARGET: LazyLock<Mutex<Target>> = LazyLock::new(|| {
+    // SAFETY: only here, and only once; from now on the kernel and libFuzzer write there.
+    let counters = unsafe { &mut *(&raw mut EXTRA.kernel) };
+    match Target::set_up(counters) {
+        Ok(target) => Mutex::new(target),
+        Err(error) => panic!("cannot set the kernel under test up: {error}"),
+    }
+});
+
+/// Runs a scenario and ends this process, as libFuzzer wants it, if something is wrong.
+pub fn run(input: &Input) {
+    let mut target = TARGET.lock().expect("nobody panics with it");
+    // SAFETY: libFuzzer reads them between two inputs, on this same thread.
+    let features = unsafe { &mut *(&raw mut EXTRA.state) };
+    match target.run(input, features) {
+        Ok(None) => {}
+        Ok(Some(complaint)) => {
+            let _ = std::io::stderr().write_all(complaint.as_bytes());
+            std::process::abort();
+        }
+        Err(error) => panic!("cannot run this scenario: {error}"),
+    }
+}
+
+/// The scenario as bytes that fit into `data`; its length, or `None` if it is longer than
+/// `max`.
+pub fn put(scenario: &Input, data: &mut [u8], max: usize) -> Option<usize> {
+    let text = scenario.0.to_string();
+    let room = data.get_mut(..text.len()).filter(|it| it.len() <= max)?;
+    room.copy_from_slice(text.as_bytes());
+    Some(text.len())
+}
+
+/// `std::chrono::system_clock::now()` of the C++ library, by which libFuzzer measures: in
+/// the guest it is the host's time, in nanoseconds. Nothing else here is C++.
+#[unsafe(no_mangle)]
+pub extern "C" fn _ZNSt6chrono3_V212system_clock3nowEv() -> i64 {
+    i64::try_from(fuzz::now_ns()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,135 @@
+//! What libFuzzer's arguments say of files and children.
+//!
+//! Flags are `-name=value`, everything else is an input: a file or a folder
+//! (libFuzzer, FuzzerFlags.def and FuzzerDriver.cpp).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Flags that concern time. In the guest time stands still while it computes, and a
+/// scenario can take an hour of it: a limit of seconds would mean nothing.
+const OF_TIME: [&str; 2] = ["timeout", "report_slow_units"];
+/// So many seconds that no scenario is slow.
+const NEVER_SLOW: &str = "-report_slow_units=1000000000";
+
+/// libFuzzer's arguments, without the program's name.
+#[derive(Debug, Clone)]
+pub(super) struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    pub fn new(arguments: impl Iterator<Item = OsString>) -> Arguments {
+        Arguments(arguments.collect())
+    }
+
+    /// The value of a flag, the last one that is given.
+    pub fn flag(&self, name: &str) -> Option<&OsStr> {
+        let values = self.0.iter().filter_map(|it| value(it, name));
+        values.last()
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        let value = self.flag(name).map(OsStr::as_bytes);
+        value.is_some_and(|it| !it.is_empty() && it != b"0")
+    }
+
+    /// Whether this process only starts others, or prints a help text: it runs no input.
+    pub fn starts_others(&self) -> bool {
+        let merges = self.is_set("merge") || self.is_set("set_cover_merge");
+        let outer_merge = merges && !self.is_set("merge_inner");
+        let outer_minimize =
+            self.is_set("minimize_crash") && !self.is_set("minimize_crash_internal_step");
+        let starts = ["fork", "jobs", "cleanse_crash", "help"];
+        outer_merge || outer_minimize || starts.iter().any(|it| self.is_set(it))
+    }
+
+    /// The folders that have to be writable: those that are named, and those of files
+    /// that are named, whether they exist already or not.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        for argument in &self.0 {
+            let bytes = argument.as_bytes();
+            let named = match bytes.strip_prefix(b"-") {
+                None => argument.as_os_str(),
+                Some(flag) => match flag.iter().position(|it| *it == b'=') {
+                    Some(at) => OsStr::from_bytes(&flag[at + 1..]),
+                    None => continue,
+                },
+            };
+            // A list of files, separated by commas; or a file with such a list.
+            for name in named.as_bytes().split(|it| *it == b',') {
+                let name = name.strip_prefix(b"@").unwrap_or(name);
+                folders.extend(folder_of(Path::new(OsStr::from_bytes(name))));
+            }
+        }
+        outermost(folders)
+    }
+
+    /// Where artifacts go: what `-artifact_prefix` says, in front of a name.
+    pub fn artifact(&self, name: &str) -> PathBuf {
+        if let Some(exact) = self.flag("exact_artifact_path") {
+            return exact.into();
+        }
+        let mut path = self.flag("artifact_prefix").unwrap_or_default().to_owned();
+        path.push(name);
+        path.into()
+    }
+
+    /// The exit status for a crash.
+    pub fn error_status(&self) -> u8 {
+        let status = self.flag("error_exitcode").and_then(OsStr::to_str);
+        status.and_then(|it| it.parse().ok()).unwrap_or(77)
+    }
+
+    /// What the guest's libFuzzer is to be given: no limits in seconds of the guest, and
+    /// a seed that is not the same in each guest, as its clock is.
+    pub fn for_guest(&self, seed: u32) -> Vec<OsString> {
+        let of_time = |it: &&OsString| OF_TIME.iter().any(|name| value(it, name).is_some());
+        let mut all: Vec<OsString> = self.0.iter().filter(|it| !of_time(it)).cloned().collect();
+        all.push("-timeout=0".into());
+        all.push(NEVER_SLOW.into());
+        let seeded = self.flag("seed").is_some_and(|it| it != "0");
+        if !seeded {
+            all.push(format!("-seed={seed}").into());
+        }
+        all
+    }
+}
+
+/// The value, if the argument is that flag.
+fn value<'a>(argument: &'a OsStr, name: &str) -> Option<&'a OsStr> {
+    let rest = argument.as_bytes().strip_prefix(b"-")?;
+    let value = rest.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+    Some(OsStr::from_bytes(value))
+}
+
+/// The folder that a name leads to, or that of the file of this name; `None` if there is
+/// none, or it is that of everything.
+fn folder_of(name: &Path) -> Option<PathBuf> {
+    if name.as_os_str().is_empty() {
+        return None;
+    }
+    let is_file_like = || name.as_os_str().as_bytes().contains(&b'/') || name.exists();
+    let folder = match name.is_dir() {
+        true => name.to_owned(),
+        false if is_file_like() => match name.parent()? {
+            empty if empty.as_os_str().is_empty() => PathBuf::from("."),
+            parent => parent.to_owned(),
+        },
+        false => return None,
+    };
+    let folder = folder.canonicalize().ok()?;
+    let special = ["/", "/dev", "/proc", "/sys"];
+    let special = special.iter().any(|it| folder == Path::new(it));
+    (folder.is_dir() && !special).then_some(folder)
+}
+
+/// Without those inside of others.
+pub(super) fn outermost(mut folders: Vec<PathBuf>) -> Vec<PathBuf> {
+    folders.sort();
+    folders.dedup_by(|later, earlier| later.starts_with(earlier));
+    folders
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! The host's side: boots the kernel with this very program, and keeps the input of a
+//! kernel that dies.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::arguments::Arguments;
+use super::clock;
+use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS};
+use crate::guest;
+use crate::kernel::progress::Lines;
+use crate::kernel::{self, Extras, Flavour, Kernel, KernelName};
+
+/// Names the kernel.
+pub(super) const KERNEL_VARIABLE: &str = "INFLIGHT_KERNEL";
+/// Names the contract: `stable` or `documented`.
+pub(super) const CONTRACT_VARIABLE: &str = "INFLIGHT_CONTRACT";
+/// Tells the guest where to note what is about to run.
+pub(super) const NOTE_VARIABLE: &str = "INFLIGHT_NOTE";
+/// Memory of a guest in MiB: the corpus and what libFuzzer knows of it are in there.
+const MEMORY_MIB: u32 = 256;
+/// How long a guest may be silent, unless `-timeout` says otherwise.
+const IDLE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Goes on inside the kernel that the environment names (`INFLIGHT_KERNEL`; the patched
+/// one that counts, unless told), which is built first if need be. `INFLIGHT_CONTRACT` is
+/// what it is held to: `stable`, or `documented` for a stock kernel.
+///
+/// On the host this does not return, except in a process that only starts others of its
+/// kind. If the kernel dies or hangs, the input that it had is written where libFuzzer
+/// writes what crashes, with the kernel's last words beside it, and the exit status is the
+/// one that libFuzzer has for a crash.
+pub fn enter() {
+    guest::init::main_if_pid1();
+    let arguments = Arguments::new(std::env::args_os().skip(1));
+    if engine::in_guest() || arguments.starts_others() {
+        return;
+    }
+    let status = match run(&arguments) {
+        Ok(status) => status,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            3
+        }
+    };
+    // SAFETY: ends the process; what libFuzzer does at exit belongs to the guest's run.
+    unsafe { libc::_exit(status.into()) }
+}
+
+type Error = Box<dyn std::error::Error>;
+
+fn run(arguments: &Arguments) -> Result<u8, Error> {
+    let kernel = kernel()?;
+    let cache = engine::run_dir::cache_root().ok_or("no cache directory: set HOME")?;
+    fs::create_dir_all(&cache)?;
+    let home = tempfile::Builder::new()
+        .prefix("fuzz-")
+        .tempdir_in(&cache)?;
+    let note = home.path().join("input");
+    fs::write(&note, "")?;
+
+    let mut boot = Boot::new(&kernel.image, std::env::current_exe()?);
+    boot.kernel_args = kernel.boot_args();
+    boot.args = arguments.for_guest(seed());
+    boot.cwd = std::env::current_dir()?;
+    boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
+    boot.idle_limit = Some(idle_limit(arguments));
+    boot.env = environment(&kernel, &note);
+    boot.out_dirs = folders(arguments, home.path());
+    let status = engine::run_to_exit(boot)?;
+    if ![DIED_STATUS, HUNG_STATUS].contains(&status) {
+        return Ok(status);
+    }
+    let bytes = fs::read(&note)?;
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        // It had none.
+        return Ok(status);
+    }
+    let name = format!("crash-{}", &blake3::hash(text).to_hex()[..40]);
+    let artifact = arguments.artifact(&name);
+    fs::write(&artifact, text).map_err(|error| {
+        let text = String::from_utf8_lossy(text);
+        format!(
+            "cannot write {}: {error}; the input:\n{text}",
+            artifact.display()
+        )
+    })?;
+    let how = if status == HUNG_STATUS {
+        "hung"
+    } else {
+        "died"
+    };
+    let _ = writeln!(
+        io::stderr(),
+        "ERROR: the kernel {how} with this input\nTest unit written to {}",
+        artifact.display()
+    );
+    Ok(arguments.error_status())
+}
+
+fn kernel() -> Result<Kernel, Error> {
+    let name = match std::env::var(KERNEL_VARIABLE) {
+        Ok(name) if !name.is_empty() => name.parse()?,
+        _ => usual(),
+    };
+    Ok(kernel::ensure(&name, &Lines::new(io::stderr()))?)
+}
+
+/// The patched one of the usual version, counting.
+fn usual() -> KernelName {
+    let names = KernelName::usual();
+    let patched = |it: &KernelName| {
+        let flavour = match it {
+            KernelName::Release { flavour, .. } => Some(*flavour),
+            KernelName::Tree(_) => None,
+        };
+        flavour == Some(Flavour::Patched)
+    };
+    let patched = names.into_iter().find(patched);
+    patched
+        .expect("one of the usual kernels is patched")
+        .with(Extras::Kcov)
+}
+
+/// A stock kernel is not held to what no manual page says.
+fn contract(name: &KernelName) -> &'static str {
+    match name {
+        KernelName::Release {
+            flavour: Flavour::Stock,
+            ..
+        } => "documented",
+        _ => "stable",
+    }
+}
+
+fn environment(kernel: &Kernel, note: &Path) -> Vec<(OsString, OsString)> {
+    let ours = [KERNEL_VARIABLE, NOTE_VARIABLE, clock::VARIABLE];
+    let mut all: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(name, _)| !ours.iter().any(|it| name == it))
+        .collect();
+    if !all.iter().any(|(name, _)| name == CONTRACT_VARIABLE) {
+        all.push((CONTRACT_VARIABLE.into(), contract(&kernel.name).into()));
+    }
+    all.push((KERNEL_VARIABLE.into(), kernel.name.to_string().into()));
+    all.push((NOTE_VARIABLE.into(), note.into()));
+    if let Some(relation) = clock::Relation::measure() {
+        all.push((clock::VARIABLE.into(), relation.to_string().into()));
+    }
+    all
+}
+
+/// What has to be writable, besides what the arguments name: where a build for coverage
+/// puts its profile, and where cargo-fuzz wants to read how an input looks.
+fn folders(arguments: &Arguments, home: &Path) -> Vec<PathBuf> {
+    let mut folders = arguments.folders();
+    folders.push(home.to_owned());
+    for variable in ["LLVM_PROFILE_FILE", "RUST_LIBFUZZER_DEBUG_PATH"] {
+        let path = std::env::var_os(variable).map(PathBuf::from);
+        let parent = path.as_deref().and_then(Path::parent);
+        folders.extend(parent.and_then(|it| it.canonicalize().ok()));
+    }
+    // libFuzzer's usual place for artifacts.
+    if arguments.flag("artifact_prefix").is_none() {
+        folders.extend(
+            std::env::current_dir()
+                .and_then(|it| it.canonicalize())
+                .ok(),
+        );
+    }
+    super::arguments::outermost(folders)
+}
+
+fn idle_limit(arguments: &Arguments) -> Duration {
+    let given = arguments.flag("timeout").and_then(|it| it.to_str());
+    let seconds = given.and_then(|it| it.parse().ok()).filter(|it| *it > 0);
+    seconds.map_or(IDLE_LIMIT, Duration::from_secs)
+}
+
+/// A number that is another one each time.
+fn seed() -> u32 {
+    let random = RandomState::new().build_hasher().finish();
+    (random as u32).max(1)
+}

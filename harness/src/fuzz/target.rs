@@ -1,0 +1,188 @@
+//! The guest's side: one input run and judged.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use super::enter::{CONTRACT_VARIABLE, KERNEL_VARIABLE, NOTE_VARIABLE};
+use super::{FEATURES, Input, state};
+use crate::campaign::known::{Bug, Known};
+use crate::engine;
+use crate::kcov::{self, Contexts, Machine};
+use crate::oracle::{Contract, Property, Violation};
+use crate::scenario::Scenario;
+use crate::trial::{Trial, Verdict};
+
+/// Inputs from one look at what is left behind to the next: it costs as much as several
+/// inputs.
+const INPUTS_A_LOOK: usize = 512;
+/// How often a violation is run again.
+const REPETITIONS: u32 = 10;
+/// Names the code that is counted, `tasks`, `all` or `none`, for who wants to know what
+/// it is good for; all unless told.
+const COUNT_VARIABLE: &str = "INFLIGHT_FUZZ_COUNT";
+
+/// The kernel that this runs in, for a fuzz target.
+#[derive(Debug)]
+pub struct Target {
+    trial: Trial,
+    known: Known,
+    note: Option<Note>,
+    /// What has run since the last look at what is left behind.
+    batch: Vec<Scenario>,
+    marks_state: bool,
+}
+
+/// What was wrong with an input, as text for people.
+pub type Complaint = String;
+
+impl Target {
+    /// Sets this kernel up. From now on its counters are in `counters`, if it counts.
+    ///
+    /// # Errors
+    /// This is no guest, or what its kernel says.
+    ///
+    /// # Panics
+    /// As [`Machine::replace`].
+    pub fn set_up(counters: &'static mut [u8]) -> io::Result<Target> {
+        if !engine::in_guest() {
+            return Err(io::Error::other("this runs in no kernel under test"));
+        }
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        let contract = match variable(CONTRACT_VARIABLE).as_str() {
+            "documented" => Contract::Documented,
+            _ => Contract::Stable,
+        };
+        let (contexts, marks_state) = match variable(COUNT_VARIABLE).as_str() {
+            "none" => (Contexts::NONE, false),
+            "tasks" => (Contexts::TASKS, false),
+            "kernel" => (Contexts::ALL, false),
+            "state" => (Contexts::NONE, true),
+            _ => (Contexts::ALL, true),
+        };
+        let note = match std::env::var_os(NOTE_VARIABLE) {
+            Some(path) => Some(Note(File::options().write(true).open(path)?)),
+            None => None,
+        };
+        let trial = Trial::set_up(contract)?;
+        if let Some(machine) = Machine::open()? {
+            machine.replace(counters)?;
+            kcov::count_scenarios(machine, contexts);
+        }
+        Ok(Target {
+            trial,
+            known: Known::here(),
+            note,
+            batch: Vec::new(),
+            marks_state,
+        })
+    }
+
+    /// Runs an input, marks in `features` what happened besides the code that ran, and
+    /// judges it.
+    ///
+    /// # Errors
+    /// The scenario cannot be run.
+    pub fn run(
+        &mut self,
+        input: &Input,
+        features: &mut [u8; FEATURES],
+    ) -> io::Result<Option<Complaint>> {
+        if self.batch.len() >= INPUTS_A_LOOK {
+            // Before this input is noted: what is left was left by others.
+            if let Some(complaint) = self.look()? {
+                return Ok(Some(complaint));
+            }
+        }
+        let Input(scenario) = input;
+        self.note(scenario)?;
+        engine::heartbeat();
+        let verdict = self.trial.run(scenario)?;
+        self.batch.push(scenario.clone());
+        if self.marks_state {
+            state::mark(scenario, &verdict.history, features);
+        }
+        let Some(violation) = self.complaint(scenario, &verdict) else {
+            return Ok(None);
+        };
+        let (property, message) = (violation.property, violation.message.clone());
+        Ok(Some(self.describe(scenario, property, &message)))
+    }
+
+    /// What is wrong, unless a known bug of this kernel is.
+    fn complaint<'a>(&self, scenario: &Scenario, verdict: &'a Verdict) -> Option<&'a Violation> {
+        let violation = verdict.violations.first()?;
+        let bug: Option<Bug> = self
+            .known
+            .explain(scenario, &verdict.history, &verdict.violations);
+        bug.is_none().then_some(violation)
+    }
+
+    /// Looks at what the last inputs have left behind, and for the one that did it.
+    fn look(&mut self) -> io::Result<Option<Complaint>> {
+        let batch = std::mem::take(&mut self.batch);
+        if self.trial.leak()?.is_none() {
+            return Ok(None);
+        }
+        self.trial.look_for_leaks(true);
+        for scenario in &batch {
+            engine::heartbeat();
+            let verdict = self.trial.run(scenario)?;
+            let leak = |it: &&Violation| it.property == Property::Leaks;
+            let Some(leak) = verdict.violations.iter().find(leak) else {
+                continue;
+            };
+            // What the kernel makes once and keeps is no leak; a leak is there each time.
+            let again = self.trial.run(scenario)?;
+            if again.breaks(Property::Leaks) && self.complaint(scenario, &verdict).is_some() {
+                self.note(scenario)?;
+                let message = leak.message.clone();
+                return Ok(Some(self.describe(scenario, Property::Leaks, &message)));
+            }
+        }
+        self.trial.look_for_leaks(false);
+        Ok(None)
+    }
+
+    /// Runs it again, and says what is wrong with it and how to go on.
+    fn describe(&mut self, scenario: &Scenario, property: Property, message: &str) -> Complaint {
+        let (mut seen, mut of) = (1, 1);
+        for _ in 0..REPETITIONS {
+            engine::heartbeat();
+            // One that hangs has said enough.
+            let Ok(verdict) = self.trial.run_again(scenario) else {
+                break;
+            };
+            of += 1;
+            seen += u32::from(verdict.breaks(property));
+        }
+        let kernel = std::env::var(KERNEL_VARIABLE).unwrap_or_default();
+        format!(
+            "{kernel} violates {property}, in {seen} of {of} runs:\n{message}\n\n{scenario}\n\
+             make it smaller: inflight minimize ARTIFACT --kernel {kernel}\n\
+             explain it:      inflight explain ARTIFACT --kernel {kernel}\n"
+        )
+    }
+
+    /// Tells the host what is about to run, should this kernel not live to tell it.
+    fn note(&self, scenario: &Scenario) -> io::Result<()> {
+        match &self.note {
+            Some(note) => note.write(&scenario.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A file of the host: hostfs writes through.
+#[derive(Debug)]
+struct Note(File);
+
+impl Note {
+    fn write(&self, text: &str) -> io::Result<()> {
+        // One write: the end is where the last byte of the longest was, and so a zero
+        // says where this one ends.
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        self.0.write_all_at(&bytes, 0)
+    }
+}
