@@ -2,7 +2,7 @@
 
 use super::bytes::{self, Shown};
 use super::order;
-use super::packets::{Journey, Packets};
+use super::packets::{Head, Journey, Packets};
 use super::scale::{At, instant, ns, time};
 use crate::history::{Call, Chunk, Completed, Completion, End, Outcome};
 use crate::oracle::{self, Violation};
@@ -196,6 +196,10 @@ impl<'a> Story<'a> {
         } else if let Some(range) = step.op.range() {
             details.push(in_file(range));
         }
+        if step.op.way().is_some() && took_ns > 0 {
+            // Netlink waits, and a clock that nobody else moves moves in steps.
+            details.push("the time that it takes to tell a queue".to_string());
+        }
         let mut torn = false;
         for tear in self.tears.iter().filter(|it| it.write == call.step) {
             torn = true;
@@ -387,6 +391,12 @@ impl<'a> Story<'a> {
         }
         if journey.again {
             details.push("sent again".to_string());
+        }
+        let resets = matches!(journey.head, Head::Tcp(tcp) if tcp.flags[2]);
+        if resets && !self.scenario.steps.iter().any(|it| it.op == Op::Reset) {
+            details.push(
+                "the end of the scenario: closed so, no socket stays in TIME_WAIT".to_string(),
+            );
         }
         let way_word = match journey.way {
             Way::Data => "to the receiver",

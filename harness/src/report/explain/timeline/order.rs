@@ -69,7 +69,7 @@ impl Story<'_> {
         let changed = queued.is_some_and(|it| it.payload != sight.payload);
         let mut let_go = entered.clone().filter(|(_, _, step)| {
             let turns = matches!(step.op, Op::Release { way, .. } if way == journey.way);
-            turns && (waited || changed)
+            turns && (waited || changed || stage > 0 && self.was_held(packets, journey))
         });
         let let_go = let_go.next().map(|(_, call, _)| call.entry.order);
         let tcp = match journey.head {
@@ -117,6 +117,35 @@ impl Story<'_> {
         });
         let written = written.map(|(_, call, _)| call.entry.order).max();
         [let_go, sent, written].into_iter().flatten().max()
+    }
+
+    /// Whether a packet was queued while the link held those of its direction back.
+    fn was_held(&self, packets: &Packets, journey: &Journey) -> bool {
+        let Some(queued) = &journey.sights[0] else {
+            return false;
+        };
+        let calls = self.events.iter().filter_map(|event| match &event.of {
+            Of::Call(call) => Some((event, self.scenario.steps[call.step].op)),
+            _ => None,
+        });
+        let mut held = false;
+        for (event, op) in calls {
+            match op {
+                Op::Hold { way, after_packets } if way == journey.way => {
+                    let from = event.until.unwrap_or(event.at).time_ns;
+                    let first = packets.journeys.iter().filter(|it| it.way == way);
+                    let sights = first.filter_map(|it| it.sights[0].as_ref());
+                    let before = sights.filter(|it| it.time_ns >= from && it.index < queued.index);
+                    held = queued.time_ns >= from && before.count() >= after_packets as usize;
+                }
+                Op::Release { way, .. } if way == journey.way => {
+                    // One that it let go at once was queued by then.
+                    held &= queued.time_ns <= event.at.time_ns;
+                }
+                _ => {}
+            }
+        }
+        held
     }
 }
 
