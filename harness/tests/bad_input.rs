@@ -172,6 +172,43 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
+fn a_place_where_no_result_can_be_written() {
+    let desk = Desk::new();
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    fs::create_dir(desk.dir.path().join("folder")).unwrap();
+    desk.write("folder/race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    let link = desk.dir.path().join("link.scn");
+    std::os::unix::fs::symlink("nowhere", link).unwrap();
+    let long = "x".repeat(250);
+    // In /proc not even root may make a file.
+    for (output, why) in [
+        ("missing/small.scn", "No such file"),
+        ("race.scn/small.scn", "Not a directory"),
+        ("folder", "it is a folder"),
+        ("folder/", "it is a folder"),
+        ("new/", "it is a folder"),
+        ("..", "it is a folder"),
+        ("link.scn", "leads nowhere"),
+        ("/proc/small.scn", "os error"),
+        (&long, "too long"),
+    ] {
+        let words = ["cannot write --output", output, why];
+        desk.refuses(&["minimize", "race.scn", "--output", output], &words);
+    }
+    for (output, why) in [
+        ("race.scn", "must be a folder"),
+        ("race.scn/below", "Not a directory"),
+        ("link.scn", "No such file"),
+        ("/proc/small", "os error"),
+    ] {
+        let words = ["--output", output, why];
+        desk.refuses(&["minimize", "folder", "--output", output], &words);
+    }
+    let output = desk.dir.path();
+    assert_eq!(fs::read_dir(output).unwrap().count(), 3);
+}
+
+#[test]
 fn a_bisect_between_what_cannot_be() {
     let desk = Desk::new();
     desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
