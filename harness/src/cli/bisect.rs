@@ -1,5 +1,7 @@
 //! `inflight bisect`: which change turns the verdict over a scenario.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -71,6 +73,12 @@ pub struct Args {
 }
 
 /// Runs the scenario on kernels and says what that means.
+/// Whether a command line, maybe one that makes no sense, is of a judge for `git bisect run`.
+pub fn is_judge(args: &[OsString]) -> bool {
+    let mut args = args.iter().map(|arg| arg.as_encoded_bytes());
+    args.any(|arg| arg == b"--judge" || arg.starts_with(b"--judge="))
+}
+
 struct Bench<'a> {
     args: &'a Args,
     text: String,
@@ -119,6 +127,7 @@ fn property_of(scenario: &Scenario) -> Option<Property> {
 
 fn judge_one(bench: &Bench<'_>, name: &KernelName) -> Result<Status, Failure> {
     let verdict = match kernel::ensure(name, &*kernel::progress::stderr()) {
+    no_commit_mends(name)?;
         Ok(kernel) => bench.judge(&kernel)?,
         Err(error) => unbuilt(error)?,
     };
@@ -131,6 +140,17 @@ fn judge_one(bench: &Bench<'_>, name: &KernelName) -> Result<Status, Failure> {
 }
 
 fn over_patches(mut bench: Bench<'_>, good: &str, bad: &str) -> Result<Status, Failure> {
+/// What is wrong whatever is checked out. A tree that is there and is no kernel's may be a
+/// commit of another history that was merged, and is passed over.
+fn no_commit_mends(name: &KernelName) -> Result<(), Failure> {
+    kernel::cache::root()?;
+    if let KernelName::Tree(path) = name {
+        let read = fs::read_dir(path).map(drop);
+        read.map_err(|error| usage(anyhow!("--judge {name}: {error}")))?;
+    }
+    Ok(())
+}
+
     let good: KernelName = good.parse().map_err(usage)?;
     let bad: KernelName = bad.parse().map_err(usage)?;
     let (patched, before) = ends(&good, &bad).map_err(usage)?;

@@ -135,15 +135,17 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line; `args` begin with the program's name.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() {
-                Status::Usage
-            } else {
-                Status::Held
-            } as u8);
+            let status = match error.use_stderr() {
+                true if bisect::is_judge(&args) => Status::EndsSearch,
+                true => Status::Usage,
+                false => Status::Held,
+            };
+            return ExitCode::from(status as u8);
         }
     };
     let result = match cli.command.unwrap_or(Command::Check(cli.check)) {
