@@ -1,6 +1,7 @@
 //! What happened in one run, as events: the marks of the chart and the rows of the table.
 
 use super::bytes::{self, Shown};
+use super::head::Head;
 use super::order;
 use super::packets::{Journey, Packets};
 use super::scale::{At, instant, ns, time};
@@ -351,6 +352,13 @@ impl<'a> Story<'a> {
             }
         }
         let mut shown = [None; 3];
+        if let Head::Udp {
+            fragment: Some(fragment),
+            ..
+        } = journey.head
+        {
+            details.insert(0, fragment.words());
+        }
         let mut torn = false;
         let stream = packets.stream(journey);
         if let Some((from, len)) = stream {
