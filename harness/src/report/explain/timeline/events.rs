@@ -201,6 +201,7 @@ impl<'a> Story<'a> {
         for tear in self.tears.iter().filter(|it| it.write == call.step) {
             torn = true;
             details.push(match tear.after_return_ns {
+                Some(0) => "tears bytes of a send that had just returned".to_string(),
                 Some(after_ns) => format!(
                     "tears bytes of a send that had returned {} before",
                     time(after_ns)
@@ -351,7 +352,6 @@ impl<'a> Story<'a> {
                 None => {}
             }
         }
-        let mut shown = [None; 3];
         if let Head::Udp {
             fragment: Some(fragment),
             ..
@@ -359,6 +359,7 @@ impl<'a> Story<'a> {
         {
             details.insert(0, fragment.words());
         }
+        let mut shown = [None; 3];
         let mut torn = false;
         let stream = packets.stream(journey);
         if let Some((from, len)) = stream {
