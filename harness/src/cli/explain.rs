@@ -27,20 +27,20 @@ const PROGRAM: &str = "reproducer.c";
 
 /// Explain a scenario: what happens on each kernel, as files to read and to send.
 ///
-/// Writes a bug report (report.md), a page that shows what happened when (timeline.html),
-/// the packets at both ends of the link for Wireshark (KERNEL-sender.pcap,
+/// What is written: a bug report (report.md), a page that shows what happened when
+/// (timeline.html), the packets at both ends of the link for Wireshark (KERNEL-sender.pcap,
 /// KERNEL-receiver.pcap), a C program that does the same without this tool (reproducer.c),
-/// and the scenario itself (scenario.scn). Files of an earlier
-/// explanation in the same folder are replaced, others never.
+/// and the scenario itself (scenario.scn). Files of an earlier explanation in the same folder
+/// are replaced, others never.
 ///
-/// Exits as `replay` does: with 0 when the scenario did what its `expect` lines say, with 1
+/// The exit status is that of `replay`: 0 when the scenario did what its `expect` lines say, 1
 /// when it did not. The files are written in either case, also when a kernel went down.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Scenario file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Folder to write to [default: explained/NAME, after the file]
+    /// Write to this folder [default: explained/NAME, after the file]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub struct Args {
     /// Run it so many times on each kernel, to say how reliable it is
     #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Output: human, or json with one object a kernel
+    /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }

@@ -28,7 +28,7 @@ use output::Output;
 /// printed. Of several, or of a folder, each is written to --output, and grouped by
 /// cause: the same property broken by smallest scenarios of the same shape.
 ///
-/// Exits with 0 when there is one, with 4 when nothing breaks anything on its kernel.
+/// The exit status is 0 when there is one, 4 when nothing breaks anything on its kernel.
 /// Ctrl-C ends the search: what has been found by then is printed and written as if it
 /// were the end, and the exit status is 130.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,26 +36,26 @@ pub struct Args {
     /// Files with a scenario, or folders of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Kernel to run them on [default: the one that a file says it breaks, else 6.12-stock]
+    /// Run them on this kernel [default: the one that a file says it breaks, else 6.12-stock]
     #[arg(short, long, value_name = "KERNEL")]
     kernel: Option<KernelName>,
-    /// What the kernel is held to: documented or stable
+    /// Hold the kernel to this contract: documented or stable
     #[arg(long, value_name = "CONTRACT", default_value = "stable")]
     contract: Contract,
-    /// Runs that each may take
+    /// Make each smaller in at most so many runs
     #[arg(long, value_name = "N", default_value_t = 2000)]
     shrink_runs: u64,
     /// Stop after so many seconds; what has been found by then counts
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
-    /// Guests at a time [default: the CPUs that this process may use]
+    /// Run so many guests at a time [default: the CPUs that this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// Of one file: write to this file instead of standard output. Of several: to this
-    /// folder [default: `minimized` in the first folder given, else here]
+    /// Write the result of one file to this file instead of standard output, those of several
+    /// to this folder [default: `minimized` in the first folder given, else here]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Output: human, or json with one object a file, then one a cause
+    /// Print for people, or as json with one object a file, then one a cause
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }
