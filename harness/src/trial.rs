@@ -72,12 +72,15 @@ impl Trial {
         self.judge(scenario, |guest| guest.run(scenario))
     }
 
-    /// Runs `scenario` as [`Trial::run_again`] does, and keeps all of its packets; `None`:
-    /// it has none.
+    /// Runs `scenario` as [`Trial::run_again`] does, and keeps all of its packets, or the
+    /// reason why they cannot be seen; `None`: it has none.
     ///
     /// # Errors
-    /// As [`Trial::run`], and when the packets cannot be seen.
-    pub fn run_watched(&mut self, scenario: &Scenario) -> io::Result<(Verdict, Option<Capture>)> {
+    /// As [`Trial::run`].
+    pub fn run_watched(
+        &mut self,
+        scenario: &Scenario,
+    ) -> io::Result<(Verdict, Option<io::Result<Capture>>)> {
         let mut packets = None;
         let verdict = self.judge(scenario, |guest| {
             let (result, capture) = guest.run_watched(scenario)?;

@@ -57,10 +57,28 @@ impl Desk {
 #[test]
 fn a_judge_that_fails_calls_no_commit_bad() {
     let desk = Desk::new();
-    let output = desk.inflight(&["bisect", "none.scn", "--judge", "tree:."]);
-    assert_eq!(output.status.code(), Some(255), "{output:?}");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("none.scn"), "{stderr}");
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    let judge = |args: &[&str], cache: &str, status: i32, word: &str| {
+        let mut command = desk.command(&[&["bisect"], args].concat());
+        let output = command.env("INFLIGHT_CACHE", cache).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {stderr}");
+        assert!(stderr.contains(word), "{args:?}: no `{word}` in: {stderr}");
+    };
+    // 255 ends the search, which less than 128 does not.
+    for (args, word) in [
+        (["none.scn", "--judge", "tree:."], "none.scn"),
+        (["race.scn", "--judge", "tree:nowhere"], "tree:nowhere"),
+        (["race.scn", "--judge", "tree:race.scn"], "tree:race.scn"),
+        (["race.scn", "--judge", "6.12-stok"], "did you mean"),
+        (["race.scn", "--judge=tree:.", "--propperty"], "--propperty"),
+    ] {
+        judge(&args, "cache", 255, word);
+    }
+    let args = ["race.scn", "--judge", "tree:."];
+    judge(&args, "with blank", 255, "INFLIGHT_CACHE");
+    // A commit without a kernel in it, as some merged histories have, is passed over.
+    judge(&args, "cache", 125, "no Makefile");
 }
 
 #[test]
@@ -172,6 +190,43 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
+fn a_place_where_no_result_can_be_written() {
+    let desk = Desk::new();
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    fs::create_dir(desk.dir.path().join("folder")).unwrap();
+    desk.write("folder/race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    let link = desk.dir.path().join("link.scn");
+    std::os::unix::fs::symlink("nowhere", link).unwrap();
+    let long = "x".repeat(250);
+    // In /proc not even root may make a file.
+    for (output, why) in [
+        ("missing/small.scn", "No such file"),
+        ("race.scn/small.scn", "Not a directory"),
+        ("folder", "it is a folder"),
+        ("folder/", "it is a folder"),
+        ("new/", "it is a folder"),
+        ("..", "it is a folder"),
+        ("link.scn", "leads nowhere"),
+        ("/proc/small.scn", "os error"),
+        (&long, "too long"),
+    ] {
+        let words = ["cannot write --output", output, why];
+        desk.refuses(&["minimize", "race.scn", "--output", output], &words);
+    }
+    for (output, why) in [
+        ("race.scn", "must be a folder"),
+        ("race.scn/below", "Not a directory"),
+        ("link.scn", "No such file"),
+        ("/proc/small", "os error"),
+    ] {
+        let words = ["--output", output, why];
+        desk.refuses(&["minimize", "folder", "--output", output], &words);
+    }
+    let output = desk.dir.path();
+    assert_eq!(fs::read_dir(output).unwrap().count(), 3);
+}
+
+#[test]
 fn a_bisect_between_what_cannot_be() {
     let desk = Desk::new();
     desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
@@ -193,10 +248,6 @@ fn a_bisect_between_what_cannot_be() {
     desk.refuses(
         &bisect(&["--tree", ".", "--good", "v1", "--bad", "v2"]),
         &["`v1`"],
-    );
-    desk.refuses(
-        &bisect(&["--judge", "6.12-stock", "--good", "6.12-stock"]),
-        &["--judge"],
     );
     desk.refuses(
         &[

@@ -116,6 +116,28 @@ fn what_is_not_expected_is_explained_and_is_exit_status_1() {
 }
 
 #[test]
+fn a_datagram_of_several_packets_is_told_as_its_fragments() {
+    if !kernels() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = repository().join("corpus/udp/udp-fragments.scn");
+    let output = explain(&file, folder.path(), &["-k", "6.12-patched"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = fs::read_to_string(folder.path().join("report.md")).unwrap();
+    // All that the datagram carries, and nothing twice.
+    for words in [
+        "packet to the receiver: fragment 0+1472 ",
+        "packet to the receiver: fragment 1472+1480 ",
+        "packet to the receiver: fragment 2952+1144 ",
+        "the first fragment of a datagram of 4096 bytes",
+        "the last fragment of a datagram",
+    ] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+}
+
+#[test]
 fn tshark_reads_the_packets() {
     if !kernels() || tshark_is_missing() {
         return;

@@ -1,13 +1,23 @@
 //! That the packets of a scenario are seen as they were, and that looking at them changes
 //! nothing.
 
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
+
 use etherparse::{LaxSlicedPacket, TransportSlice};
 use inflight::capture::{Capture, Packet, Point};
-use inflight::guest::tap;
+use inflight::guest::link::Link;
+use inflight::guest::tap::{self, Tap};
 use inflight::history::generation_of;
 use inflight::oracle::Contract;
-use inflight::scenario::{Scenario, normalize, text};
+use inflight::scenario::{DeviceKind, Scenario, normalize, text};
 use inflight::trial::{Trial, Verdict};
+use nix::errno::Errno;
 
 use crate::properties::{CORPUS, Result};
 
@@ -124,6 +134,123 @@ fn generations(when_queued: &[u8], when_left: &[u8]) -> Result {
         if seen != (4096, wanted.to_vec()) {
             return Err(format!("{point:?}: {seen:?}, not {wanted:?}"));
         }
+    }
+    Ok(())
+}
+
+/// What happened is told also where the packets are lost on us.
+pub fn a_history_outlives_its_packets() -> Result {
+    let mut trial = trial()?;
+    let scenario = scenario("link data delay=10ms\n\nsendfile 0+4096\nwait 1s\nsendfile 0+9\n")?;
+    let blind = thread::spawn(blind_both_ends);
+    let run = trial.run_watched(&scenario);
+    blind.join().map_err(|_| "who blinds has panicked")??;
+    let (verdict, capture) = run.map_err(|error| error.to_string())?;
+    match (verdict.history.received.len(), capture) {
+        (4105, Some(Err(_))) => Ok(()),
+        (len, capture) => Err(format!("{len} bytes received, and {capture:?}")),
+    }
+}
+
+/// Waits until packets are watched at both ends, and puts something else in place of what they
+/// are watched with.
+fn blind_both_ends() -> Result {
+    const ATTEMPTS: usize = 10_000;
+    let null = File::open("/dev/null").map_err(|error| error.to_string())?;
+    for _ in 0..ATTEMPTS {
+        let watching = packet_sockets().map_err(|error| error.to_string())?;
+        if watching.len() == 2 {
+            for socket in watching {
+                // SAFETY: it stays an open file of whoever has it.
+                if unsafe { libc::dup2(null.as_raw_fd(), socket) } < 0 {
+                    return Err(io::Error::last_os_error().to_string());
+                }
+            }
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Err("nobody watches".into())
+}
+
+/// Those of this process that see packets.
+fn packet_sockets() -> io::Result<Vec<i32>> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(fd) = name.to_str().and_then(|it| it.parse::<i32>().ok()) else {
+            continue;
+        };
+        let (mut domain, mut len) = (0_i32, size_of::<i32>() as libc::socklen_t);
+        // SAFETY: what is no socket is an error, and of one that is a number is written.
+        let known = unsafe {
+            let domain = (&raw mut domain).cast();
+            libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, domain, &mut len)
+        };
+        if known == 0 && domain == libc::AF_PACKET {
+            sockets.push(fd);
+        }
+    }
+    Ok(sockets)
+}
+
+/// Whoever cannot watch leaves nothing that was made for it.
+pub fn a_watch_that_fails_leaves_nothing() -> Result {
+    let failed = |error: io::Error| error.to_string();
+    let link = Link::create().map_err(failed)?;
+    let before = interfaces().map_err(failed)?;
+    let tap = Tap::open(&link, DeviceKind::Veth).map_err(failed)?;
+    let all = interfaces().map_err(failed)?;
+    let made: Vec<&String> = all.difference(&before).collect();
+    let [mirror] = made.as_slice() else {
+        return Err(format!("watching has made {made:?}"));
+    };
+    // The name is free again, so that a second one comes as far as the queue, which is taken.
+    rename(mirror, "other").map_err(failed)?;
+    let before = interfaces().map_err(failed)?;
+    // What the first one made is not the second one's to remove: a third fails as well.
+    for _ in 0..2 {
+        if Tap::open(&link, DeviceKind::Veth).is_ok() {
+            return Err("a queue has two mirrors".into());
+        }
+        let after = interfaces().map_err(failed)?;
+        if after != before {
+            return Err(format!("{after:?} where there were {before:?}"));
+        }
+    }
+    rename("other", mirror).map_err(failed)?;
+    drop(tap);
+    Tap::open(&link, DeviceKind::Veth).map(drop).map_err(failed)
+}
+
+/// The network interfaces of this namespace.
+fn interfaces() -> io::Result<BTreeSet<String>> {
+    let text = fs::read_to_string("/proc/self/net/dev")?;
+    let names = text.lines().filter_map(|line| line.split_once(':'));
+    Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+}
+
+/// Takes an interface down and gives it another name.
+fn rename(from: &str, to: &str) -> io::Result<()> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    let name = |name: &str| {
+        let mut chars = [0; libc::IFNAMSIZ];
+        for (place, byte) in chars.iter_mut().zip(name.bytes()) {
+            *place = byte as libc::c_char;
+        }
+        chars
+    };
+    // SAFETY: `ifreq` is plain data, and both ioctls only read one.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name = name(from);
+        Errno::result(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            &request,
+        ))?;
+        request.ifr_ifru.ifru_newname = name(to);
+        Errno::result(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFNAME, &request))?;
     }
     Ok(())
 }
@@ -300,7 +427,7 @@ fn trial() -> Result<Trial> {
 }
 
 fn watch(trial: &mut Trial, scenario: &Scenario) -> Result<(Verdict, Option<Capture>)> {
-    trial
-        .run_watched(scenario)
-        .map_err(|error| format!("{error}\n\n{scenario}"))
+    let why = |error: io::Error| format!("{error}\n\n{scenario}");
+    let (verdict, capture) = trial.run_watched(scenario).map_err(why)?;
+    Ok((verdict, capture.transpose().map_err(why)?))
 }

@@ -371,6 +371,16 @@ const TESTS: &[Test] = &[
         run: packets::packets_carry_what_is_received,
     },
     Test {
+        name: "a_history_outlives_its_packets",
+        on: On::Every,
+        run: packets::a_history_outlives_its_packets,
+    },
+    Test {
+        name: "a_watch_that_fails_leaves_nothing",
+        on: On::Every,
+        run: packets::a_watch_that_fails_leaves_nothing,
+    },
+    Test {
         name: "a_packet_is_torn_in_the_queue",
         on: On::Stock,
         run: packets::a_packet_is_torn_in_the_queue,

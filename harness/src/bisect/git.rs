@@ -202,13 +202,37 @@ fn commit(tree: &Path, name: &str) -> Result<Commit, Error> {
     })
 }
 
+/// What git tells the programs that it starts (hooks, `git bisect run`) of the repository that
+/// they are about: `git rev-parse --local-env-vars`, and what only some of them are told. It would be
+/// taken for the one that is meant.
+const OF_A_REPOSITORY: [&str; 18] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
 /// What git prints, or what it complains about.
 fn git(folder: &Path, args: &[&str]) -> Result<String, String> {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(args);
-    // The words are read, and nothing of the caller's is to point elsewhere.
+    // The words are read.
     command.env("LC_ALL", "C").stdin(Stdio::null());
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+    for name in OF_A_REPOSITORY {
         command.env_remove(name);
     }
     let output = command.output().map_err(|error| format!("git: {error}"))?;
@@ -324,6 +348,51 @@ mod tests {
         subjects.sort_unstable();
         assert_eq!(subjects, ["number 5", "number 6", "number 7", "number 8"]);
     }
+
+    #[test]
+    fn all_that_git_says_of_a_repository_is_kept_from_it() {
+        if git_is_missing() {
+            return;
+        }
+        let said = git(Path::new("."), &["rev-parse", "--local-env-vars"]).unwrap();
+        let names: Vec<&str> = said.lines().collect();
+        assert!(names.contains(&"GIT_DIR"), "{names:?}");
+        for name in names {
+            assert!(OF_A_REPOSITORY.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_repository_in_the_environment_is_not_the_one_that_is_searched() {
+        if git_is_missing() {
+            return;
+        }
+        // The environment is the whole process's: in one of its own.
+        if std::env::var_os(INNER).is_some() {
+            let (state, _) = searched("HEAD~10", "HEAD", |number| bad_if(number >= 7));
+            assert!(matches!(state, State::Found(_)), "{state:?}");
+            return;
+        }
+        let other = repository(1);
+        let place = |name: &str| other.path().join(".git").join(name);
+        let name = "bisect::git::tests::another_repository_in_the_environment_is_not_the_one_that_is_searched";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(INNER, "1")
+            .env("GIT_DIR", place(""))
+            .env("GIT_WORK_TREE", other.path())
+            .env("GIT_INDEX_FILE", place("index"))
+            .env("GIT_OBJECT_DIRECTORY", place("objects"))
+            .env("GIT_COMMON_DIR", place(""))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    /// Says to the test above that it is the inner one.
+    const INNER: &str = "INFLIGHT_TEST_INNER";
 
     #[test]
     fn what_is_no_commit_is_said() {

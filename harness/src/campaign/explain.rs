@@ -26,8 +26,8 @@ pub struct Explained {
     pub history: History,
     /// What it breaks; empty: everything held.
     pub violations: Vec<Violation>,
-    /// Its packets; `None`: it has none that pass a link.
-    pub capture: Option<Capture>,
+    /// Its packets, or why they were not seen; `None`: it has none that pass a link.
+    pub packets: Option<Result<Capture, String>>,
 }
 
 /// What came of a scenario on one kernel.

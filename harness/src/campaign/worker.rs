@@ -137,7 +137,7 @@ impl<W: Write> Worker<W> {
                 let explained = Explained {
                     history: verdict.history,
                     violations: verdict.violations,
-                    capture,
+                    packets: capture.map(|it| it.map_err(|error| error.to_string())),
                 };
                 explained.write(file)?;
                 self.tell(&Event::Explained)

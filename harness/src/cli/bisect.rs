@@ -1,5 +1,7 @@
 //! `inflight bisect`: which change turns the verdict over a scenario.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -24,17 +26,18 @@ use crate::scenario::{Expected, Scenario, normalize, text};
 ///
 /// A kernel is bad where the scenario breaks the property, in any of --times runs; good
 /// where it does not; and where it cannot be built or does not come to the scenario it is
-/// passed over, as with `git bisect skip`. Exits with 0 when the change is found, with 125
+/// passed over, as with `git bisect skip`. The exit status is 0 when the change is found, 125
 /// when what was passed over leaves several.
 ///
-/// --judge KERNEL judges one kernel, for `git bisect run`: exits with 0 good, 1 bad, 125
-/// cannot tell, 255 when something is wrong, which ends that search.
+/// With --judge KERNEL one kernel is judged, for `git bisect run`: the exit status is 0 for
+/// good, 1 for bad, 125 where there is no telling, and 255 where something is wrong that no
+/// other commit mends, which ends that search.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Scenario file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Kernel, or commit of --tree, that keeps the property
+    /// Begin with this kernel, or commit of --tree, which keeps the property
     #[arg(
         long,
         value_name = "KERNEL",
@@ -42,7 +45,7 @@ pub struct Args {
         requires = "bad"
     )]
     good: Option<String>,
-    /// Kernel, or commit of --tree, that breaks it
+    /// Begin with this kernel, or commit of --tree, which breaks it
     #[arg(
         long,
         value_name = "KERNEL",
@@ -50,24 +53,30 @@ pub struct Args {
         requires = "good"
     )]
     bad: Option<String>,
-    /// Git tree of a kernel's source
+    /// Search the commits of this git tree of a kernel's source
     #[arg(long, value_name = "DIR", requires = "good")]
     tree: Option<PathBuf>,
-    /// Judge this kernel alone, e.g. tree:.
+    /// Judge this kernel alone; `tree:.` is the tree that this is called in
     #[arg(long, value_name = "KERNEL", conflicts_with_all = ["good", "bad", "tree"])]
     judge: Option<KernelName>,
-    /// Property [default: the one that the file says is broken, else what the bad kernel breaks; of a tree stable-on-return]
+    /// Look at this property only [default: the one that the file says is broken, else what the bad kernel breaks; of a tree stable-on-return]
     #[arg(long, value_name = "PROPERTY")]
     property: Option<Property>,
-    /// What the kernels are held to: documented or stable
+    /// Hold the kernels to this contract: documented or stable
     #[arg(long, value_name = "CONTRACT", default_value = "stable")]
     contract: Contract,
     /// Run it so many times on each kernel
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Output: human, or json with one object a step
+    /// Print for people, or as json with one object a step
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
+}
+
+/// Whether a command line, maybe one that makes no sense, is of a judge for `git bisect run`.
+pub fn is_judge(args: &[OsString]) -> bool {
+    let mut args = args.iter().map(|arg| arg.as_encoded_bytes());
+    args.any(|arg| arg == b"--judge" || arg.starts_with(b"--judge="))
 }
 
 /// Runs the scenario on kernels and says what that means.
@@ -118,6 +127,7 @@ fn property_of(scenario: &Scenario) -> Option<Property> {
 }
 
 fn judge_one(bench: &Bench<'_>, name: &KernelName) -> Result<Status, Failure> {
+    no_commit_mends(name)?;
     let verdict = match kernel::ensure(name, &*kernel::progress::stderr()) {
         Ok(kernel) => bench.judge(&kernel)?,
         Err(error) => unbuilt(error)?,
@@ -128,6 +138,17 @@ fn judge_one(bench: &Bench<'_>, name: &KernelName) -> Result<Status, Failure> {
         Verdict::Bad => Status::Violated,
         Verdict::Unknown(_) => Status::CannotTell,
     })
+}
+
+/// What is wrong whatever is checked out. A tree that is there and is no kernel's may be a
+/// commit of another history that was merged, and is passed over.
+fn no_commit_mends(name: &KernelName) -> Result<(), Failure> {
+    kernel::cache::root()?;
+    if let KernelName::Tree(path) = name {
+        let read = fs::read_dir(path).map(drop);
+        read.map_err(|error| usage(anyhow!("--judge {name}: {error}")))?;
+    }
+    Ok(())
 }
 
 fn over_patches(mut bench: Bench<'_>, good: &str, bad: &str) -> Result<Status, Failure> {

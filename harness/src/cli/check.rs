@@ -29,22 +29,22 @@ use crate::report::{features, shell, table::Table};
 pub struct Args {
     #[command(flatten)]
     on: On,
-    /// Scenarios to run on each kernel
+    /// Run so many scenarios on each kernel
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     cases: u64,
     /// Stop after so many seconds; what was run by then counts
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
-    /// Seed of the generator [default: a new one, printed]
+    /// Generate the scenarios from this seed [default: a new one, printed]
     #[arg(short, long, value_name = "N")]
     seed: Option<u64>,
-    /// Runs that making a violation smaller may take
+    /// Make a violation smaller in at most so many runs
     #[arg(long, value_name = "N", default_value_t = 2000)]
     shrink_runs: u64,
-    /// Directory for what is found
+    /// Save what is found in this folder
     #[arg(long, value_name = "DIR", default_value = "findings")]
     findings: PathBuf,
-    /// Output: human, or json with one object a kernel
+    /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }

@@ -13,12 +13,12 @@ use crate::kernel::space::{free_bytes, human_bytes};
 use crate::kernel::{self, KernelName, tools};
 use crate::report::table::Table;
 
-/// Says what this machine can do, what is missing, and the command that helps.
+/// Say what this machine can do, what is missing, and the command that helps.
 ///
 /// The exit status is 0 when `inflight check` can run, 3 when something is missing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A table, or one object a line
+    /// Print for people, or as json with one object a line
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -27,20 +27,20 @@ const PROGRAM: &str = "reproducer.c";
 
 /// Explain a scenario: what happens on each kernel, as files to read and to send.
 ///
-/// Writes a bug report (report.md), a page that shows what happened when (timeline.html),
-/// the packets at both ends of the link for Wireshark (KERNEL-sender.pcap,
+/// What is written: a bug report (report.md), a page that shows what happened when
+/// (timeline.html), the packets at both ends of the link for Wireshark (KERNEL-sender.pcap,
 /// KERNEL-receiver.pcap), a C program that does the same without this tool (reproducer.c),
-/// and the scenario itself (scenario.scn). Files of an earlier
-/// explanation in the same folder are replaced, others never.
+/// and the scenario itself (scenario.scn). Files of an earlier explanation in the same folder
+/// are replaced, others never.
 ///
-/// Exits as `replay` does: with 0 when the scenario did what its `expect` lines say, with 1
+/// The exit status is that of `replay`: 0 when the scenario did what its `expect` lines say, 1
 /// when it did not. The files are written in either case, also when a kernel went down.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Scenario file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Folder to write to [default: explained/NAME, after the file]
+    /// Write to this folder [default: explained/NAME, after the file]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub struct Args {
     /// Run it so many times on each kernel, to say how reliable it is
     #[arg(short, long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Output: human, or json with one object a kernel
+    /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }
@@ -79,6 +79,12 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
             kernel_log: String::new(),
         });
         told.push(Told::new(kernel, outcome));
+    }
+    for (kernel, told) in plan.kernels.iter().zip(&told) {
+        if let Some(why) = &told.unseen {
+            let name = &kernel.name;
+            note(format_args!("{name}: the packets could not be seen: {why}"));
+        }
     }
     let files = files(&scenario, &plan, &outcomes, &told, &output);
     let rows: Vec<Row<'_>> = (plan.kernels.iter().zip(&outcomes))
@@ -112,8 +118,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
             print(&rows.iter().map(line).collect::<String>())?;
         }
     }
-    // Where only the run with its packets failed, something is wrong with us.
-    match told.iter().any(|it| it.run.is_none()) && status(&rows) == Status::Held {
+    // Where only the run with its packets failed, or they are missing, something is wrong
+    // with us.
+    let failed = |it: &Told| it.run.is_none() || it.unseen.is_some();
+    match told.iter().any(failed) && status(&rows) == Status::Held {
         true => Ok(Status::Internal),
         false => Ok(status(&rows)),
     }
@@ -145,20 +153,26 @@ fn packets_name(kernel: &KernelName, end: &str) -> String {
 /// What came of the run with its packets on one kernel.
 struct Told {
     run: Option<Run>,
+    /// Why its packets were not seen, if there are any.
+    unseen: Option<String>,
     trouble: Option<String>,
     kernel_log: String,
 }
 
 impl Told {
     fn new(kernel: &Kernel, outcome: Outcome) -> Told {
+        let mut unseen = None;
         let run = |explained: Explained| Run {
             kernel: kernel.name.to_string(),
             history: explained.history,
             violations: explained.violations,
-            capture: explained.capture,
+            capture: explained
+                .packets
+                .and_then(|it| it.map_err(|why| unseen = Some(why)).ok()),
         };
         Told {
             run: outcome.explained.map(run),
+            unseen,
             trouble: outcome.trouble,
             kernel_log: outcome.kernel_log,
         }
@@ -197,9 +211,10 @@ fn files(
         };
         let Some(capture) = &run.capture else {
             let family = scenario.setup.socket.family;
-            packets.push(format!(
-                "{name}: none, since {family} sends no packets over a link"
-            ));
+            packets.push(match &told.unseen {
+                Some(why) => format!("{name}: none, since they could not be seen: {why}"),
+                None => format!("{name}: none, since {family} sends no packets over a link"),
+            });
             continue;
         };
         for (end, at) in At::NAMED {
@@ -232,4 +247,64 @@ fn files(
     });
     files.push((REPORT.to_string(), report.into_bytes()));
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Contract;
+    use crate::oracle::doctor::{self, Plan as Doctored};
+    use crate::scenario::Op;
+
+    #[test]
+    fn packets_that_could_not_be_seen_are_missing_and_nothing_else_is() {
+        let mut doctored = Doctored::new(4096);
+        doctored.call(Op::Sendfile(doctor::range(0, 4096)), 1, 2);
+        let kernel = Kernel {
+            name: "6.12-stock".parse().unwrap(),
+            image: "/nonexistent".into(),
+            release: "6.12".into(),
+            key: String::new(),
+        };
+        let told = Told::new(
+            &kernel,
+            Outcome {
+                explained: Some(Explained {
+                    history: doctored.history.clone(),
+                    violations: Vec::new(),
+                    packets: Some(Err("remove a hook: no such device".into())),
+                }),
+                trouble: None,
+                kernel_log: String::new(),
+            },
+        );
+        let plan = Plan {
+            kernels: vec![kernel],
+            texts: Vec::new(),
+            times: 1,
+            contract: Contract::Stable,
+            jobs: 1,
+        };
+        let outcome = replay::Outcome {
+            runs: 1,
+            violated: Vec::new(),
+            message: None,
+            digests: None,
+            counters: Vec::new(),
+            failure: None,
+        };
+        let output = Path::new("explained/race");
+        let files = files(&doctored.scenario, &plan, &[outcome], &[told], output);
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [SCENARIO, TIMELINE, PROGRAM, REPORT]);
+        let text = |name| {
+            let (_, bytes) = files.iter().find(|(it, _)| it == name).unwrap();
+            String::from_utf8(bytes.clone()).unwrap()
+        };
+        let (report, page) = (text(REPORT), text(TIMELINE));
+        let why = "6.12-stock: none, since they could not be seen: remove a hook: no such device";
+        assert!(report.contains(why), "{report}");
+        assert!(report.contains("1: sendfile 0+4096  returned"), "{report}");
+        assert!(page.contains("no packets captured"), "{page}");
+    }
 }

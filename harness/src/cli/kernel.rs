@@ -11,7 +11,7 @@ use crate::kernel::space::human_bytes;
 use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, progress};
 use crate::report::table::Table;
 
-/// Builds, lists, finds and removes kernels.
+/// Build, list, find and remove kernels.
 ///
 /// They are kept under $INFLIGHT_CACHE, else $XDG_CACHE_HOME/inflight, else
 /// ~/.cache/inflight.
@@ -35,7 +35,7 @@ enum Command {
     },
     /// Show what is built, and what it takes on disk
     List {
-        /// A table, or one object a line
+        /// Print for people, or as json with one object a line
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },

@@ -2,12 +2,11 @@
 
 mod causes;
 mod input;
+mod output;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use serde_json::json;
 
 use super::format::{Format, note, print};
@@ -20,6 +19,7 @@ use crate::oracle::Contract;
 use crate::process::{interrupted, watch_for_interrupts};
 use crate::report::finding::{self, Origin};
 use input::{Input, Inputs};
+use output::Output;
 
 /// Make failing scenarios smaller, as long as they break the same property.
 ///
@@ -28,7 +28,7 @@ use input::{Input, Inputs};
 /// printed. Of several, or of a folder, each is written to --output, and grouped by
 /// cause: the same property broken by smallest scenarios of the same shape.
 ///
-/// Exits with 0 when there is one, with 4 when nothing breaks anything on its kernel.
+/// The exit status is 0 when there is one, 4 when nothing breaks anything on its kernel.
 /// Ctrl-C ends the search: what has been found by then is printed and written as if it
 /// were the end, and the exit status is 130.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,35 +36,32 @@ pub struct Args {
     /// Files with a scenario, or folders of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Kernel to run them on [default: the one that a file says it breaks, else 6.12-stock]
+    /// Run them on this kernel [default: the one that a file says it breaks, else 6.12-stock]
     #[arg(short, long, value_name = "KERNEL")]
     kernel: Option<KernelName>,
-    /// What the kernel is held to: documented or stable
+    /// Hold the kernel to this contract: documented or stable
     #[arg(long, value_name = "CONTRACT", default_value = "stable")]
     contract: Contract,
-    /// Runs that each may take
+    /// Make each smaller in at most so many runs
     #[arg(long, value_name = "N", default_value_t = 2000)]
     shrink_runs: u64,
     /// Stop after so many seconds; what has been found by then counts
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
-    /// Guests at a time [default: the CPUs that this process may use]
+    /// Run so many guests at a time [default: the CPUs that this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// Of one file: write to this file instead of standard output. Of several: to this
-    /// folder [default: `minimized` in the first folder given, else here]
+    /// Write the result of one file to this file instead of standard output, those of several
+    /// to this folder [default: `minimized` in the first folder given, else here]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Output: human, or json with one object a file, then one a cause
+    /// Print for people, or as json with one object a file, then one a cause
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }
 
 /// The kernel where neither the command nor the file names one.
 const DEFAULT_KERNEL: &str = "6.12-stock";
-/// Where the results of several files go.
-const OUTPUT: &str = "minimized";
-
 /// One file, and what became of it.
 struct Row<'a> {
     input: &'a Input,
@@ -77,18 +74,9 @@ struct Row<'a> {
 
 /// Minimizes.
 pub fn run(args: &Args) -> Result<Status, Failure> {
-    let alone = matches!(args.files.as_slice(), [file] if !file.is_dir());
-    let output = args.output.clone().unwrap_or_else(|| {
-        let folder = args.files.iter().find(|path| path.is_dir());
-        folder.map_or_else(|| OUTPUT.into(), |folder| folder.join(OUTPUT))
-    });
-    if !alone && output.exists() && !output.is_dir() {
-        let output = output.display();
-        return Err(usage(anyhow!(
-            "--output {output} must be a folder, of several files"
-        )));
-    }
-    let Inputs { inputs, others } = input::read(&args.files, &output).map_err(usage)?;
+    // Before any kernel is built or run for nothing.
+    let output = Output::open(&args.files, args.output.as_deref()).map_err(usage)?;
+    let Inputs { inputs, others } = input::read(&args.files, output.folder()).map_err(usage)?;
     let (names, items) = items(args, &inputs)?;
     let plan = Plan {
         kernels: ensure(&names)?,
@@ -110,9 +98,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
             output: None,
         });
     }
-    match alone {
-        true => one(&mut rows[0], args)?,
-        false => several(&mut rows, others, &output, args.format)?,
+    match &output {
+        Output::Folder(folder) => several(&mut rows, others, folder, args.format)?,
+        output => one(&mut rows[0], output, args)?,
     }
     Ok(status(&rows, interrupted()))
 }
@@ -154,16 +142,21 @@ fn status(rows: &[Row<'_>], interrupted: bool) -> Status {
 }
 
 /// Prints or writes the one result.
-fn one(row: &mut Row<'_>, args: &Args) -> Result<(), Failure> {
+fn one(row: &mut Row<'_>, output: &Output, args: &Args) -> Result<(), Failure> {
     note(row.summary());
     let Some(text) = row.text() else {
         return Ok(());
     };
-    if let Some(path) = &args.output {
-        row.save(path.clone())?;
+    match output {
+        Output::File(path) => {
+            row.save(path, |text, history| output::write(path, text, history))?;
+        }
+        // Nothing stands beside that.
+        Output::Stream(path) => row.save(path, |_, _| output::write_stream(path, &text))?,
+        Output::Printed | Output::Folder(_) => {}
     }
     match args.format {
-        Format::Human if args.output.is_none() => print(&text),
+        Format::Human if *output == Output::Printed => print(&text),
         Format::Human => Ok(()),
         Format::Json => print(&format!("{}\n", row.json())),
     }
@@ -189,20 +182,22 @@ fn several(
             row.input.file.display(),
             row.summary()
         ));
-        if row.finding().is_some() {
-            let path = free_name(&row.input.file, output, &taken);
-            taken.push(path.clone());
-            // The others can be saved nevertheless.
-            if let Err(failure) = folder(output).and_then(|()| row.save(path)) {
-                unsaved.get_or_insert(failure);
-            }
+        let from = &row.input.file;
+        let saved = row.save(output, |text, history| {
+            Ok(output::write_new(output, from, &taken, text, history)?)
+        });
+        // The others can be saved nevertheless.
+        if let Err(failure) = saved {
+            unsaved.get_or_insert(failure);
         }
+        taken.extend(row.output.clone());
     }
     let causes = causes::of(rows);
     if !causes.is_empty() {
         let table = causes::human(&causes);
-        if let Err(failure) = write(&output.join(causes::FILE), &table) {
-            unsaved.get_or_insert(failure);
+        let path = output.join(causes::FILE);
+        if let Err(error) = output::write(&path, &table, None) {
+            unsaved.get_or_insert(unwritten(&path, error));
         }
         if format == Format::Human {
             print(&table)?;
@@ -216,33 +211,9 @@ fn several(
     unsaved.map_or(Ok(()), Err)
 }
 
-/// A file in `folder` with the name of `file`, and a number where that is taken.
-fn free_name(file: &Path, folder: &Path, taken: &[PathBuf]) -> PathBuf {
-    // The name of an artifact has no extension that means anything.
-    let name = match file.extension().is_some_and(|it| it == "scn") {
-        true => file.file_stem(),
-        false => file.file_name(),
-    };
-    let name = name.unwrap_or_default().to_string_lossy().into_owned();
-    let candidates = std::iter::once(format!("{name}.scn"));
-    let mut candidates = candidates.chain((2..).map(|number| format!("{name}-{number}.scn")));
-    let free = candidates.find_map(|name| {
-        let path = folder.join(name);
-        (!taken.contains(&path)).then_some(path)
-    });
-    free.unwrap_or_else(|| folder.join(name))
-}
-
-fn folder(output: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(output)
-        .with_context(|| format!("cannot create --output {}", output.display()))
-        .map_err(|error| Failure::new(Status::Missing, error))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text)
-        .with_context(|| format!("cannot write --output {}", path.display()))
-        .map_err(|error| Failure::new(Status::Missing, error))
+fn unwritten(path: &Path, error: anyhow::Error) -> Failure {
+    let what = format!("cannot write --output {}", path.display());
+    Failure::new(Status::Missing, error.context(what))
 }
 
 impl Row<'_> {
@@ -267,25 +238,23 @@ impl Row<'_> {
         finding::render(finding, &origin)
     }
 
-    /// Writes the result to a file, and what only one run has shown beside it.
-    fn save(&mut self, path: PathBuf) -> Result<(), Failure> {
+    /// Writes the result, if there is one, to `place` or in it. `write` is given what only
+    /// one run has shown, too, and says where the result is.
+    fn save(
+        &mut self,
+        place: &Path,
+        write: impl FnOnce(&str, Option<&str>) -> anyhow::Result<PathBuf>,
+    ) -> Result<(), Failure> {
         let Some(finding) = self.finding() else {
             return Ok(());
         };
         let text = self.render(finding);
-        let history = match &finding.history {
-            None => Ok(()),
-            Some(history) => {
-                let mut beside = path.clone().into_os_string();
-                beside.push(finding::HISTORY_SUFFIX);
-                write(Path::new(&beside), &json!(history).to_string())
-            }
-        };
-        if let Err(failure) = history.and_then(|()| write(&path, &text)) {
+        let history = finding.history.as_ref().map(|it| json!(it).to_string());
+        let path = write(&text, history.as_deref()).map_err(|error| {
             // Better on the terminal than lost.
             note(&text);
-            return Err(failure);
-        }
+            unwritten(place, error)
+        })?;
         self.output = Some(path);
         Ok(())
     }
@@ -340,6 +309,7 @@ impl Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_only_one_run_has_shown_stands_beside_the_result() {
@@ -361,7 +331,7 @@ mod tests {
         };
         let file = dir.path().join("a.scn");
         fs::write(&file, "sendfile 0+1\n").unwrap();
-        let inputs = input::read(&[file], dir.path()).unwrap().inputs;
+        let inputs = input::read(&[file], None).unwrap().inputs;
         let kernel = Kernel {
             name: "6.12-stock".parse().unwrap(),
             image: "/nonexistent".into(),
@@ -378,7 +348,10 @@ mod tests {
         // On a terminal nothing stands beside it.
         assert!(!row.text().unwrap().contains(finding::HISTORY_SUFFIX));
         let path = dir.path().join("small.scn");
-        row.save(path.clone()).unwrap();
+        let save = |row: &mut Row<'_>, path: &Path| {
+            row.save(path, |text, history| output::write(path, text, history))
+        };
+        save(&mut row, &path).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(finding::HISTORY_SUFFIX), "{text}");
         let beside = dir.path().join("small.scn.history.json");
@@ -388,23 +361,7 @@ mod tests {
         assert_eq!(row.output, Some(path));
         // Where it cannot be written, there is no output.
         row.output = None;
-        assert!(row.save(dir.path().join("none/small.scn")).is_err());
+        assert!(save(&mut row, &dir.path().join("none/small.scn")).is_err());
         assert_eq!(row.output, None);
-    }
-
-    #[test]
-    fn no_result_takes_the_place_of_another() {
-        let mut taken = Vec::new();
-        for (file, name) in [
-            ("a/race.scn", "race.scn"),
-            ("b/race.scn", "race-2.scn"),
-            ("c/race.scn", "race-3.scn"),
-            ("crash-1", "crash-1.scn"),
-            ("crash.5", "crash.5.scn"),
-        ] {
-            let path = free_name(file.as_ref(), "out".as_ref(), &taken);
-            assert_eq!(path, Path::new("out").join(name));
-            taken.push(path);
-        }
     }
 }

@@ -135,15 +135,17 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line; `args` begin with the program's name.
 pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() {
-                Status::Usage
-            } else {
-                Status::Held
-            } as u8);
+            let status = match error.use_stderr() {
+                true if bisect::is_judge(&args) => Status::EndsSearch,
+                true => Status::Usage,
+                false => Status::Held,
+            };
+            return ExitCode::from(status as u8);
         }
     };
     let result = match cli.command.unwrap_or(Command::Check(cli.check)) {
@@ -170,5 +172,42 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             format::note(format_args!("inflight: {failure}"));
             ExitCode::from(failure.status as u8)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// With these begins what a command or an option does.
+    const VERBS: [&str; 28] = [
+        "Begin", "Boot", "Build", "Connect", "Explain", "Fetch", "Find", "Generate", "Give",
+        "Hold", "Judge", "Kill", "Let", "Listen", "Look", "Make", "Measure", "Print", "Receive",
+        "Remove", "Run", "Save", "Say", "Search", "Send", "Show", "Stop", "Write",
+    ];
+
+    fn check(command: &clap::Command) {
+        let verb = |help: Option<&clap::builder::StyledStr>, of: &str| {
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            let first = help.split([' ', ',']).next().unwrap_or_default();
+            assert!(VERBS.contains(&first), "{of}: {help}");
+        };
+        verb(command.get_about(), command.get_name());
+        for option in command.get_arguments().filter(|it| !it.is_positional()) {
+            verb(
+                option.get_help(),
+                &format!("{} {option}", command.get_name()),
+            );
+        }
+        let commands = command.get_subcommands();
+        commands.filter(|it| !it.is_hide_set()).for_each(check);
+    }
+
+    #[test]
+    fn help_tells_commands_and_options_to_do_something() {
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
     }
 }

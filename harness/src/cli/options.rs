@@ -14,13 +14,13 @@ const DEFAULT_KERNELS: [&str; 2] = ["6.12-stock", "6.12-patched"];
 /// On which kernels, and what they are held to.
 #[derive(Debug, Clone, Args)]
 pub struct On {
-    /// Kernel to run on; may be given several times [default: 6.12-stock, 6.12-patched]
+    /// Run on this kernel; may be given several times [default: 6.12-stock, 6.12-patched]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<KernelName>,
-    /// What the kernels are held to: documented, or stable (which adds stable-on-return)
+    /// Hold the kernels to this contract: documented, or stable (which adds stable-on-return)
     #[arg(long, value_name = "CONTRACT", default_value = "stable")]
     pub contract: Contract,
-    /// Guests at a time, each on a CPU of its own [default: the CPUs that this process may use]
+    /// Run so many guests at a time, each on a CPU of its own [default: the CPUs that this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }

@@ -10,17 +10,17 @@ use super::{Failure, Status, usage};
 
 /// Receive from `inflight send` and check that every byte is zero.
 ///
-/// Takes one connection. Exits with 1 at the first byte that is not zero, with 0
+/// One connection is taken. The exit status is 1 at the first byte that is not zero, 0
 /// when the sender closes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address to listen on
+    /// Listen on this address
     #[arg(short = 'a', long, value_name = "ADDR")]
     address: IpAddr,
-    /// Port to listen on
+    /// Listen on this port
     #[arg(short, long, value_name = "PORT")]
     port: u16,
-    /// Bytes a round, as given to `send`
+    /// Receive so many bytes a round, as given to `send`
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=(1 << 30)))]
     count: u64,
 }

@@ -29,7 +29,7 @@ pub struct Args {
     /// Run each so many times on each kernel
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Output: human, or json with one object a file and kernel
+    /// Print for people, or as json with one object a file and kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }

@@ -12,17 +12,19 @@ use super::{Failure, Status};
 use crate::engine::{self, Boot, Error};
 use crate::kernel::Kernel;
 
-/// Runs a program inside a kernel, in virtual time: with the host's files, all
-/// read-only, and its exit status as ours. Standard input is empty.
+/// Run a program inside a kernel, in virtual time.
+///
+/// It sees the host's files, all read-only, and its exit status is ours. Standard input
+/// is empty.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The kernel, e.g. 6.12-stock or tree:PATH
+    /// Run in this kernel, e.g. 6.12-stock or tree:PATH
     #[arg(long, value_name = "KERNEL", default_value = "6.12-stock")]
     pub kernel: String,
-    /// The one directory that the program can write to
+    /// Let the program write to this folder, and to no other
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// The guest's memory
+    /// Give the guest so much memory
     #[arg(long, value_name = "MIB", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(32..=1 << 20))]
     pub memory: u32,

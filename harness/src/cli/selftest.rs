@@ -19,16 +19,16 @@ use crate::selftest::tap::Verdict;
 /// on a patched one; every other test must end alike on both, case by case.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Kernel to run on; may be given several times [default: 6.12-stock, 6.12-patched]
+    /// Run on this kernel; may be given several times [default: 6.12-stock, 6.12-patched]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<KernelName>,
-    /// Guests at a time [default: the CPUs that this process may use]
+    /// Run so many guests at a time [default: the CPUs that this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// A table, or one object a test and kernel
+    /// Print for people, or as json with one object a test and kernel
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Only these, e.g. splice_stable, tls [default: all that the source has]
+    /// Tests to run, e.g. splice_stable, tls [default: all that the source has]
     #[arg(value_name = "TEST", value_parser = suite::find)]
     tests: Vec<&'static Test>,
 }

@@ -24,22 +24,22 @@ const STAIN: u8 = 0xab;
 /// `inflight recv` at the other end must never see that byte.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Host to connect to
+    /// Connect to this host
     #[arg(short = 'a', long = "address", value_name = "HOST")]
     host: String,
-    /// Port to connect to
+    /// Connect to this port
     #[arg(short, long, value_name = "PORT")]
     port: u16,
-    /// File to send; its first COUNT bytes must be zero
+    /// Send this file; its first COUNT bytes must be zero
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Bytes a round
+    /// Send so many bytes a round
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=(1 << 30)))]
     count: u64,
-    /// Rounds; without it, until stopped
+    /// Stop after so many rounds; without it, never
     #[arg(short = 'n', long, value_name = "N")]
     rounds: Option<u64>,
-    /// How long the change stands before the next round clears it, in milliseconds
+    /// Let the change stand for so many milliseconds before the next round clears it
     #[arg(short, long, value_name = "MS", default_value_t = 0)]
     interval: u64,
 }

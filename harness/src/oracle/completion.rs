@@ -277,12 +277,9 @@ pub(super) fn violation(
     let cause = match (late, until) {
         (Some(write), Some(until)) => {
             let after_ns = write.entry.time_ns.saturating_sub(until.at.time_ns);
-            let (writer, after) = (
-                name_step(scenario, write.step),
-                stable::milliseconds(after_ns),
-            );
+            let (writer, after) = (name_step(scenario, write.step), stable::how_long(after_ns));
             format!(
-                "{writer} wrote that {after} ms after the kernel had reported that it was done with them"
+                "{writer} wrote that {after}after the kernel had reported that it was done with them"
             )
         }
         _ => "which stood there at no instant between the call and its completion".to_string(),

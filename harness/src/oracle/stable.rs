@@ -27,9 +27,9 @@ pub(super) fn violation(
     let allowed: Vec<String> = fault.allowed.iter().map(|g| g.to_string()).collect();
     let cause = match (write, after_return_ns) {
         (Some(write), Some(after_ns)) => format!(
-            "{} wrote that {} ms after the send had returned",
+            "{} wrote that {}after the send had returned",
             name_step(scenario, write.step),
-            milliseconds(after_ns),
+            how_long(after_ns),
         ),
         // What is older than the call breaks `wire`.
         _ => "no write after the send".to_string(),
@@ -66,12 +66,18 @@ pub(super) fn count_bytes(len: usize) -> String {
     }
 }
 
-pub(super) fn milliseconds(ns: u64) -> String {
-    format!("{}.{:03}", ns / 1_000_000, ns / 1_000 % 1_000)
+/// `20.004 ms `, for what came so long after something else; `right ` for what cannot be told
+/// from that.
+pub(super) fn how_long(ns: u64) -> String {
+    match ns {
+        ..1_000 => "right ".to_string(),
+        ns => format!("{}.{:03} ms ", ns / 1_000_000, ns / 1_000 % 1_000),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::how_long;
     use crate::history::{Outcome, pattern};
     use crate::oracle::doctor::{Plan, TICK_NS, range};
     use crate::oracle::{Contract, Property, judge};
@@ -242,5 +248,18 @@ mod tests {
         plan.receive(7, range(1000, 500), 1);
         plan.receive(7, range(1500, 2596), 0);
         assert!(plan.violations().is_empty());
+    }
+
+    #[test]
+    fn what_takes_no_time_has_no_figure() {
+        let cases = [
+            (0, "right "),
+            (999, "right "),
+            (1_000, "0.001 ms "),
+            (20_004_999, "20.004 ms "),
+        ];
+        for (ns, words) in cases {
+            assert_eq!(how_long(ns), words);
+        }
     }
 }

@@ -95,14 +95,25 @@ fn wrap(line: &str) -> String {
     wrapped
 }
 
-/// The name of a kernel as a part of a file's name.
+/// The name of a kernel as a part of a file's name: what cannot stand there is left out, and
+/// no two kernels have the same.
 pub fn file_name(kernel: &str) -> String {
     let plain = |c: char| match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' => c,
         _ => '-',
     };
-    kernel.chars().map(plain).collect()
+    let name: String = kernel.chars().map(plain).collect();
+    if name == kernel {
+        return name;
+    }
+    // Of a path the end says most, and all of it may be longer than a name can be.
+    let end = &name[name.len().saturating_sub(MOST_OF_A_PATH)..];
+    let hash = blake3::hash(kernel.as_bytes()).to_hex();
+    format!("{}-{}", end.trim_start_matches('-'), &hash[..8])
 }
+
+/// So many characters of the name of a kernel with a path stand in a file's name.
+const MOST_OF_A_PATH: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +184,29 @@ mod tests {
         assert!(text.contains("1 of 10 runs"), "{text}");
         let name = second.file_name().unwrap().to_str().unwrap();
         assert!(!name.contains(['/', ' ', ':']), "{name}");
+    }
+
+    #[test]
+    fn no_two_kernels_have_one_file_name() {
+        assert_eq!(file_name("6.12-stock-debug"), "6.12-stock-debug");
+        let long = format!("tree:/{}", "x/".repeat(500));
+        let kernels = [
+            "tree:/a/b",
+            "tree:/a-b",
+            "tree:/a b",
+            "tree--a-b",
+            "tree:/\u{e9}",
+        ];
+        let mut names: Vec<String> = kernels.map(file_name).to_vec();
+        names.extend([file_name(&long), file_name(&format!("{long}y"))]);
+        for name in &names {
+            assert!(
+                name.len() < 120 && !name.contains(['/', ' ', ':']),
+                "{name}"
+            );
+            assert_eq!(names.iter().filter(|it| *it == name).count(), 1, "{name}");
+        }
+        assert!(names[0].starts_with("tree--a-b-"), "{names:?}");
     }
 
     #[test]

@@ -12,4 +12,4 @@ pub mod features;
 pub mod finding;
 pub mod shell;
 pub mod table;
-mod whole;
+pub(crate) mod whole;

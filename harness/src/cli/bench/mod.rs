@@ -49,19 +49,19 @@ pub struct Args {
     /// Figures to take
     #[arg(value_enum, value_name = "TOPIC", default_values_t = [Topic::Scenarios, Topic::Transfers, Topic::Minimize])]
     topics: Vec<Topic>,
-    /// Kernel to measure; may be given several times [default: 6.12-stock, 6.12-patched]
+    /// Measure this kernel; may be given several times [default: 6.12-stock, 6.12-patched]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<KernelName>,
-    /// Scenarios a figure
+    /// Run so many scenarios for a figure
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
-    /// Boots a figure, of which the median counts
+    /// Boot so many times for a figure, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     boots: u32,
-    /// Seed of the generated scenarios [default: a new one, printed]
+    /// Generate the scenarios from this seed [default: a new one, printed]
     #[arg(short, long, value_name = "N")]
     seed: Option<u64>,
-    /// Output: human, or json with one object a kernel
+    /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::output::FOLDER;
 use crate::kernel::KernelName;
 use crate::oracle::Property;
 use crate::scenario::text::{self, ReadError};
@@ -34,19 +35,19 @@ pub(super) struct Inputs {
     pub others: usize,
 }
 
-/// Reads files, and folders with all that is below them but `except`.
+/// Reads files, and folders with all that is below them but `except`, which gets the results,
+/// and what has the name of such folders: that is of earlier runs.
 ///
 /// A file that is named, and one called `.scn`, must be a scenario. Any other file in a
 /// folder is taken if it happens to be one: what libFuzzer keeps has names of its own.
-pub(super) fn read(paths: &[PathBuf], except: &Path) -> Result<Inputs, ReadError> {
+pub(super) fn read(paths: &[PathBuf], except: Option<&Path>) -> Result<Inputs, ReadError> {
     let mut all = Inputs::default();
     // However it is written. One that is not there yet is none of them.
-    let except = except.canonicalize().unwrap_or_default();
-    let except = except.as_path();
+    let except = except.and_then(|it| it.canonicalize().ok());
     for path in paths {
         if path.is_dir() {
             let before = all.inputs.len();
-            folder(path, except, &mut all)?;
+            folder(path, except.as_deref(), &mut all)?;
             if all.inputs.len() == before {
                 return Err(ReadError::NoScenarios(path.clone()));
             }
@@ -57,7 +58,7 @@ pub(super) fn read(paths: &[PathBuf], except: &Path) -> Result<Inputs, ReadError
     Ok(all)
 }
 
-fn folder(path: &Path, except: &Path, all: &mut Inputs) -> Result<(), ReadError> {
+fn folder(path: &Path, except: Option<&Path>, all: &mut Inputs) -> Result<(), ReadError> {
     let io = |source| ReadError::Io {
         path: path.to_owned(),
         source,
@@ -81,7 +82,8 @@ fn folder(path: &Path, except: &Path, all: &mut Inputs) -> Result<(), ReadError>
             (it.is_dir(), !it.is_dir() && !it.is_file())
         });
         if is_folder && !entry.is_symlink() {
-            if entry.canonicalize().is_ok_and(|it| it == except) {
+            let real = entry.canonicalize().ok();
+            if name == FOLDER || real.is_some_and(|it| Some(it.as_path()) == except) {
                 continue;
             }
             folder(&entry, except, all)?;
@@ -167,8 +169,8 @@ mod tests {
     fn a_folder_is_its_scenarios_whatever_they_are_called() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for name in ["out", "below"] {
-            fs::create_dir(at(name)).unwrap();
+        for name in ["out", "below/minimized", "minimized"] {
+            fs::create_dir_all(at(name)).unwrap();
         }
         let printed =
             format!("noise\n  {FOUND}link data delay=1ms\n  found:\n  {FOUND}sendfile 0+1\nmore\n");
@@ -178,23 +180,29 @@ mod tests {
             ("below/minimized-from-9", RACE),
             ("z.log", &printed),
             ("out/a.scn", RACE),
+            // Of earlier runs, which wrote to where nobody said.
+            ("minimized/a.scn", RACE),
+            ("below/minimized/a.scn", RACE),
             (".half.scn.7", RACE),
             ("causes.txt", "no scenario\n"),
             ("empty", ""),
         ] {
             fs::write(at(name), text).unwrap();
         }
-        let all = read(&[dir.path().to_owned()], &at("below/../out")).unwrap();
+        let all = read(&[dir.path().to_owned()], Some(&at("below/../out"))).unwrap();
         let files: Vec<PathBuf> = all.inputs.iter().map(|it| it.file.clone()).collect();
         let expected = ["a.scn", "below/minimized-from-9", "crash-0123", "z.log"];
         assert_eq!(files, expected.map(at));
         assert_eq!(all.others, 2);
         assert_eq!(all.inputs[3].scenario.setup.data.delay_us, 1000);
+        // Such a folder is one like any other to who names it.
+        let all = read(&[at("minimized")], Some(&at("out"))).unwrap();
+        assert_eq!(all.inputs.len(), 1);
         // What is named has to be a scenario.
-        assert!(read(&[at("causes.txt")], &at("out")).is_err());
-        assert!(read(&[at("missing")], &at("out")).is_err());
+        assert!(read(&[at("causes.txt")], Some(&at("out"))).is_err());
+        assert!(read(&[at("missing")], Some(&at("out"))).is_err());
         fs::write(at("bad.scn"), "no scenario\n").unwrap();
-        let error = read(&[dir.path().to_owned()], &at("out")).unwrap_err();
+        let error = read(&[dir.path().to_owned()], Some(&at("out"))).unwrap_err();
         assert!(error.to_string().contains("bad.scn:1:1"), "{error}");
     }
 
@@ -207,12 +215,12 @@ mod tests {
         for pipe in ["pipe", "pipe.scn"] {
             nix::unistd::mkfifo(&at(pipe), nix::sys::stat::Mode::S_IRWXU).unwrap();
         }
-        let all = read(&[dir.path().to_owned()], &at("out")).unwrap();
+        let all = read(&[dir.path().to_owned()], Some(&at("out"))).unwrap();
         let files: Vec<PathBuf> = all.inputs.iter().map(|it| it.file.clone()).collect();
         assert_eq!(files, [at("a.scn")]);
         assert_eq!(all.others, 3);
         // Nor has a device that is named.
-        let error = read(&["/dev/zero".into()], &at("out")).unwrap_err();
+        let error = read(&["/dev/zero".into()], Some(&at("out"))).unwrap_err();
         assert!(error.to_string().contains("too large"), "{error}");
     }
 

@@ -24,31 +24,49 @@ const TCA_EGRESS_MIRROR: i32 = 2;
 
 impl Rtnl {
     /// Makes the interface that forgets, in this namespace, and sends it a clone of all that
-    /// is handed to the queue of `interface`.
+    /// is handed to the queue of `interface`. If that fails, nothing is left of it.
     pub fn add_mirror(&mut self, interface: Interface) -> io::Result<Interface> {
         self.add_link(NAME, c"dummy", "add a mirror")?;
+        let made = self.begin_mirror(interface);
+        if made.is_err() {
+            // The first error is the one to tell.
+            let _ = self.remove_interface();
+        }
+        made
+    }
+
+    fn begin_mirror(&mut self, interface: Interface) -> io::Result<Interface> {
         let mirror = self.interface(NAME)?;
         self.bring_up(mirror, None)?;
         self.hook(interface)?;
-        self.send_clones(interface, mirror)?;
-        Ok(mirror)
+        let sent = self.send_clones(interface, mirror);
+        if sent.is_err() {
+            let _ = self.unhook(interface);
+        }
+        sent.map(|()| mirror)
     }
 
     /// Takes both away again.
-    pub fn remove_mirror(&mut self, interface: Interface, mirror: Interface) -> io::Result<()> {
-        let mut request = tc::Request::new().op_delqdisc_do(&clsact(interface));
-        request.encode().push_kind(c"clsact");
-        let unhooked = self.acknowledge("remove a hook", |socket| {
-            socket.request(&request)?.recv_ack()
-        });
-        let request = rt_link::Request::new().op_dellink_do(&Ifinfomsg {
-            ifi_index: mirror.index,
-            ..Default::default()
-        });
+    pub fn remove_mirror(&mut self, interface: Interface) -> io::Result<()> {
+        let unhooked = self.unhook(interface);
+        self.remove_interface()?;
+        unhooked
+    }
+
+    fn remove_interface(&mut self) -> io::Result<()> {
+        let mut request = rt_link::Request::new().op_dellink_do(&Ifinfomsg::default());
+        request.encode().push_ifname_bytes(NAME.as_bytes());
         self.acknowledge("remove a mirror", |socket| {
             socket.request(&request)?.recv_ack()
-        })?;
-        unhooked
+        })
+    }
+
+    fn unhook(&mut self, interface: Interface) -> io::Result<()> {
+        let mut request = tc::Request::new().op_delqdisc_do(&clsact(interface));
+        request.encode().push_kind(c"clsact");
+        self.acknowledge("remove a hook", |socket| {
+            socket.request(&request)?.recv_ack()
+        })
     }
 
     fn hook(&mut self, interface: Interface) -> io::Result<()> {

@@ -70,7 +70,7 @@ impl Mirror {
     /// Returns its number.
     fn take_down(mut self) -> io::Result<i32> {
         self.removed = true;
-        self.rtnl.remove_mirror(self.interface, self.mirror)?;
+        self.rtnl.remove_mirror(self.interface)?;
         Ok(self.mirror.index())
     }
 }
@@ -79,7 +79,7 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         if !self.removed {
             // Whoever gave up has another error to tell.
-            let _ = self.rtnl.remove_mirror(self.interface, self.mirror);
+            let _ = self.rtnl.remove_mirror(self.interface);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! touch: a list in it says which files are ours.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,11 +43,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Foreign`] if one of them is there and is not ours.
     pub fn open(path: &Path, names: &[String]) -> Result<Folder, Error> {
-        // The folder, or the one that it is to be made in.
-        let there = path.ancestors().find(|it| it.symlink_metadata().is_ok());
-        let there = there.unwrap_or(Path::new("."));
-        // Rights do not say it all: such a file has no name, and ends with us.
-        tempfile::tempfile_in(there).map_err(at(there))?;
+        let files: Vec<&OsStr> = names.iter().map(OsStr::new).collect();
+        whole::try_out(path, &files).map_err(at(path))?;
         let list = path.join(LIST);
         let ours = match fs::read_to_string(&list) {
             Ok(text) => text.lines().filter(is_name).map(str::to_owned).collect(),

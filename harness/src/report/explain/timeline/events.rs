@@ -1,6 +1,7 @@
 //! What happened in one run, as events: the marks of the chart and the rows of the table.
 
 use super::bytes::{self, Shown};
+use super::head::Head;
 use super::order;
 use super::packets::{Head, Journey, Packets};
 use super::scale::{At, instant, ns, time};
@@ -204,6 +205,7 @@ impl<'a> Story<'a> {
         for tear in self.tears.iter().filter(|it| it.write == call.step) {
             torn = true;
             details.push(match tear.after_return_ns {
+                Some(0) => "tears bytes of a send that had just returned".to_string(),
                 Some(after_ns) => format!(
                     "tears bytes of a send that had returned {} before",
                     time(after_ns)
@@ -353,6 +355,13 @@ impl<'a> Story<'a> {
                 None if packets.watched[way][stage] => details.push((*unseen).to_string()),
                 None => {}
             }
+        }
+        if let Head::Udp {
+            fragment: Some(fragment),
+            ..
+        } = journey.head
+        {
+            details.insert(0, fragment.words());
         }
         let mut shown = [None; 3];
         let mut torn = false;

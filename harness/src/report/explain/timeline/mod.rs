@@ -6,6 +6,7 @@
 //! | `events` | what happened, from a history and a capture: marks of the chart, rows of the table |
 //! | `order` | what came first at one instant |
 //! | `packets` | packets, put together to journeys through the link |
+//! | `head` | what the headers of a packet say |
 //! | `bytes` | which generations bytes show |
 //! | `scale` | time as height, the same for all kernels |
 //! | `lanes` | what stands beside what |
@@ -16,6 +17,7 @@
 mod bytes;
 mod draw;
 mod events;
+mod head;
 mod lanes;
 mod order;
 mod packets;

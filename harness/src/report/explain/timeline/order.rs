@@ -6,7 +6,8 @@
 
 use super::bytes;
 use super::events::{Of, Story};
-use super::packets::{Head, Journey, Packets};
+use super::head::Head;
+use super::packets::{Journey, Packets};
 use super::scale::At;
 use crate::scenario::{Op, Way};
 

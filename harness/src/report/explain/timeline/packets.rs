@@ -1,10 +1,7 @@
 //! Packets on their way: what was seen of each of them at the places of the link, put
 //! together to journeys.
 
-use std::net::IpAddr;
-
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
-
+use super::head::{Ends, Fragment, Head, parse};
 use crate::capture::{Capture, Point};
 use crate::scenario::{Netem, Setup, Way};
 
@@ -42,40 +39,6 @@ pub struct Journey {
     split: bool,
 }
 
-/// What the headers of a packet say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head {
-    /// TCP.
-    Tcp(Tcp),
-    /// UDP; or a fragment of it.
-    Udp {
-        /// Tells fragments of one datagram from those of others, where IP has it.
-        id: u32,
-        /// Where the fragment begins.
-        fragment: u32,
-        /// Bytes of payload.
-        len: u64,
-    },
-    /// Anything else, or too short to say.
-    Other {
-        /// Bytes.
-        len: u64,
-    },
-}
-
-/// What a TCP header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tcp {
-    /// Sequence number.
-    pub seq: u32,
-    /// Acknowledgement number.
-    pub ack: u32,
-    /// Bytes of payload.
-    pub len: u64,
-    /// SYN, FIN, RST.
-    pub flags: [bool; 3],
-}
-
 /// Everything that was seen, as journeys in order of their first sight.
 #[derive(Debug, Default)]
 pub struct Packets {
@@ -89,8 +52,6 @@ pub struct Packets {
     /// By way: how long its queue delays, where it may lose packets.
     delays_ns: [Option<i64>; 2],
 }
-
-type Ends = ((IpAddr, u16), (IpAddr, u16));
 
 impl Packets {
     /// Puts a capture together, of a link like that.
@@ -232,9 +193,11 @@ impl Packets {
         let tcp = match journey.head {
             Head::Tcp(tcp) => tcp,
             Head::Udp {
-                fragment: 0, len, ..
-            } => return format!("{len} bytes"),
-            Head::Udp { fragment, len, .. } => return format!("fragment {fragment}+{len}"),
+                fragment: Some(Fragment { from, .. }),
+                len,
+                ..
+            } => return format!("fragment {from}+{len}"),
+            Head::Udp { len, .. } => return format!("{len} bytes"),
             Head::Other { len } => return format!("{len} bytes"),
         };
         let mut words = Vec::new();
@@ -328,27 +291,6 @@ impl Journey {
     }
 }
 
-impl Head {
-    /// Whether it is the same packet at another place.
-    fn is(self, other: Head) -> bool {
-        match (self, other) {
-            (Head::Tcp(one), Head::Tcp(other)) if one.len > 0 => {
-                (one.seq, one.len, one.flags) == (other.seq, other.len, other.flags)
-            }
-            _ => self == other,
-        }
-    }
-
-    /// Whether the other one is a part of it.
-    fn contains(self, other: Head) -> bool {
-        let (Head::Tcp(whole), Head::Tcp(part)) = (self, other) else {
-            return false;
-        };
-        let from = u64::from(part.seq.wrapping_sub(whole.seq));
-        part.len > 0 && part.len < whole.len && from + part.len <= whole.len
-    }
-}
-
 fn place(point: Point) -> (Way, usize) {
     match point {
         Point::SenderQueued => (Way::Data, 0),
@@ -357,80 +299,5 @@ fn place(point: Point) -> (Way, usize) {
         Point::ReceiverQueued => (Way::Ack, 0),
         Point::ReceiverLeft => (Way::Ack, 1),
         Point::SenderArrived => (Way::Ack, 2),
-    }
-}
-
-/// Both ends, the sender's first; what the headers say; and what is behind them.
-fn parse(bytes: &[u8], way: Way) -> (Option<Ends>, Head, &[u8]) {
-    let other = Head::Other {
-        len: bytes.len() as u64,
-    };
-    let Ok(packet) = LaxSlicedPacket::from_ip(bytes) else {
-        return (None, other, &[]);
-    };
-    let (from, to, id, fragment) = match &packet.net {
-        Some(LaxNetSlice::Ipv4(ip)) => {
-            let head = ip.header();
-            (
-                IpAddr::V4(head.source_addr()),
-                IpAddr::V4(head.destination_addr()),
-                u32::from(head.identification()),
-                u32::from(head.fragments_offset().value()) * 8,
-            )
-        }
-        Some(LaxNetSlice::Ipv6(ip)) => {
-            let head = ip.header();
-            (
-                IpAddr::V6(head.source_addr()),
-                IpAddr::V6(head.destination_addr()),
-                0,
-                0,
-            )
-        }
-        _ => return (None, other, &[]),
-    };
-    let ends = |source: u16, destination: u16| {
-        let (one, two) = ((from, source), (to, destination));
-        Some(match way {
-            Way::Data => (one, two),
-            Way::Ack => (two, one),
-        })
-    };
-    match &packet.transport {
-        Some(TransportSlice::Tcp(tcp)) => {
-            let payload = tcp.payload();
-            let head = Head::Tcp(Tcp {
-                seq: tcp.sequence_number(),
-                ack: tcp.acknowledgment_number(),
-                len: payload.len() as u64,
-                flags: [tcp.syn(), tcp.fin(), tcp.rst()],
-            });
-            (
-                ends(tcp.source_port(), tcp.destination_port()),
-                head,
-                payload,
-            )
-        }
-        Some(TransportSlice::Udp(udp)) => {
-            let payload = udp.payload();
-            let head = Head::Udp {
-                id,
-                fragment,
-                len: payload.len() as u64,
-            };
-            (
-                ends(udp.source_port(), udp.destination_port()),
-                head,
-                payload,
-            )
-        }
-        _ => match packet.ip_payload() {
-            Some(rest) => {
-                let len = rest.payload.len() as u64;
-                let head = Head::Udp { id, fragment, len };
-                (None, if fragment > 0 { head } else { other }, rest.payload)
-            }
-            None => (None, other, &[]),
-        },
     }
 }

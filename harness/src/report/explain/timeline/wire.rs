@@ -6,7 +6,8 @@ use maud::{Markup, html};
 
 use super::draw::{Chart, class, packet_at, pc, px};
 use super::events::Of;
-use super::packets::{Head, Journey};
+use super::head::Head;
+use super::packets::Journey;
 use crate::scenario::Way;
 
 /// With more packets than this none has words.
