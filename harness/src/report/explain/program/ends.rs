@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::place::{addresses, has_two_ends};
 use crate::oracle::arrival_ns;
-use crate::scenario::{Family, Op, Scenario};
+use crate::scenario::{Borrowing, Family, Op, Scenario};
 
 /// On a clock that goes by itself whoever waits must allow for a machine that is busy.
 const SLACK_US: u64 = 100_000;
@@ -184,6 +184,9 @@ fn options(scenario: &Scenario) -> String {
              \t\t\t&(struct timeval){{ {s}, {us} }}, sizeof(struct timeval)), \"SO_SNDTIMEO\");"
         );
     }
+    if scenario.borrows(Borrowing::Send) {
+        text += "\tset(sender, SOL_SOCKET, SO_ZEROCOPY, 1);\n";
+    }
     if spec.family == Family::Ktls4 {
         text += TLS;
     }
@@ -248,7 +251,15 @@ pub fn may_fail(scenario: &Scenario) -> bool {
         || spec.send_timeout_us > 0
         || spec.family.has_records()
         || nonblocking(scenario)
+        || may_refuse(scenario)
         || scenario.steps.iter().any(|it| ends(it.op))
+}
+
+/// Whether a send by reference may be refused: by kernel TLS, and by the data of a ring
+/// that stands at the end of the queue.
+fn may_refuse(scenario: &Scenario) -> bool {
+    let both = Borrowing::NAMED.iter().all(|&(_, by)| scenario.borrows(by));
+    both || scenario.setup.socket.family == Family::Ktls4 && scenario.borrows_any()
 }
 
 fn nonblocking(scenario: &Scenario) -> bool {

@@ -1,6 +1,7 @@
 //! What is compared in the end.
 
 use super::ends;
+use super::lend;
 use super::shape::Shape;
 use super::steps;
 use crate::scenario::{Actor, Op, Scenario};
@@ -36,6 +37,10 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         true => "received[at] != expected[at] && received[at] != earlier[at]",
         false => "received[at] != expected[at]",
     };
+    let differs = match shape.changes_during {
+        true => "received[from] != expected[at] && received[from] != earlier[at]",
+        false => "received[from] != expected[at]",
+    };
     let zeroes = setup.file.sparse || scenario.steps.iter().any(|it| it.op.zeroes());
     let moves = scenario.resizes();
     // A byte names the write that it is from, unless there are zeros that nobody wrote.
@@ -60,9 +65,9 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         false => "",
     };
     let has = |actor: &Actor| scenario.steps.iter().any(|it| it.actor == *actor);
-    let actors = [Actor::A, Actor::B, Actor::C, Actor::Reader];
-    let actors = actors.iter().filter(|it| has(it));
-    let actors: Vec<String> = actors.map(ToString::to_string).collect();
+    let actors = [Actor::A, Actor::B, Actor::C, Actor::Link, Actor::Reader];
+    let actors = actors.into_iter().filter(has);
+    let actors: Vec<&str> = actors.map(steps::name).collect();
     let sleeps = match steps::awaits(scenario) {
         true => "\n\tatomic_int sleeps;",
         false => "",
@@ -79,6 +84,10 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         ("MALLOC", malloc.into()),
         ("AFTER", after),
         ("TORN", torn.into()),
+        ("DIFFERS", differs.into()),
+        ("LOANS", lend::accounts(scenario)),
+        ("ONCE", lend::once(scenario).into()),
+        ("OWN", lend::own(scenario).into()),
         ("PRINT", print.into()),
         ("DIFFER", differ.into()),
         ("LOST", lost.into()),

@@ -2,14 +2,18 @@
 
 use std::fmt;
 
-use super::shape::senders;
+use super::lend;
+use super::shape::{most_bytes, senders};
 use crate::scenario::{
-    Actor, Borrowing, DeviceKind, Expect, Expected, Netem, Op, Range, Scenario, Step,
+    Actor, DeviceKind, Expect, Expected, Family, Netem, Op, Range, Scenario, Step,
     text::units::Percent,
 };
 
 /// The longest datagram that fits a packet of IPv4.
 const DATAGRAM_BYTES: u64 = 65_507;
+
+/// What surely fits the buffer of AF_VSOCK, which has 256 KiB.
+const VSOCK_ROOM_BYTES: u64 = 128 * 1024;
 
 /// Something of a scenario that its C program could not do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,19 +90,17 @@ fn check_step(scenario: &Scenario, step: &Step) -> Result<(), NotInC> {
     let maps = |it: &Step| it.op.maps();
     let any = |what: fn(&Step) -> bool| scenario.steps.iter().any(what);
     match step.op {
-        Op::Hold { .. } | Op::Release { .. } => not(
-            step,
-            "tc(8) has no queue that holds packets until it is told",
-        ),
         Op::Kill { .. } => not(step, "each send would need a process of its own"),
-        Op::Borrow {
-            by: Borrowing::Uring,
-            ..
-        } => not(step, "io_uring without a library is longer than the rest"),
-        Op::Borrow { .. } | Op::AwaitCompletions => not(
+        Op::Borrow { .. } if !lends(scenario.setup.socket.family) => {
+            not(step, "the kernel refuses it, and says so in different ways")
+        }
+        Op::Borrow { .. } if has_parts(scenario) => not(
             step,
-            "what may change ends with a completion, not with the call",
+            "what AF_VSOCK takes in parts has a completion for each of them",
         ),
+        Op::Borrow { .. } if any(pipes) && lend::changes(scenario) => {
+            not(step, "what is in a pipe would no longer be the file's")
+        }
         Op::Signal { to } if to != Actor::A => {
             not(step, "only the main thread is known to the others")
         }
@@ -117,6 +119,19 @@ fn check_step(scenario: &Scenario, step: &Step) -> Result<(), NotInC> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether sends by reference are taken or refused there as elsewhere.
+fn lends(family: Family) -> bool {
+    !matches!(
+        family,
+        Family::Unix | Family::UnixSeqpacket | Family::Mptcp4 | Family::Mptcp6
+    )
+}
+
+/// Whether a send by reference can be cut by a receiver that has no room for all of it.
+fn has_parts(scenario: &Scenario) -> bool {
+    scenario.setup.socket.family == Family::Vsock && most_bytes(scenario) > VSOCK_ROOM_BYTES
 }
 
 fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
@@ -166,6 +181,9 @@ fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
         if written[..at].iter().any(|(_, it)| overlaps(it)) {
             return not(step, "a byte would have three values during one call");
         }
+    }
+    if let Some(step) = lend::third_value(scenario) {
+        return not(step, "a byte would have three values before the completion");
     }
     Ok(())
 }

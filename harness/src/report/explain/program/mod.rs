@@ -11,7 +11,9 @@
 //! | `limits` | what is not in C, and why |
 //! | `shape` | how many threads a program needs, and what they have to know of each other |
 //! | `place` | network namespaces, interfaces and queues; the file |
+//! | `hold` | packets that are held, and let go |
 //! | `ends` | the two sockets |
+//! | `lend` | sends by reference, and their completions |
 //! | `steps` | the operations |
 //! | `judge` | what is compared in the end |
 //! | `parts` | functions that programs have in common, as C |
@@ -19,7 +21,9 @@
 
 mod assemble;
 mod ends;
+mod hold;
 mod judge;
+mod lend;
 mod limits;
 mod parts;
 mod place;

@@ -40,11 +40,17 @@ pub fn of(scenario: &Scenario) -> Vec<Part> {
         part!("overwrite"),
         part!("open_again"),
         part!("copy_of"),
-        part!("after", "actors"),
+        part!("begin", "actors"),
+        part!("hangs"),
+        part!("after"),
         part!("await_blocked"),
         part!("nothing"),
         part!("entering"),
         part!("sent"),
+        part!("lend"),
+        part!("await_queue"),
+        part!("send_by_ring", "ring"),
+        part!("await_ring"),
         part!("end_datagram"),
         part!("put", "pipe"),
         part!("put_again", "tee"),
@@ -122,7 +128,9 @@ pub const HEADERS: &[(&str, &[&str])] = &[
         "fcntl.h",
         &["open", "fcntl", "splice", "vmsplice", "tee", "fallocate"],
     ),
+    ("linux/errqueue.h", &["sock_extended_err"]),
     ("linux/ethtool.h", &["ethtool_value"]),
+    ("linux/io_uring.h", &["io_uring_params"]),
     ("linux/sockios.h", &["SIOCETHTOOL"]),
     ("linux/tls.h", &["TLS_TX"]),
     ("linux/vm_sockets.h", &["sockaddr_vm"]),
@@ -146,11 +154,15 @@ pub const HEADERS: &[(&str, &[&str])] = &[
     ("sys/mount.h", &["mount", "umount2"]),
     ("sys/sendfile.h", &["sendfile"]),
     ("sys/socket.h", &["socket", "socketpair", "recv"]),
+    ("sys/syscall.h", &["syscall"]),
     ("sys/time.h", &["timeval"]),
     ("sys/uio.h", &["iovec"]),
     ("sys/wait.h", &["wait", "WIFEXITED"]),
-    ("time.h", &["clock_gettime"]),
-    ("unistd.h", &["close", "alarm", "usleep", "write", "pread"]),
+    ("time.h", &["clock_gettime", "sock_extended_err"]),
+    (
+        "unistd.h",
+        &["close", "alarm", "usleep", "write", "pread", "syscall"],
+    ),
 ];
 
 /// Whether it can be run by root only.
@@ -171,12 +183,13 @@ pub fn needs(scenario: &Scenario) -> String {
             kernel.push("veth");
         }
     }
-    if [setup.data, setup.ack]
-        .iter()
-        .any(|it| *it != Netem::default())
-    {
+    let delays = |it: &Netem| *it != Netem::default();
+    if delays(&setup.data) || delays(&setup.ack) || scenario.holds_any() {
         kernel.push("netem");
         tools.push("tc(8)");
+    }
+    if scenario.holds_any() {
+        kernel.push("sch_plug");
     }
     if setup.file.kind == FileKind::Ext4 {
         kernel.push("ext4");

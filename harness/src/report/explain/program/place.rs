@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use super::hold;
 use crate::scenario::text::units::{Percent, Rate, Time};
-use crate::scenario::{Device, DeviceKind, Distribution, FileKind, Netem, Op, Scenario, Sysctl};
+use crate::scenario::{
+    Device, DeviceKind, Distribution, FileKind, Netem, Op, Scenario, Sysctl, Way,
+};
 
 /// netem's queue where nothing is said, in packets.
 const DEFAULT_LIMIT_PACKETS: u32 = 1000;
@@ -63,16 +66,20 @@ pub fn link(scenario: &Scenario) -> String {
          \t\t getpid(), far);"
     );
     text += "\trun(command);\n";
-    text += &end(scenario, "near", 0, &setup.data);
+    text += &end(scenario, "near", Way::Data);
     text += "\n\tmust(setns(far, CLONE_NEWNET), \"setns\");\n";
-    text += &end(scenario, "far", 1, &setup.ack);
+    text += &end(scenario, "far", Way::Ack);
     text += "\tmust(setns(near, CLONE_NEWNET), \"setns\");\n";
     text + "}\n"
 }
 
 /// The commands that make one end of veth.
-fn end(scenario: &Scenario, name: &str, side: usize, netem: &Netem) -> String {
+fn end(scenario: &Scenario, name: &str, way: Way) -> String {
     let mut text = String::new();
+    let (side, netem) = match way {
+        Way::Data => (0, &scenario.setup.data),
+        Way::Ack => (1, &scenario.setup.ack),
+    };
     let device = &scenario.setup.device;
     let address = addresses(scenario)[side];
     // IPv6 would first ask whether anybody has the address already.
@@ -86,8 +93,13 @@ fn end(scenario: &Scenario, name: &str, side: usize, netem: &Netem) -> String {
         text += &command("ip link set far up");
     }
     text += &stack(scenario);
-    if *netem != Netem::default() {
-        let options = netem_options(netem);
+    let options = netem_options(netem);
+    if scenario.holds(way) {
+        text += &command(&format!(
+            "tc qdisc add dev {name} root handle 1: netem{options}"
+        ));
+        text += &hold::queues(scenario, way);
+    } else if *netem != Netem::default() {
         text += &command(&format!("tc qdisc add dev {name} root netem{options}"));
     }
     text

@@ -1,5 +1,7 @@
 //! How many threads a program needs.
 
+use super::hold;
+use super::lend;
 use crate::scenario::{Actor, Op, ReaderMode, Scenario, Step};
 
 /// What of a connection surely fits the receiver's buffer, if nobody has said how large
@@ -13,7 +15,7 @@ pub struct Shape {
     pub reader: Reader,
     /// Threads wait for each other's steps.
     pub takes_turns: bool,
-    /// The file can change while a call that sends runs.
+    /// The file can change while a call that sends runs, or has lent it.
     pub changes_during: bool,
 }
 
@@ -32,7 +34,7 @@ impl Shape {
     /// That of a scenario.
     pub fn of(scenario: &Scenario) -> Shape {
         let steps = &scenario.steps;
-        let beside = |step: &Step| matches!(step.actor, Actor::B | Actor::C);
+        let beside = |step: &Step| matches!(step.actor, Actor::B | Actor::C | Actor::Link);
         // Who reads what it sends does so when it has sent it.
         let fits = fits(scenario) || scenario.reads_itself();
         let inline = fits && !steps.iter().any(beside);
@@ -46,17 +48,22 @@ impl Shape {
         let foreign = |step: &Step| writes(step) && senders.iter().any(|it| *it != step.actor);
         Shape {
             reader,
-            takes_turns: reader == Reader::Actor || steps.iter().any(beside),
-            changes_during: steps.iter().any(foreign),
+            takes_turns: reader == Reader::Actor
+                || steps.iter().any(beside)
+                || !hold::deadlocks(scenario).is_empty(),
+            changes_during: steps.iter().any(foreign) || lend::changes(scenario),
         }
     }
 
     /// The threads besides that of `a`, which is the main one.
     pub fn threads(&self, scenario: &Scenario) -> Vec<Actor> {
-        let mut threads: Vec<Actor> = [Actor::B, Actor::C]
-            .into_iter()
-            .filter(|actor| scenario.steps.iter().any(|it| it.actor == *actor))
-            .collect();
+        let stuck = !hold::deadlocks(scenario).is_empty();
+        let acts = |actor: &Actor| {
+            let mut steps = scenario.steps.iter();
+            steps.any(|it| it.actor == *actor) || *actor == Actor::Link && stuck
+        };
+        let others = [Actor::B, Actor::C, Actor::Link];
+        let mut threads: Vec<Actor> = others.into_iter().filter(acts).collect();
         if self.reader == Reader::Actor {
             threads.push(Actor::Reader);
         }

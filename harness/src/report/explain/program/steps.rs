@@ -3,10 +3,12 @@
 use std::fmt::Write;
 
 use super::ends;
+use super::hold;
+use super::lend;
 use super::limits;
 use super::place::sent_file;
 use super::shape::{Reader, Shape};
-use crate::scenario::{Actor, Copying, Op, Scenario, Step};
+use crate::scenario::{Actor, Borrowing, Copying, Op, Scenario, Step};
 
 /// The threads besides the main one, each a function.
 pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
@@ -14,12 +16,18 @@ pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
     for actor in shape.threads(scenario) {
         let mut text = format!("static void *{actor}_does(void *unused)\n{{\n");
         text += &steps_of(scenario, shape, actor);
+        if actor == Actor::Link {
+            text += &watch(scenario);
+        }
         if actor == Actor::Reader && !ends::may_leave(scenario) {
             text += "\n\t/* The rest. */\n";
             for (other, last) in lasts(scenario, scenario.steps.len(), Actor::Reader) {
-                let _ = writeln!(text, "\tafter(&{other}, {last});");
+                let _ = writeln!(text, "\tafter(&{}, {last});", name(other));
             }
             text += "\treceive(sizeof(received));\n";
+        }
+        for line in lend::settle(scenario, actor) {
+            text += &indented(&line);
         }
         text += "\treturn unused;\n}\n";
         functions.push(text.replacen("{\n\n", "{\n", 1));
@@ -68,6 +76,9 @@ pub fn main(scenario: &Scenario, shape: &Shape) -> String {
     for actor in threads.iter().filter(|it| **it != Actor::Reader) {
         let _ = writeln!(text, "\tpthread_join({actor}_thread, NULL);");
     }
+    for line in hold::rest(scenario) {
+        let _ = writeln!(text, "\t{line}");
+    }
     for line in ends::finish(scenario) {
         let _ = writeln!(text, "\t{line}");
     }
@@ -77,7 +88,11 @@ pub fn main(scenario: &Scenario, shape: &Shape) -> String {
         Reader::Inline if ends::may_leave(scenario) => {}
         Reader::Inline => text += "\treceive(sizeof(received));\n",
     }
-    text += "\treturn verdict();\n}\n";
+    for line in lend::wait(scenario, Actor::A) {
+        let _ = writeln!(text, "\t{line}");
+    }
+    let verdicts = lend::verdicts(scenario);
+    let _ = writeln!(text, "\treturn verdict(){verdicts};\n}}");
     text + if tries { TRIES } else { "" }
 }
 
@@ -115,26 +130,86 @@ fn steps_of(scenario: &Scenario, shape: &Shape, actor: Actor) -> String {
         }
         let _ = writeln!(text, "\n\t/* {step} */");
         let lines = statements(scenario, shape, index, &seen);
+        let read = shape.reader == Reader::Drains && arrives_before(scenario, index);
+        let read = match read {
+            true => "\tusleep(1000);\t/* What has arrived is read. */\n",
+            false => "",
+        };
         seen.push(step.op);
         if !shape.takes_turns {
+            text += read;
             lines.iter().for_each(|line| text += &indented(line));
             continue;
         }
         for last in lasts(scenario, index, actor) {
             if !awaited.contains(&last) {
-                let _ = writeln!(text, "\tafter(&{}, {});", last.0, last.1);
+                let _ = writeln!(text, "\tafter(&{}, {});", name(last.0), last.1);
                 awaited.push(last);
             }
         }
-        let _ = writeln!(text, "\tbegin(&{actor});");
+        text += read;
+        // A program that is run takes its time, and is not blocked by that.
+        if !matches!(step.op, Op::Hold { .. } | Op::Release { .. }) {
+            let _ = writeln!(text, "\tbegin(&{actor});");
+        }
         lines.iter().for_each(|line| text += &indented(line));
-        let _ = writeln!(text, "\tend(&{actor}, {});", index + 1);
+        let _ = writeln!(text, "\tend(&{}, {});", name(actor), index + 1);
     }
     text
 }
 
+/// Whether a write is the first one behind a send that can have arrived by then.
+fn arrives_before(scenario: &Scenario, index: usize) -> bool {
+    let steps = &scenario.steps;
+    let before = steps[..index].iter().rev();
+    let gives_time = |it: &Step| it.op.writes().is_some() || matches!(it.op, Op::Wait { .. });
+    let mut since = before.take_while(|it| !gives_time(it));
+    let writes = steps[index].op.writes().is_some();
+    let family = scenario.setup.socket.family;
+    let at_once = !family.passes_link() || scenario.setup.data.delay_us == 0;
+    let copies = |it: &Step| matches!(it.op, Op::Copy { .. });
+    writes && at_once && since.any(|it| it.op.sends() && !copies(it))
+}
+
 fn indented(line: &str) -> String {
     line.lines().map(|it| format!("\t{it}\n")).collect()
+}
+
+/// What an actor is called in C, where link(2) is something else.
+pub fn name(actor: Actor) -> &'static str {
+    match actor {
+        Actor::A => "a",
+        Actor::B => "b",
+        Actor::C => "c",
+        Actor::Reader => "reader",
+        Actor::Link => "the_link",
+    }
+}
+
+/// What the link does of itself, so that nobody waits for ever for what is held.
+fn watch(scenario: &Scenario) -> String {
+    let mut text = String::new();
+    for (way, actor, last) in hold::deadlocks(scenario) {
+        let release = Op::Release { way, packets: None };
+        let who = name(actor);
+        let lines = hold::statements(scenario, release);
+        let (begin, end) = if lines.len() > 1 {
+            (" {", "\t}\n")
+        } else {
+            ("", "")
+        };
+        let _ = writeln!(
+            text,
+            "\n\t/* A call may wait for just what it holds up: after 11 s that goes. */\n\
+             \twhile ({who}.done < {last} && !hangs(&{who}, 11000000))\n\t\tusleep(100000);\n\
+             \tif ({who}.done < {last}){begin}"
+        );
+        for line in lines {
+            let _ = writeln!(text, "\t\t{line}");
+        }
+        text += end;
+    }
+    text
 }
 
 /// The last steps that the other actors have before the one at `index`, counted from 1.
@@ -187,6 +262,28 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 }
             }
         }),
+        Op::Borrow { by: Borrowing::Send, range } => {
+            let call = |offset: &str, len: &str| {
+                format!("send(sender, mapping + {offset}, {len}, MSG_ZEROCOPY)")
+            };
+            let sent = |offset: &str, call: String| format!("lend(&lent, {offset}, {call});");
+            let part = (range.offset.to_string(), range.len);
+            sending(scenario, shape, (&part.0, part.1), &call, &sent)
+        }
+        Op::Borrow { by: Borrowing::Uring, range } => {
+            let mut lines = Vec::new();
+            if !seen.iter().any(|it| lend::is_by_ring(*it)) {
+                lines.push("open_ring();".to_owned());
+            }
+            if shape.changes_during {
+                lines.push(format!("entering({}, {});", range.offset, range.len));
+            }
+            lines.push(format!("send_by_ring({}, {});", range.offset, range.len));
+            if ends_datagram(scenario) {
+                lines.push("end_datagram();".into());
+            }
+            lines
+        }
         Op::SpliceOut {
             len,
             more,
@@ -322,11 +419,9 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 None => Vec::new(),
             }
         }
-        Op::Borrow { .. }
-        | Op::AwaitCompletions
-        | Op::Kill { .. }
-        | Op::Hold { .. }
-        | Op::Release { .. } => unreachable!("it is not in C"),
+        Op::Hold { .. } | Op::Release { .. } => hold::statements(scenario, op),
+        Op::AwaitCompletions => lend::wait(scenario, actor),
+        Op::Kill { .. } => unreachable!("it is not in C"),
     }
 }
 
@@ -349,6 +444,12 @@ fn flags(named: &[(bool, &str)]) -> String {
         true => "0".into(),
         false => set.join(" | "),
     }
+}
+
+/// Whether a send is a datagram of its own.
+fn ends_datagram(scenario: &Scenario) -> bool {
+    let spec = &scenario.setup.socket;
+    spec.family.has_datagrams() && !spec.cork
 }
 
 /// A call that sends, with what is noted of it. `call` makes it of an offset and a length,
@@ -385,7 +486,7 @@ fn sending(
         ));
     }
     let more = call("0", "0").contains("SPLICE_F_MORE");
-    if spec.family.has_datagrams() && !spec.cork && !more {
+    if ends_datagram(scenario) && !more {
         lines.push("end_datagram();".into());
     }
     lines

@@ -38,6 +38,44 @@ fn what_is_in_a_pipe_is_the_programs_own_business() {
 }
 
 #[test]
+fn what_is_held_is_held_by_tc() {
+    let text = include_str!("../../../../../corpus/link/hold-second-ack.scn");
+    expect_file!["tests/hold-second-ack.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn a_call_that_would_wait_for_what_it_holds_up_is_let_go() {
+    let held = program("hold data\nsendfile 0+4096\nmmap-write 0+1\na: release data\n");
+    assert!(held.contains("a.done < 4"), "{held}");
+    let let_go = program("hold data\nsendfile 0+4096\nmmap-write 0+1\nrelease data\n");
+    assert!(!let_go.contains("hangs(&a"), "{let_go}");
+    let left = program("hold ack\nsendfile 0+4096\nmmap-write 0+1\n");
+    let (_, main) = left.split_once("int main").unwrap();
+    assert!(
+        main.contains("far parent 1: handle 3: plug release_indefinite"),
+        "{left}"
+    );
+}
+
+#[test]
+fn sends_by_reference_are_told_done_with() {
+    let text = include_str!("../../../../../corpus/zerocopy/uring.scn");
+    expect_file!["tests/uring.c"].assert_eq(&program(text));
+    let both = "write 0+100\nsend-zerocopy 0+100\nuring-send-zerocopy 0+100\nawait-completions\n";
+    let both = program(both);
+    assert!(both.contains("await_queue();\n\tawait_ring();"), "{both}");
+}
+
+#[test]
+fn a_second_write_is_known_to_be_allowed_once_all_is_told() {
+    let text = "send-zerocopy 0+4096\nmmap-write 0+1\nawait-completions\nmmap-write 0+1\n";
+    assert!(source(&scenario(text)).is_ok());
+    // Where packets are held the wait need not have an answer.
+    let held = format!("hold ack\n{text}");
+    assert!(refused(&held).contains("three values"));
+}
+
+#[test]
 fn nothing_is_there_that_is_not_called() {
     let simple = program("socket unix\nreader paused\n\nsendfile 0+4096\npwrite 0+4096\n");
     assert!(!simple.contains("as root"), "{simple}");
@@ -71,8 +109,9 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
         "link tun\n\nsendfile 0+4096\n",
         "link data loss=10% recover=50%\n\nsendfile 0+4096\n",
         "link data loss=10%\nsocket tcp4 user-timeout=1ms\n\nsendfile 0+4096\n",
-        "hold data after=1\nsendfile 0+4096\n",
-        "uring-send-zerocopy 0+4096\n",
+        "socket unix\n\nsend-zerocopy 0+4096\n",
+        "socket vsock\nfile tmpfs size=262144\n\nsend-zerocopy 0+262144\n",
+        "send-zerocopy 0+4096\nmmap-write 0+1\nmmap-write 0+1\n",
         "sendfile 0+4096\nb: sendfile 0+100\n",
     ]
     .map(refused)
@@ -81,8 +120,9 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
         `link tun` is not in C: it takes a program between two TUN interfaces
         `recover=50%` is not in C: tc(8) gives netem no seed, and bursts would show in few runs
         `user-timeout` is not in C: a sender that gives up tells nobody, and the receiver would wait for ever
-        `hold data after=1` is not in C: tc(8) has no queue that holds packets until it is told
-        `uring-send-zerocopy 0+4096` is not in C: io_uring without a library is longer than the rest
+        `send-zerocopy 0+4096` is not in C: the kernel refuses it, and says so in different ways
+        `send-zerocopy 0+262144` is not in C: what AF_VSOCK takes in parts has a completion for each of them
+        `mmap-write 0+1` is not in C: a byte would have three values before the completion
         `b: sendfile 0+100` is not in C: in which order two threads send is not known"#]]
     .assert_eq(&refusals);
 }

@@ -14,18 +14,6 @@ static long now_us(void)
 	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Waits until an actor has done a step, or hangs: in it, or in one before it. */
-static void after(struct actor *who, int step)
-{
-	while (who->done < step) {
-		long since_us = who->since_us;
-
-		if (since_us && now_us() - since_us > 2000)
-			return;
-		usleep(100);
-	}
-}
-
 static void begin(struct actor *who)
 {
 	who->since_us = now_us();
