@@ -5,4 +5,4 @@
 use inflight::reference::fuzz::Case;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| { Case::of(bytes).judge() });
+fuzz_target!(|bytes: &[u8]| Case::of(bytes).judge());

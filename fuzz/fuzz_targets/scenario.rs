@@ -1,11 +1,12 @@
-//! Scenarios in the kernel under test: `cargo fuzz run -s none scenario`.
+//! Scenarios in the kernel under test:
+//! `cargo fuzz run -s none --no-trace-compares scenario`.
 #![no_main]
 
 use inflight::fuzz::{Input, cross, enter, mutate};
 use inflight_fuzz::{put, run};
 use libfuzzer_sys::{fuzz_crossover, fuzz_mutator, fuzz_target};
 
-fuzz_target!(init: enter(), |input: Input| { run(&input) });
+fuzz_target!(init: enter(), |input: Input| run(&input));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let input = Input::of(&data[..size]);

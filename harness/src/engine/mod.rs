@@ -39,7 +39,9 @@ use std::time::Duration;
 use crate::guest::job;
 
 pub use monitor::{Guest, Output};
-pub use relay::{BROKEN_PIPE_STATUS, DIED_STATUS, HUNG_STATUS, Options, enter, run_to_exit};
+pub use relay::{
+    BROKEN_PIPE_STATUS, DIED_STATUS, HUNG_STATUS, Options, enter, run_to_end, run_to_exit,
+};
 pub use uml::{memory_directory, spawn};
 
 /// A kernel to boot and the program to run in it. Create it with [`Boot::new`]

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Boot, Error, Exit, Output, copy, in_guest, spawn};
+use super::{Boot, Error, Exit, Outcome, Output, copy, in_guest, spawn};
 use crate::guest;
 
 /// What [`enter`] and [`run_to_exit`] exit with when a limit was exceeded, as
@@ -99,7 +99,16 @@ pub fn enter(image: &Path, options: &Options) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`spawn`] and [`super::Guest::wait`].
-pub fn run_to_exit(mut boot: Boot) -> Result<u8, Error> {
+pub fn run_to_exit(boot: Boot) -> Result<u8, Error> {
+    run_to_end(boot).map(|(status, _)| status)
+}
+
+/// [`run_to_exit`], and what is known of the run besides; `None`: nobody read our output
+/// any more, and the guest was ended for that.
+///
+/// # Errors
+/// As [`run_to_exit`].
+pub fn run_to_end(mut boot: Boot) -> Result<(u8, Option<Outcome>), Error> {
     if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
         boot.env.push(("TERM".into(), "dumb".into()));
         boot.env.push(("NO_COLOR".into(), "1".into()));
@@ -118,7 +127,7 @@ pub fn run_to_exit(mut boot: Boot) -> Result<u8, Error> {
     // When writing fails the relay drops its end: the program's next write fails.
     // A program that never writes again must not keep us: so end it here.
     if stdout_relay.join().is_ok_and(|copied| copied.is_err()) {
-        return Ok(BROKEN_PIPE_STATUS);
+        return Ok((BROKEN_PIPE_STATUS, None));
     }
     let _ = stderr_relay.join();
     let outcome = guest.wait()?;
@@ -145,7 +154,7 @@ pub fn run_to_exit(mut boot: Boot) -> Result<u8, Error> {
     }
     // Nowhere to complain if standard error is closed.
     let _ = io::stderr().write_all(message.as_bytes());
-    Ok(status)
+    Ok((status, Some(outcome)))
 }
 
 fn describe(message: &mut String, what: &str, log: &[String]) {

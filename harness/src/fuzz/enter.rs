@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     boot.idle_limit = Some(idle_limit(arguments));
     boot.env = environment(&kernel, &note);
     boot.out_dirs = folders(arguments, home.path());
-    let status = engine::run_to_exit(boot)?;
+    let (status, outcome) = engine::run_to_end(boot)?;
     if ![DIED_STATUS, HUNG_STATUS].contains(&status) {
         return Ok(status);
     }
@@ -91,6 +91,11 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
             artifact.display()
         )
     })?;
+    let mut log = artifact.clone().into_os_string();
+    log.push(".log");
+    if let Some(outcome) = outcome {
+        fs::write(&log, outcome.kernel_log)?;
+    }
     let how = if status == HUNG_STATUS {
         "hung"
     } else {
@@ -98,8 +103,9 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     };
     let _ = writeln!(
         io::stderr(),
-        "ERROR: the kernel {how} with this input\nTest unit written to {}",
-        artifact.display()
+        "ERROR: the kernel {how} with this input\nTest unit written to {}\nIts kernel's log: {}",
+        artifact.display(),
+        Path::new(&log).display()
     );
     Ok(arguments.error_status())
 }
