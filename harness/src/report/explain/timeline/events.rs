@@ -3,7 +3,7 @@
 use super::bytes::{self, Shown};
 use super::head::Head;
 use super::order;
-use super::packets::{Head, Journey, Packets};
+use super::packets::{Journey, Packets};
 use super::scale::{At, instant, ns, time};
 use crate::history::{Call, Chunk, Completed, Completion, End, Outcome};
 use crate::oracle::{self, Violation};
