@@ -200,8 +200,11 @@ fn ip(net: &LaxNetSlice<'_>) -> Option<Ip> {
     }
 }
 
-/// Which part of a datagram is behind a header of IP, and the ports that the first part has.
-fn fragment<'a>(ip: &Ip, behind: &'a [u8]) -> Option<(Fragment, Option<[u16; 2]>, &'a [u8])> {
+/// A part of a datagram, the ports that only the first has, and what it carries.
+type Part<'a> = (Fragment, Option<[u16; 2]>, &'a [u8]);
+
+/// The part of a datagram that is behind a header of IP.
+fn fragment<'a>(ip: &Ip, behind: &'a [u8]) -> Option<Part<'a>> {
     let part = |from, of| Fragment {
         from,
         of,
