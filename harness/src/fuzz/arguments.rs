@@ -24,8 +24,8 @@ impl Arguments {
 
     /// The value of a flag, the last one that is given.
     pub fn flag(&self, name: &str) -> Option<&OsStr> {
-        let values = self.0.iter().filter_map(|it| value(it, name));
-        values.last()
+        let mut values = self.0.iter().filter_map(|it| value(it, name));
+        values.next_back()
     }
 
     fn is_set(&self, name: &str) -> bool {
