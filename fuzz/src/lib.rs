@@ -21,8 +21,9 @@ static mut EXTRA: Extra = Extra {
 };
 
 static TARGET: LazyLock<Mutex<Target>> = LazyLock::new(|| {
+    let extra = &raw mut EXTRA;
     // SAFETY: only here, and only once; from now on the kernel and libFuzzer write there.
-    let counters = unsafe { &mut *(&raw mut EXTRA.kernel) };
+    let counters = unsafe { &mut (*extra).kernel };
     match Target::set_up(counters) {
         Ok(target) => Mutex::new(target),
         Err(error) => panic!("cannot set the kernel under test up: {error}"),
@@ -32,8 +33,9 @@ static TARGET: LazyLock<Mutex<Target>> = LazyLock::new(|| {
 /// Runs a scenario and ends this process, as libFuzzer wants it, if something is wrong.
 pub fn run(input: &Input) {
     let mut target = TARGET.lock().expect("nobody panics with it");
+    let extra = &raw mut EXTRA;
     // SAFETY: libFuzzer reads them between two inputs, on this same thread.
-    let features = unsafe { &mut *(&raw mut EXTRA.state) };
+    let features = unsafe { &mut (*extra).state };
     match target.run(input, features) {
         Ok(None) => {}
         Ok(Some(complaint)) => {
