@@ -52,9 +52,7 @@ mod wire;
 
 #[cfg(test)]
 pub(crate) mod doctor;
-#[cfg(any(test, fuzzing))]
 pub(crate) mod draw;
-#[cfg(any(test, fuzzing))]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;

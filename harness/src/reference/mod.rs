@@ -26,10 +26,8 @@
 mod bytes;
 mod calls;
 mod connection;
-#[cfg(any(test, fuzzing))]
 mod doctors;
 mod file;
-#[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod limits;
 mod loans;
