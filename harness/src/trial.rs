@@ -81,6 +81,7 @@ impl Trial {
         &mut self,
         scenario: &Scenario,
     ) -> io::Result<(Verdict, Option<io::Result<Capture>>)> {
+        self.break_in(scenario)?;
         let mut packets = None;
         let verdict = self.judge(scenario, |guest| {
             let (result, capture) = guest.run_watched(scenario)?;
@@ -133,11 +134,20 @@ impl Trial {
     /// # Errors
     /// As [`Trial::run`].
     pub fn run_again(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
+        // First, since what it leaves is not this one's either.
+        self.break_in(scenario)?;
         if self.looks {
             self.guest.leftovers()?;
         }
         self.guest.await_tick()?;
         self.run(scenario)
+    }
+
+    fn break_in(&mut self, scenario: &Scenario) -> io::Result<()> {
+        match self.wedged {
+            true => Ok(()),
+            false => self.guest.break_in(scenario).map_err(io::Error::other),
+        }
     }
 
     /// Virtual time of the scenarios so far, from connection to end of stream.

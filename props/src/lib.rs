@@ -5,6 +5,7 @@
 //! that texts and rules do not lose anything, is in `tests/on_the_host.rs`.
 //!
 //! * [`properties`]: the properties, as proptest sees them;
+//! * [`again`]: a scenario does the same each time;
 //! * [`behaviour`]: that the link, the calls and the scheduler do what they say;
 //! * [`borrowed`]: what is sent by reference is, and is completed when it says;
 //! * [`chances`]: what makes of chances, rates and times of the link something else;
@@ -36,6 +37,7 @@
 //! separated by commas; default `6.12-stock,6.12-patched`). Tests that need a
 //! kernel which watches itself run on `6.12-patched-debug` if that is built.
 
+pub mod again;
 pub mod behaviour;
 pub mod borrowed;
 pub mod chances;

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    behaviour, borrowed, chances, company, cost, counters, counts, disk, doctored, families, guest,
-    holds, late, leaks, loopback, packets, programs, properties, proxy, relay, scarcity, sockets,
-    source, stack, tun, waiting, watch,
+    again, behaviour, borrowed, chances, company, cost, counters, counts, disk, doctored, families,
+    guest, holds, late, leaks, loopback, packets, programs, properties, proxy, relay, scarcity,
+    sockets, source, stack, tun, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -359,6 +359,11 @@ const TESTS: &[Test] = &[
         name: "a_call_moves_so_much_and_no_more",
         on: On::Every,
         run: counts::a_call_moves_so_much_and_no_more,
+    },
+    Test {
+        name: "a_scenario_does_the_same_each_time",
+        on: On::Every,
+        run: again::a_scenario_does_the_same_each_time,
     },
     Test {
         name: "a_watched_scenario_does_the_same",

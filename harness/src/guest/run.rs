@@ -9,13 +9,14 @@
 //! be overtaken, and the same happens without handing anything to a thread: see
 //! [`Guest::run_alone`].
 
+mod first;
 mod simple;
 mod standby;
 mod streams;
 mod together;
 mod watched;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub struct Guest {
     /// As new, all of them.
     files: HashMap<FileSpec, SentFile>,
     virtual_time: bool,
+    /// The kinds of connection that were made since the boot.
+    broken_in: HashSet<(DeviceKind, Family)>,
     gauge: Gauge,
     /// What the gauge showed when it was last read.
     at_rest: Option<Reading>,
@@ -109,6 +112,7 @@ impl Guest {
             files: HashMap::new(),
             listeners: HashMap::new(),
             virtual_time: command_line.contains("time-travel=inf-cpu"),
+            broken_in: HashSet::new(),
             gauge,
             at_rest: None,
             rests: false,
