@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use nix::sys::signal::{SigHandler, Signal, signal};
+
 use super::enter::{CONTRACT_VARIABLE, KERNEL_VARIABLE, NOTE_VARIABLE};
 use super::{FEATURES, Input, state};
 use crate::campaign::known::{Bug, Known};
@@ -48,6 +50,10 @@ impl Target {
         if !engine::in_guest() {
             return Err(io::Error::other("this runs in no kernel under test"));
         }
+        // As in every Rust program that has a `main`: libFuzzer's is C++. A send to a
+        // connection that was reset fails with EPIPE, and ends nobody.
+        // SAFETY: no handler is installed, and no other thread runs yet.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn)? };
         let variable = |name| std::env::var(name).unwrap_or_default();
         let contract = match variable(CONTRACT_VARIABLE).as_str() {
             "documented" => Contract::Documented,
