@@ -56,9 +56,11 @@ impl Link {
         here.add_veth_pair()?;
         let far = here.interface(rtnl::FAR)?;
         here.move_to(far, receiver.fd())?;
+        silence(rtnl::NEAR)?;
         let near = here.interface(rtnl::NEAR)?;
         let data = Queue::join(here, near, Side::Sender, DeviceKind::Veth, rtnl::NEAR)?;
         let ack = receiver.with(|| {
+            silence(rtnl::FAR)?;
             let mut there = Rtnl::open();
             let far = there.interface(rtnl::FAR)?;
             Queue::join(there, far, Side::Receiver, DeviceKind::Veth, rtnl::FAR)
@@ -203,10 +205,7 @@ fn join_tun(receiver: &NetNs) -> io::Result<(Path, [Carrier; 2])> {
     const KIND: DeviceKind = DeviceKind::Tun;
     let join = |side: Side, name: &'static str| {
         let end = End::create(name)?;
-        // The kernel would ask for routers, and those packets were not the scenario's.
-        let silence = format!("/proc/sys/net/ipv6/conf/{name}");
-        std::fs::write(format!("{silence}/addr_gen_mode"), "1")?;
-        std::fs::write(format!("{silence}/router_solicitations"), "0")?;
+        silence(name)?;
         let mut rtnl = Rtnl::open();
         let interface = rtnl.interface(name)?;
         Ok::<_, io::Error>((end, Queue::join(rtnl, interface, side, KIND, name)?))
@@ -223,6 +222,14 @@ fn join_tun(receiver: &NetNs) -> io::Result<(Path, [Carrier; 2])> {
         await_ready(receiver, KIND, family)?;
     }
     Ok((Path::new(KIND, data, ack), carriers))
+}
+
+/// The kernel would ask for routers as long as the interface is there, and those packets
+/// were not the scenario's: netem draws random numbers for them, too.
+fn silence(interface: &str) -> io::Result<()> {
+    let settings = format!("/proc/sys/net/ipv6/conf/{interface}");
+    std::fs::write(format!("{settings}/addr_gen_mode"), "1")?;
+    std::fs::write(format!("{settings}/router_solicitations"), "0")
 }
 
 /// TCP remembers round-trip times and windows of a peer for its next connection: what
