@@ -1,7 +1,7 @@
-//! The kernel's random numbers: ports, sequence numbers, hash seeds, and before Linux
-//! 6.6 the packets that netem loses. The kernels that this suite builds take them from
-//! a fixed seed (kernel-patch/uml/), so that a scenario meets the same ones whenever it
-//! is run.
+//! The kernel's random numbers: ports, sequence numbers, hash seeds, which bits netem
+//! flips, and in a tree from before Linux 6.6 the packets that it loses. The kernels
+//! that this suite builds take them from a fixed seed (kernel-patch/uml/), so that a
+//! scenario meets the same ones whenever it is run.
 
 use std::fs::{File, OpenOptions};
 use std::io;
