@@ -1,6 +1,7 @@
 //! The C program of each scenario in corpus/ that has one: compiled with every warning an
 //! error, and run in a stock and a patched kernel, where it must say what the scenario
-//! expects. `INFLIGHT_PROGRAMS=FOLDER` keeps the programs to look at.
+//! expects. `INFLIGHT_PROGRAMS=FOLDER` keeps the programs to look at. Those of generated
+//! scenarios are compiled only.
 
 mod common;
 
@@ -14,13 +15,13 @@ use std::thread;
 use inflight::kernel::tools;
 use inflight::report::explain::program::{NotInC, source};
 use inflight::scenario::text::{files, read_file};
-use inflight::scenario::{Expected, Scenario};
+use inflight::scenario::{Expected, Scenario, strategy};
 
 use common::{kernels, repository, say};
 
 /// How many scenarios of the corpus have a program, at least: who adds a scenario for
 /// which there is none need not count, who loses one must say why.
-const LEAST_PROGRAMS: usize = 123;
+const LEAST_PROGRAMS: usize = 137;
 
 const KERNELS: [&str; 2] = ["6.12-stock", "6.12-patched"];
 
@@ -198,6 +199,22 @@ fn programs_say_what_their_scenarios_expect() {
         wrong.extend(surprises(&candidates, results, kernel));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn programs_of_generated_scenarios_compile() {
+    const CASES: u64 = 100;
+    if !tools_are_there() {
+        return;
+    }
+    let program = |index: u64| {
+        let text = source(&strategy::case(2008, index)).ok()?;
+        Some((format!("case-{index}"), text))
+    };
+    let programs: Vec<(String, String)> = (0..CASES).filter_map(program).collect();
+    assert!(programs.len() as u64 > CASES / 3, "{}", programs.len());
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    compile(&programs, folder.path());
 }
 
 #[test]

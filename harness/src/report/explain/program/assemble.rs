@@ -17,7 +17,7 @@ pub fn program(scenario: &Scenario, shape: &Shape, functions: &str) -> String {
     let mut texts = Vec::new();
     let mut all = without_comments(functions);
     // What is called comes before those who call.
-    for part in parts::of(scenario).iter().rev() {
+    for part in parts::of(scenario, shape.own).iter().rev() {
         if !mentions(&all, part.name) {
             continue;
         }
@@ -29,7 +29,7 @@ pub fn program(scenario: &Scenario, shape: &Shape, functions: &str) -> String {
         texts.push(text);
     }
     texts.reverse();
-    let globals = parts::globals(&all);
+    let globals = parts::globals(scenario, shape.own, &all);
     all += &globals;
     let headers: BTreeSet<&str> = HEADERS
         .iter()
@@ -50,10 +50,10 @@ pub fn program(scenario: &Scenario, shape: &Shape, functions: &str) -> String {
     text += &globals;
     for part in texts {
         text += "\n";
-        text += &part;
+        text += &shape.own.text(&part);
     }
     text += "\n";
-    text + functions
+    text + &shape.own.text(functions)
 }
 
 /// The comment above: what it is about, how it is run, what it does.

@@ -24,6 +24,9 @@ pub fn connect(scenario: &Scenario) -> String {
         let _ = writeln!(text, "\tset(sender, SOL_SOCKET, SO_SNDBUF, {bytes});");
     }
     text += &options(scenario);
+    if scenario.setup.relay {
+        text += "\tadd_relay();\n";
+    }
     text + "}\n"
 }
 
@@ -39,17 +42,20 @@ fn over_link(scenario: &Scenario) -> String {
     let spec = &scenario.setup.socket;
     let mut text = String::new();
     let address = addresses(scenario)[1];
+    let port = if spec.each { "port++" } else { "2008" };
     text += &match spec.family {
-        Family::Vsock => "\tstruct sockaddr_vm address = {\n\
-            \t\t.svm_family = AF_VSOCK,\n\t\t.svm_port = 2008,\n\
-            \t\t.svm_cid = VMADDR_CID_LOCAL,\n\t};\n"
-            .to_owned(),
-        family if family.over_ipv6() => "\tstruct sockaddr_in6 address = {\n\
-            \t\t.sin6_family = AF_INET6,\n\t\t.sin6_port = htons(2008),\n\t};\n"
-            .to_owned(),
+        Family::Vsock => format!(
+            "\tstruct sockaddr_vm address = {{\n\
+            \t\t.svm_family = AF_VSOCK,\n\t\t.svm_port = {port},\n\
+            \t\t.svm_cid = VMADDR_CID_LOCAL,\n\t}};\n"
+        ),
+        family if family.over_ipv6() => format!(
+            "\tstruct sockaddr_in6 address = {{\n\
+            \t\t.sin6_family = AF_INET6,\n\t\t.sin6_port = htons({port}),\n\t}};\n"
+        ),
         _ => format!(
             "\tstruct sockaddr_in address = {{\n\
-            \t\t.sin_family = AF_INET,\n\t\t.sin_port = htons(2008),\n\
+            \t\t.sin_family = AF_INET,\n\t\t.sin_port = htons({port}),\n\
             \t\t.sin_addr.s_addr = inet_addr(\"{address}\"),\n\t}};\n"
         ),
     };

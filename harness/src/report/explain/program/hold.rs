@@ -172,31 +172,32 @@ fn left(scenario: &Scenario, way: Way) -> Option<usize> {
 /// whose call that is, and the last step (counted from 1) that has to be done.
 pub fn deadlocks(scenario: &Scenario) -> Vec<(Way, Actor, usize)> {
     let mut found = Vec::new();
-    for (_, way) in Way::NAMED {
-        found.extend(deadlock(scenario, way));
+    for (index, step) in scenario.steps.iter().enumerate() {
+        if let Op::Hold { way, .. } = step.op {
+            for it in waiting(scenario, way, index) {
+                if !found.contains(&it) {
+                    found.push(it);
+                }
+            }
+        }
     }
     found
 }
 
-fn deadlock(scenario: &Scenario, way: Way) -> Option<(Way, Actor, usize)> {
+/// Who would wait for ever for what is held from the step at `index` on: whoever sends
+/// before the release, where there is none, or where it is his own.
+fn waiting(scenario: &Scenario, way: Way, index: usize) -> Vec<(Way, Actor, usize)> {
     let steps = &scenario.steps;
-    for (index, step) in steps.iter().enumerate() {
-        if !matches!(step.op, Op::Hold { way: it, .. } if it == way) {
-            continue;
-        }
-        let ends = |it: &Step| matches!(it.op, Op::Release { way: it, packets: None } if it == way);
-        let end = (index..steps.len()).find(|&at| ends(&steps[at]));
-        let during = &steps[index..end.unwrap_or(steps.len())];
-        let by_end = end.map(|at| steps[at].actor);
-        let waits = |actor: &Actor| {
-            let sends = during.iter().any(|it| it.actor == *actor && it.op.sends());
-            sends && by_end.is_none_or(|it| it == *actor)
-        };
-        let waiting = senders(scenario).find(waits);
-        if let Some(actor) = waiting {
-            let last = end.or_else(|| steps.iter().rposition(|it| it.actor == actor));
-            return last.map(|last| (way, actor, last + 1));
-        }
-    }
-    None
+    let ends = |it: &Step| matches!(it.op, Op::Release { way: it, packets: None } if it == way);
+    let end = (index..steps.len()).find(|&at| ends(&steps[at]));
+    let before = &steps[..end.unwrap_or(steps.len())];
+    let waits = |actor: &Actor| {
+        let sends = before.iter().any(|it| it.actor == *actor && it.op.sends());
+        sends && end.is_none_or(|at| steps[at].actor == *actor)
+    };
+    let last = |actor: Actor| {
+        let last = end.or_else(|| steps.iter().rposition(|it| it.actor == actor));
+        last.map(|last| (way, actor, last + 1))
+    };
+    senders(scenario).filter(waits).filter_map(last).collect()
 }

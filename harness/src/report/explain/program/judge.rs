@@ -2,6 +2,7 @@
 
 use super::ends;
 use super::lend;
+use super::place;
 use super::shape::Shape;
 use super::steps;
 use crate::scenario::{Actor, Op, Scenario};
@@ -41,6 +42,16 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         true => "received[from] != expected[at] && received[from] != earlier[at]",
         false => "received[from] != expected[at]",
     };
+    let same = match shape.changes_during {
+        true => "byte == whose->expected[at] || byte == whose->earlier[at]",
+        false => "byte == whose->expected[at]",
+    };
+    let owners = shape.own.owners(scenario);
+    let of_owners: Vec<String> = owners.iter().map(|it| format!("&of_{it}")).collect();
+    let back = match place::has_two_ends(scenario) {
+        true => "\n\tmust(setns(near, CLONE_NEWNET), \"setns\");",
+        false => "",
+    };
     let zeroes = setup.file.sparse || scenario.steps.iter().any(|it| it.op.zeroes());
     let moves = scenario.resizes();
     // A byte names the write that it is from, unless there are zeros that nobody wrote.
@@ -68,7 +79,7 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
     let actors = [Actor::A, Actor::B, Actor::C, Actor::Link, Actor::Reader];
     let actors = actors.into_iter().filter(has);
     let actors: Vec<&str> = actors.map(steps::name).collect();
-    let sleeps = match steps::awaits(scenario) {
+    let sleeps = match steps::notes_sleep(scenario, shape) {
         true => "\n\tatomic_int sleeps;",
         false => "",
     };
@@ -86,6 +97,12 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         ("TORN", torn.into()),
         ("DIFFERS", differs.into()),
         ("LOANS", lend::accounts(scenario)),
+        ("SETTLE", lend::settle_call(scenario, shape).into()),
+        ("SENDERS", owners.len().to_string()),
+        ("SENT_BY", of_owners.join(", ")),
+        ("SAME", same.into()),
+        ("DIFFER_IN_ALL", differ.replace("sent_bytes", "sent_in_all")),
+        ("BACK", back.into()),
         ("ONCE", lend::once(scenario).into()),
         ("OWN", lend::own(scenario).into()),
         ("PRINT", print.into()),

@@ -1,6 +1,8 @@
 //! Sends by reference, and who says when the kernel is done with them.
 
 use super::ends;
+use super::own::Own;
+use super::shape::Shape;
 use crate::scenario::{Actor, Borrowing, Op, Range, Scenario, Step};
 
 /// Whether what was sent may change after its call has returned.
@@ -83,6 +85,18 @@ pub fn verdicts(scenario: &Scenario) -> String {
         text += " || wrong_completions(&by_ring)";
     }
     text
+}
+
+/// What is settled when a call was told done with.
+pub fn settle_call(scenario: &Scenario, shape: &Shape) -> &'static str {
+    match shape.own == Own::Sent && scenario.borrows(Borrowing::Send) {
+        true => {
+            "\t/* Who has which number is not known: of one alone nothing is. */\n\
+             \tfor (size_t i = 0; loans->told >= loans->made && i < loans->made; i++)\n\
+             \t\tsettle(&loans->of[i]);"
+        }
+        false => "\tsettle(&loans->of[call % 64]);",
+    }
 }
 
 /// How often a call must be told done with, compared with 1.

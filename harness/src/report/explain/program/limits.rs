@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::lend;
-use super::shape::{most_bytes, senders};
+use super::shape::{most_bytes, reads_too_much, senders};
 use crate::scenario::{
     Actor, DeviceKind, Expect, Expected, Family, Netem, Op, Range, Scenario, Step,
     text::units::Percent,
@@ -50,11 +50,11 @@ fn check_setup(scenario: &Scenario) -> Result<(), NotInC> {
     for netem in [&setup.data, &setup.ack] {
         check_netem(netem)?;
     }
-    if setup.relay {
-        return not(
-            "reader relay",
-            "it takes a second connection, and who moves the data",
-        );
+    if setup.relay && setup.socket.tcp.quickack.is_some() {
+        return not("quickack", "it does not last, and a proxy does not read");
+    }
+    if setup.socket.each && setup.relay {
+        return not("each", "every connection would have a proxy");
     }
     let loses = |it: &Netem| it.loss_ppm > 0 || it.corrupt_ppm > 0 || it.limit_packets > 0;
     if setup.socket.user_timeout_us > 0 && (loses(&setup.data) || loses(&setup.ack)) {
@@ -62,9 +62,6 @@ fn check_setup(scenario: &Scenario) -> Result<(), NotInC> {
             "user-timeout",
             "a sender that gives up tells nobody, and the receiver would wait for ever",
         );
-    }
-    if setup.socket.each {
-        return not("each", "every connection would have to be judged by itself");
     }
     Ok(())
 }
@@ -111,8 +108,18 @@ fn check_step(scenario: &Scenario, step: &Step) -> Result<(), NotInC> {
         Op::Truncate { .. } | Op::Collapse(_) if any(maps) => {
             not(step, "a store behind the end of a file is a trap (SIGBUS)")
         }
-        Op::Read { .. } if matches!(step.actor, Actor::B | Actor::C) => {
+        Op::Borrow { .. } if scenario.setup.socket.each => not(
+            step,
+            "the completions of every connection would have to be counted",
+        ),
+        Op::Read { .. } if reads_beside(scenario, step.actor) => {
             not(step, "two threads would read from one socket")
+        }
+        Op::Read { .. } if step.actor != Actor::Reader && reads_too_much(scenario).is_some() => {
+            not(step, "it gives up when nothing comes for 5 s")
+        }
+        Op::SpliceIn { .. } if scenario.setup.file.sparse && any(writes) => {
+            not(step, "what is in a pipe of a hole is not the file's")
         }
         op if (op.zeroes() || op.needs_ext4()) && any(pipes) => {
             not(step, "what is in a pipe would no longer be the file's")
@@ -135,22 +142,16 @@ fn has_parts(scenario: &Scenario) -> bool {
 }
 
 fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
-    let mut sending = senders(scenario);
-    if let (Some(_), Some(second)) = (sending.next(), sending.next()) {
-        let mut steps = scenario.steps.iter();
-        let step = steps.find(|it| it.actor == second && it.op.sends());
-        if let Some(step) = step {
-            return not(step, "in which order two threads send is not known");
-        }
-    }
     // What a datagram is is clear where none is cut, refused, or put together by two.
     let family = scenario.setup.socket.family;
     if family.has_datagrams() {
         let mut steps = scenario.steps.iter();
+        let sndbuf_bytes = scenario.setup.socket.sndbuf_bytes.map(u64::from);
+        let room_bytes = sndbuf_bytes.unwrap_or(u64::MAX).min(DATAGRAM_BYTES);
         let long = |it: &&Step| match it.op {
-            Op::Sendfile(range) => range.len > DATAGRAM_BYTES,
-            Op::SendfileOn { len } | Op::SpliceOut { len, .. } => len > DATAGRAM_BYTES,
-            Op::Copy { range, .. } => range.len > DATAGRAM_BYTES,
+            Op::Sendfile(range) => range.len > room_bytes,
+            Op::SendfileOn { len } | Op::SpliceOut { len, .. } => len > room_bytes,
+            Op::Copy { range, .. } | Op::Borrow { range, .. } => range.len > room_bytes,
             _ => false,
         };
         if let Some(step) = steps.find(long) {
@@ -170,15 +171,8 @@ fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
     }
     // Both values of a byte are known, from before a call and from after it; not those
     // that it had meanwhile.
-    let written: Vec<(Step, Range)> = scenario
-        .steps
-        .iter()
-        .filter(|it| it.actor != sender)
-        .filter_map(|it| Some((*it, it.op.writes()?)))
-        .collect();
-    for (at, (step, range)) in written.iter().enumerate() {
-        let overlaps = |other: &Range| other.offset < range.end() && range.offset < other.end();
-        if written[..at].iter().any(|(_, it)| overlaps(it)) {
+    for sender in senders(scenario) {
+        if let Some(step) = written_twice_beside(scenario, sender) {
             return not(step, "a byte would have three values during one call");
         }
     }
@@ -186,6 +180,39 @@ fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
         return not(step, "a byte would have three values before the completion");
     }
     Ok(())
+}
+
+/// The second write to a byte that others than a sender write to.
+fn written_twice_beside(scenario: &Scenario, sender: Actor) -> Option<Step> {
+    let written: Vec<(Step, Range)> = scenario
+        .steps
+        .iter()
+        .filter(|it| it.actor != sender)
+        .filter_map(|it| Some((*it, it.op.writes()?)))
+        .collect();
+    let overlaps = |one: Range, other: Range| one.offset < other.end() && other.offset < one.end();
+    let again = |at: usize| {
+        let before = &written[..at];
+        before.iter().any(|(_, it)| overlaps(*it, written[at].1))
+    };
+    let at = (0..written.len()).find(|&at| again(at))?;
+    Some(written[at].0)
+}
+
+/// Whether somebody else reads on the same connection by steps of its own.
+fn reads_beside(scenario: &Scenario, reader: Actor) -> bool {
+    let connection = |actor: Actor| match actor {
+        Actor::Reader => Actor::A,
+        actor => scenario.connection_of(actor),
+    };
+    let own = connection(reader);
+    let reads = |it: &Step| matches!(it.op, Op::Read { .. });
+    let beside = |it: &Step| it.actor != reader && connection(it.actor) == own && reads(it);
+    matches!(reader, Actor::B | Actor::C) && scenario.steps.iter().any(beside)
+}
+
+fn writes(step: &Step) -> bool {
+    step.op.writes().is_some()
 }
 
 fn pipes(step: &Step) -> bool {

@@ -12,19 +12,23 @@
 //! | `shape` | how many threads a program needs, and what they have to know of each other |
 //! | `place` | network namespaces, interfaces and queues; the file |
 //! | `hold` | packets that are held, and let go |
+//! | `connections` | a connection for each sender |
 //! | `ends` | the two sockets |
 //! | `lend` | sends by reference, and their completions |
+//! | `own` | what each of several senders has for itself |
 //! | `steps` | the operations |
 //! | `judge` | what is compared in the end |
 //! | `parts` | functions that programs have in common, as C |
 //! | `assemble` | the functions that are called, the headers that they need, the comment above |
 
 mod assemble;
+mod connections;
 mod ends;
 mod hold;
 mod judge;
 mod lend;
 mod limits;
+mod own;
 mod parts;
 mod place;
 mod shape;

@@ -1,6 +1,7 @@
 //! Functions that programs have in common, as C, and what they need.
 
 use super::assemble::mentions;
+use super::own::Own;
 use super::place;
 use crate::scenario::{FileKind, Netem, Op, Scenario};
 
@@ -27,7 +28,7 @@ macro_rules! part {
 }
 
 /// All that a program could need, each above those who call it.
-pub fn of(scenario: &Scenario) -> Vec<Part> {
+pub fn of(scenario: &Scenario, own: Own) -> Vec<Part> {
     let datagrams = scenario.setup.socket.family.has_datagrams();
     let pick = |plain, other| if datagrams { other } else { plain };
     vec![
@@ -53,20 +54,32 @@ pub fn of(scenario: &Scenario) -> Vec<Part> {
         part!("await_ring"),
         part!("end_datagram"),
         part!("put", "pipe"),
+        part!("sent_from"),
         part!("put_again", "tee"),
         pick(part!("receive"), part!("receive", "receive_datagrams")),
-        part!("drain"),
+        match own {
+            Own::Connection => part!("drain", "drain_own"),
+            _ => part!("drain"),
+        },
+        part!("add_relay", "relay"),
         part!("close_notify"),
-        pick(part!("verdict"), part!("verdict", "verdict_datagrams")),
+        match own {
+            Own::Sent => part!("verdict", "verdict_shared"),
+            _ => pick(part!("verdict"), part!("verdict", "verdict_datagrams")),
+        },
     ]
 }
 
 /// What stands above the functions, as far as they mention it.
-pub fn globals(code: &str) -> String {
-    const GLOBALS: [(&str, &str); 18] = [
+pub fn globals(scenario: &Scenario, own: Own, code: &str) -> String {
+    const GLOBALS: [(&str, &str); 19] = [
         (
             "far",
             "static int far, near;\t/* the namespaces of the receiver and the sender */\n",
+        ),
+        (
+            "port",
+            "static int port = 2008;\t/* of the next connection */\n",
         ),
         ("sender", "static int sender, receiver;\t/* sockets */\n"),
         ("file", "static int file;\n"),
@@ -117,7 +130,9 @@ pub fn globals(code: &str) -> String {
         ),
     ];
     let needed = GLOBALS.iter().filter(|(name, _)| mentions(code, name));
-    needed.map(|(_, text)| *text).collect()
+    let (owned, shared): (Vec<_>, Vec<_>) = needed.partition(|(name, _)| own.has(name));
+    let text = |of: Vec<&(&str, &str)>| -> String { of.iter().map(|it| it.1).collect() };
+    text(shared) + &own.declare(scenario, &text(owned))
 }
 
 /// Where C has the names that a program may use.
@@ -168,6 +183,7 @@ pub const HEADERS: &[(&str, &[&str])] = &[
 /// Whether it can be run by root only.
 pub fn takes_root(scenario: &Scenario) -> bool {
     scenario.setup.socket.family.passes_link()
+        || scenario.setup.relay
         || scenario.setup.file.kind == FileKind::Ext4
         || scenario.steps.iter().any(|it| it.op == Op::DropCaches)
 }
@@ -177,7 +193,7 @@ pub fn needs(scenario: &Scenario) -> String {
     let setup = &scenario.setup;
     let mut kernel = Vec::new();
     let mut tools = Vec::new();
-    if setup.socket.family.passes_link() {
+    if setup.socket.family.passes_link() || setup.relay {
         tools.push("ip(8)");
         if place::has_two_ends(scenario) {
             kernel.push("veth");

@@ -69,7 +69,9 @@ pub fn link(scenario: &Scenario) -> String {
     text += &end(scenario, "near", Way::Data);
     text += "\n\tmust(setns(far, CLONE_NEWNET), \"setns\");\n";
     text += &end(scenario, "far", Way::Ack);
+    text += &await_up("far");
     text += "\tmust(setns(near, CLONE_NEWNET), \"setns\");\n";
+    text += &await_up("near");
     text + "}\n"
 }
 
@@ -103,6 +105,13 @@ fn end(scenario: &Scenario, name: &str, way: Way) -> String {
         text += &command(&format!("tc qdisc add dev {name} root netem{options}"));
     }
     text
+}
+
+/// An interface that has just come up loses what it gets.
+fn await_up(name: &str) -> String {
+    command(&format!(
+        "until ip link show {name} | grep -q 'state UP'; do sleep 0.01; done"
+    ))
 }
 
 fn command(command: &str) -> String {

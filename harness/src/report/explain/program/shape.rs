@@ -1,7 +1,9 @@
 //! How many threads a program needs.
 
+use super::ends;
 use super::hold;
 use super::lend;
+use super::own::Own;
 use crate::scenario::{Actor, Op, ReaderMode, Scenario, Step};
 
 /// What of a connection surely fits the receiver's buffer, if nobody has said how large
@@ -13,6 +15,8 @@ const FITS_BYTES: u64 = 32 * 1024;
 pub struct Shape {
     /// How it receives.
     pub reader: Reader,
+    /// What each sender has for itself.
+    pub own: Own,
     /// Threads wait for each other's steps.
     pub takes_turns: bool,
     /// The file can change while a call that sends runs, or has lent it.
@@ -37,7 +41,7 @@ impl Shape {
         let beside = |step: &Step| matches!(step.actor, Actor::B | Actor::C | Actor::Link);
         // Who reads what it sends does so when it has sent it.
         let fits = fits(scenario) || scenario.reads_itself();
-        let inline = fits && !steps.iter().any(beside);
+        let inline = fits && !steps.iter().any(beside) && reads_too_much(scenario).is_none();
         let reader = match scenario.setup.reader {
             ReaderMode::Drain => Reader::Drains,
             ReaderMode::Paused if inline => Reader::Inline,
@@ -48,6 +52,7 @@ impl Shape {
         let foreign = |step: &Step| writes(step) && senders.iter().any(|it| *it != step.actor);
         Shape {
             reader,
+            own: Own::of(scenario),
             takes_turns: reader == Reader::Actor
                 || steps.iter().any(beside)
                 || !hold::deadlocks(scenario).is_empty(),
@@ -64,7 +69,10 @@ impl Shape {
         };
         let others = [Actor::B, Actor::C, Actor::Link];
         let mut threads: Vec<Actor> = others.into_iter().filter(acts).collect();
-        if self.reader == Reader::Actor {
+        // Each connection has who reads the rest of it.
+        let rests = self.own == Own::Connection;
+        let reads = scenario.steps.iter().any(|it| it.actor == Actor::Reader);
+        if self.reader == Reader::Actor && (reads || !rests) {
             threads.push(Actor::Reader);
         }
         threads
@@ -91,6 +99,45 @@ pub fn most_bytes(scenario: &Scenario) -> u64 {
         _ => 0,
     });
     calls.sum()
+}
+
+/// The first read that would wait for what the same thread has yet to send, or, by another
+/// thread than the reader's, for what nobody sends.
+pub fn reads_too_much(scenario: &Scenario) -> Option<Step> {
+    let steps = &scenario.steps;
+    let sure = |steps: &[Step]| -> u64 { steps.iter().map(|it| sure_bytes(scenario, it)).sum() };
+    let mut read_bytes = 0;
+    for (index, step) in steps.iter().enumerate() {
+        let Op::Read { len } = step.op else {
+            continue;
+        };
+        read_bytes += len;
+        let sent_bytes = match step.actor {
+            Actor::B | Actor::C => sure(steps),
+            _ => sure(&steps[..index]),
+        };
+        if read_bytes > sent_bytes {
+            return Some(*step);
+        }
+    }
+    None
+}
+
+/// How many bytes a step sends at least.
+fn sure_bytes(scenario: &Scenario, step: &Step) -> u64 {
+    let setup = &scenario.setup;
+    let lost = setup.socket.family.has_datagrams() && !setup.data.is_steady();
+    if lost || ends::may_fail(scenario) || scenario.resizes() {
+        return 0;
+    }
+    match step.op {
+        Op::Sendfile(range) => range
+            .end()
+            .min(setup.file.size_bytes)
+            .saturating_sub(range.offset),
+        Op::Copy { range, .. } | Op::Borrow { range, .. } => range.len,
+        _ => 0,
+    }
 }
 
 fn fits(scenario: &Scenario) -> bool {

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use super::connections;
 use super::ends;
 use super::hold;
 use super::lend;
 use super::limits;
+use super::own::Own;
 use super::place::sent_file;
 use super::shape::{Reader, Shape};
 use crate::scenario::{Actor, Borrowing, Copying, Op, Scenario, Step};
@@ -15,16 +17,16 @@ pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
     let mut functions = Vec::new();
     for actor in shape.threads(scenario) {
         let mut text = format!("static void *{actor}_does(void *unused)\n{{\n");
+        if let Some(own) = shape.own.take(scenario, actor) {
+            let _ = writeln!(text, "\t{own}");
+        }
         text += &steps_of(scenario, shape, actor);
         if actor == Actor::Link {
             text += &watch(scenario);
         }
         if actor == Actor::Reader && !ends::may_leave(scenario) {
             text += "\n\t/* The rest. */\n";
-            for (other, last) in lasts(scenario, scenario.steps.len(), Actor::Reader) {
-                let _ = writeln!(text, "\tafter(&{}, {last});", name(other));
-            }
-            text += "\treceive(sizeof(received));\n";
+            text += &read_rest(scenario, Actor::A);
         }
         for line in lend::settle(scenario, actor) {
             text += &indented(&line);
@@ -32,7 +34,38 @@ pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
         text += "\treturn unused;\n}\n";
         functions.push(text.replacen("{\n\n", "{\n", 1));
     }
+    functions.extend(connections::readers(scenario, shape));
     functions.join("\n")
+}
+
+/// Who reads by no word of others reads what is left, when they have done all there is,
+/// or hang.
+pub fn read_rest(scenario: &Scenario, owner: Actor) -> String {
+    let mut text = String::new();
+    for (other, last) in lasts(scenario, scenario.steps.len(), Actor::Reader) {
+        let who = name(other);
+        let mut steps = scenario.steps.iter().enumerate();
+        let reads = |it: &Step| it.actor == other && matches!(it.op, Op::Read { .. });
+        let read = steps.rfind(|(_, it)| reads(it)).map(|(at, _)| at + 1);
+        let beside = scenario.connection_of(other) == owner;
+        if let Some(read) = read.filter(|_| beside) {
+            let _ = writeln!(text, "\twhile ({who}.done < {read})\n\t\tusleep(100);");
+        }
+        if read == Some(last) && beside {
+            continue;
+        }
+        let wait = match sleeps(scenario, other) {
+            true => "await_blocked",
+            false => "after",
+        };
+        let _ = writeln!(text, "\t{wait}(&{who}, {last});");
+    }
+    text + "\treceive(sizeof(received));\n"
+}
+
+fn sleeps(scenario: &Scenario, actor: Actor) -> bool {
+    let sleeps = |it: &Step| it.actor == actor && matches!(it.op, Op::Wait { .. });
+    scenario.steps.iter().any(sleeps)
 }
 
 /// What the program does: it is actor `a`.
@@ -40,15 +73,59 @@ pub fn main(scenario: &Scenario, shape: &Shape) -> String {
     let tries = limits::is_left_to_chance(scenario);
     let name = if tries { "static int once" } else { "int main" };
     let mut text = format!("{name}(void)\n{{\n");
-    let threads = shape.threads(scenario);
-    let mut handles: Vec<String> = threads.iter().map(|it| format!("{it}_thread")).collect();
-    if shape.reader == Reader::Drains {
-        handles.push("draining".into());
+    let threads = threads(scenario, shape);
+    if !threads.is_empty() {
+        let handles: Vec<&str> = threads.iter().map(|it| it.handle.as_str()).collect();
+        let _ = writeln!(text, "\tpthread_t {};", handles.join(", "));
     }
-    if !handles.is_empty() {
-        let _ = writeln!(text, "\tpthread_t {};\n", handles.join(", "));
+    if shape.own == Own::Connection {
+        text += "\tint wrong = 0;\n";
     }
-    let _ = writeln!(text, "\talarm({});", patience_s(scenario));
+    if text.ends_with(";\n") {
+        text += "\n";
+    }
+    text += &prepare(scenario, shape);
+    for Thread {
+        handle,
+        function,
+        argument,
+        ..
+    } in &threads
+    {
+        let _ = writeln!(
+            text,
+            "\tpthread_create(&{handle}, NULL, {function}, {argument});"
+        );
+    }
+    text += &steps_of(scenario, shape, Actor::A);
+    text += "\n";
+    for thread in threads.iter().filter(|it| !it.reads) {
+        let _ = writeln!(text, "\tpthread_join({}, NULL);", thread.handle);
+    }
+    for line in hold::rest(scenario) {
+        let _ = writeln!(text, "\t{line}");
+    }
+    text += &finish(scenario, shape);
+    if shape.reader == Reader::Inline && !ends::may_leave(scenario) {
+        text += "\treceive(sizeof(received));\n";
+    }
+    for thread in threads.iter().filter(|it| it.reads) {
+        let _ = writeln!(text, "\tpthread_join({}, NULL);", thread.handle);
+    }
+    for line in lend::wait(scenario, Actor::A) {
+        let _ = writeln!(text, "\t{line}");
+    }
+    text += &match shape.own {
+        Own::Connection => connections::verdicts(scenario),
+        _ => format!("\treturn verdict(){};\n", lend::verdicts(scenario)),
+    };
+    text += "}\n";
+    text + if tries { TRIES } else { "" }
+}
+
+/// What there must be before the threads.
+fn prepare(scenario: &Scenario, shape: &Shape) -> String {
+    let mut text = format!("\talarm({});\n", patience_s(scenario));
     if ends::may_fail(scenario) {
         text += "\tsignal(SIGPIPE, SIG_IGN);\n";
     }
@@ -61,39 +138,72 @@ pub fn main(scenario: &Scenario, shape: &Shape) -> String {
     if scenario.setup.socket.family.passes_link() {
         text += "\tmake_link();\n";
     }
-    text += "\tmake_file();\n\tconnect_ends();\n";
-    if shape.reader == Reader::Drains {
-        text += "\tpthread_create(&draining, NULL, drain, NULL);\n";
+    text += "\tmake_file();\n";
+    match shape.own {
+        Own::Connection => text += &connections::connect(scenario),
+        own => {
+            text += "\tconnect_ends();\n";
+            if let Some(own) = own.take(scenario, Actor::A) {
+                let _ = writeln!(text, "\t{own}");
+            }
+        }
     }
-    for actor in &threads {
-        let _ = writeln!(
-            text,
-            "\tpthread_create(&{actor}_thread, NULL, {actor}_does, NULL);"
-        );
+    text
+}
+
+/// What ends the stream, or every one of them.
+fn finish(scenario: &Scenario, shape: &Shape) -> String {
+    let lines: String = ends::finish(scenario)
+        .iter()
+        .map(|line| format!("\t{line}\n"))
+        .collect();
+    match shape.own {
+        Own::Connection => connections::for_each(scenario, &lines),
+        _ => lines,
     }
-    text += &steps_of(scenario, shape, Actor::A);
-    text += "\n";
-    for actor in threads.iter().filter(|it| **it != Actor::Reader) {
-        let _ = writeln!(text, "\tpthread_join({actor}_thread, NULL);");
+}
+
+/// A thread besides the main one.
+pub struct Thread {
+    /// The variable that it is joined by.
+    pub handle: String,
+    /// What it does.
+    pub function: String,
+    /// What that is given.
+    pub argument: String,
+    /// It ends with what it reads.
+    pub reads: bool,
+}
+
+fn threads(scenario: &Scenario, shape: &Shape) -> Vec<Thread> {
+    let mut threads = Vec::new();
+    for actor in shape.threads(scenario) {
+        threads.push(Thread {
+            handle: format!("{actor}_thread"),
+            function: format!("{actor}_does"),
+            argument: "NULL".into(),
+            reads: actor == Actor::Reader,
+        });
     }
-    for line in hold::rest(scenario) {
-        let _ = writeln!(text, "\t{line}");
+    if shape.own == Own::Connection {
+        threads.extend(connections::reading(scenario, shape));
+    } else if shape.reader == Reader::Drains {
+        threads.push(Thread {
+            handle: "draining".into(),
+            function: "drain".into(),
+            argument: "NULL".into(),
+            reads: true,
+        });
     }
-    for line in ends::finish(scenario) {
-        let _ = writeln!(text, "\t{line}");
+    if scenario.setup.relay {
+        threads.push(Thread {
+            handle: "relaying".into(),
+            function: "relay".into(),
+            argument: "NULL".into(),
+            reads: true,
+        });
     }
-    match shape.reader {
-        Reader::Drains => text += "\tpthread_join(draining, NULL);\n",
-        Reader::Actor => text += "\tpthread_join(reader_thread, NULL);\n",
-        Reader::Inline if ends::may_leave(scenario) => {}
-        Reader::Inline => text += "\treceive(sizeof(received));\n",
-    }
-    for line in lend::wait(scenario, Actor::A) {
-        let _ = writeln!(text, "\t{line}");
-    }
-    let verdicts = lend::verdicts(scenario);
-    let _ = writeln!(text, "\treturn verdict(){verdicts};\n}}");
-    text + if tries { TRIES } else { "" }
+    threads
 }
 
 const TRIES: &str = "
@@ -166,7 +276,9 @@ fn arrives_before(scenario: &Scenario, index: usize) -> bool {
     let mut since = before.take_while(|it| !gives_time(it));
     let writes = steps[index].op.writes().is_some();
     let family = scenario.setup.socket.family;
-    let at_once = !family.passes_link() || scenario.setup.data.delay_us == 0;
+    let data = &scenario.setup.data;
+    let late = data.delay_us > 0 || data.slot_us > 0 || data.rate_bps > 0;
+    let at_once = !family.passes_link() || !late;
     let copies = |it: &Step| matches!(it.op, Op::Copy { .. });
     writes && at_once && since.any(|it| it.op.sends() && !copies(it))
 }
@@ -305,9 +417,13 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
             };
             let sent = |_: &str, call: String| format!("sent_from(&{parts}, {call});");
             let mut lines = sending(scenario, shape, ("0", len), &call, &sent);
+            for line in &mut lines {
+                let rest = format!("done < {len} && {parts}.first < {parts}.end;");
+                *line = line.replace(&format!("done < {len};"), &rest);
+            }
             // Of an empty pipe it would wait for somebody to fill it.
             let again = |it: &Op| matches!(it, Op::SpliceOut { tee: other, .. } if *other == tee);
-            if seen.iter().any(again) {
+            if seen.iter().any(again) && !scenario.setup.socket.poll {
                 let body: Vec<String> = lines.iter().map(|it| indented(it)).collect();
                 let body = body.concat();
                 lines = match lines.len() {
@@ -394,7 +510,7 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
         Op::Collapse(range) => allocate("FALLOC_FL_COLLAPSE_RANGE", range),
         Op::Read { len } => vec![format!("receive({len});")],
         // Who sleeps is not blocked, as far as an `await` is concerned.
-        Op::Wait { us } if awaits(scenario) => vec![
+        Op::Wait { us } if notes_sleep(scenario, shape) => vec![
             format!("{actor}.sleeps = 1;"),
             format!("usleep({us});"),
             format!("{actor}.sleeps = 0;"),
@@ -425,10 +541,14 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
     }
 }
 
-/// Whether somebody awaits that another one is blocked.
-pub fn awaits(scenario: &Scenario) -> bool {
+/// Whether it is to be known who sleeps: somebody awaits that another one is blocked, or
+/// reads what is left when the others are.
+pub fn notes_sleep(scenario: &Scenario, shape: &Shape) -> bool {
     let awaits = |it: &Step| matches!(it.op, Op::Await { .. });
-    scenario.steps.iter().any(awaits)
+    let sleeps = |it: &Step| matches!(it.op, Op::Wait { .. }) && it.actor != Actor::Reader;
+    let steps = &scenario.steps;
+    let waits_for_all = shape.reader == Reader::Actor && !ends::may_leave(scenario);
+    steps.iter().any(awaits) || waits_for_all && steps.iter().any(sleeps)
 }
 
 fn allocate(mode: &str, range: crate::scenario::Range) -> Vec<String> {
@@ -465,7 +585,8 @@ fn sending(
     let text = len.to_string();
     let mut lines = Vec::new();
     if shape.changes_during {
-        lines.push(format!("entering({offset}, {text});"));
+        let has = len.min(scenario.extent_bytes());
+        lines.push(format!("entering({offset}, {has});"));
     }
     if !spec.poll {
         lines.push(sent(offset, call(offset, &text)));

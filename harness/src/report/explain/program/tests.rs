@@ -3,6 +3,7 @@
 use expect_test::expect_file;
 
 use super::assemble::{mentions, without_comments};
+use super::own::Own;
 use super::source;
 use crate::scenario::Scenario;
 use crate::scenario::text::parse;
@@ -55,6 +56,59 @@ fn a_call_that_would_wait_for_what_it_holds_up_is_let_go() {
         main.contains("far parent 1: handle 3: plug release_indefinite"),
         "{left}"
     );
+}
+
+#[test]
+fn of_two_senders_each_keeps_its_own_order() {
+    let text = include_str!("../../../../../corpus/actors/two-senders.scn");
+    expect_file!["tests/two-senders.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn a_connection_for_each_is_a_structure() {
+    let text = include_str!("../../../../../corpus/actors/own-connections-unix.scn");
+    expect_file!["tests/own-connections-unix.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn what_is_not_code_belongs_to_nobody() {
+    let text =
+        "/* the sender */ send(sender, \"the \\\" sender\", it->sender); resender(a.sender);";
+    let owned = Own::Connection.text(text);
+    let wanted =
+        "/* the sender */ send(own->sender, \"the \\\" sender\", it->sender); resender(a.sender);";
+    assert_eq!(owned, wanted);
+    assert_eq!(Own::Sent.text(text), text);
+}
+
+#[test]
+fn a_relay_is_a_thread() {
+    let text = include_str!("../../../../../corpus/race/relay-unix.scn");
+    expect_file!["tests/relay-unix.c"].assert_eq(&program(text));
+}
+
+#[test]
+fn the_rest_is_read_when_whoever_else_reads_has_done_so() {
+    let text = "reader paused\n\nsendfile 0+4096\nb: wait 1ms\nb: read 1\nb: mmap-write 0+1\n";
+    let rest = "\twhile (b.done < 3)\n\t\tusleep(100);\n\tawait_blocked(&b, 4);\n\treceive(";
+    assert!(program(text).contains(rest), "{}", program(text));
+}
+
+#[test]
+fn nobody_waits_in_one_thread_for_what_it_has_yet_to_send() {
+    let later = "reader paused\n\nsendfile 0+4096\nread 4096\n";
+    assert!(!program(later).contains("pthread_t"));
+    let before = "reader paused\n\nread 4096\nsendfile 0+4096\n";
+    assert!(program(before).contains("reader_does"));
+    let own = "reader paused\n\na: read 4096\nsendfile 0+4096\n";
+    assert!(refused(own).contains("gives up"));
+}
+
+#[test]
+fn an_empty_pipe_is_not_polled_for() {
+    let text = "socket tcp4 nonblock poll\n\npipe capacity=4096\nvmsplice 0+1\nsplice-out 8192\n";
+    let begin = "done < 8192 && piped.first < piped.end;";
+    assert!(program(text).contains(begin), "{}", program(text));
 }
 
 #[test]
@@ -112,7 +166,10 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
         "socket unix\n\nsend-zerocopy 0+4096\n",
         "socket vsock\nfile tmpfs size=262144\n\nsend-zerocopy 0+262144\n",
         "send-zerocopy 0+4096\nmmap-write 0+1\nmmap-write 0+1\n",
-        "sendfile 0+4096\nb: sendfile 0+100\n",
+        "socket udp4 each\n\nsend-zerocopy 0+100\nb: send-zerocopy 0+100\n",
+        "reader paused\n\nsendfile 0+4096\nb: read 1\nread 1\n",
+        "file tmpfs size=4096 sparse\n\npipe capacity=4096\nsplice-in 0+4096\nmmap-write 0+1\nsplice-out 4096\n",
+        "socket udp4 sndbuf=4096\nfile tmpfs size=8192\n\nsendfile 0+8192\n",
     ]
     .map(refused)
     .join("\n");
@@ -123,6 +180,9 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
         `send-zerocopy 0+4096` is not in C: the kernel refuses it, and says so in different ways
         `send-zerocopy 0+262144` is not in C: what AF_VSOCK takes in parts has a completion for each of them
         `mmap-write 0+1` is not in C: a byte would have three values before the completion
-        `b: sendfile 0+100` is not in C: in which order two threads send is not known"#]]
+        `send-zerocopy 0+100` is not in C: the completions of every connection would have to be counted
+        `b: read 1` is not in C: two threads would read from one socket
+        `splice-in 0+4096` is not in C: what is in a pipe of a hole is not the file's
+        `sendfile 0+8192` is not in C: what a datagram that is refused throws away is not known"#]]
     .assert_eq(&refusals);
 }

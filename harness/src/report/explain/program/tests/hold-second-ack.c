@@ -238,7 +238,9 @@ static void make_link(void)
 	    "netem delay 1us 2147ms distribution ahead && rm -r $tables");
 	run("tc qdisc add dev far parent 2: handle 3: plug limit 100000000");
 	run("tc qdisc change dev far parent 2: handle 3: plug release_indefinite");
+	run("until ip link show far | grep -q 'state UP'; do sleep 0.01; done");
 	must(setns(near, CLONE_NEWNET), "setns");
+	run("until ip link show near | grep -q 'state UP'; do sleep 0.01; done");
 }
 
 static void make_file(void)
@@ -300,8 +302,8 @@ int main(void)
 	make_link();
 	make_file();
 	connect_ends();
-	pthread_create(&draining, NULL, drain, NULL);
 	pthread_create(&link_thread, NULL, link_does, NULL);
+	pthread_create(&draining, NULL, drain, NULL);
 
 	/* sendfile 0+4096 */
 	after(&the_link, 1);

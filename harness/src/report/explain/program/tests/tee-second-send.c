@@ -233,7 +233,9 @@ static void make_link(void)
 	run("ip address add 192.0.2.2/24 dev far");
 	run("ip link set far up");
 	run("tc qdisc add dev far root netem delay 20ms");
+	run("until ip link show far | grep -q 'state UP'; do sleep 0.01; done");
 	must(setns(near, CLONE_NEWNET), "setns");
+	run("until ip link show near | grep -q 'state UP'; do sleep 0.01; done");
 }
 
 static void make_file(void)

@@ -115,9 +115,9 @@ static void sent(long offset, ssize_t len)
  * change, and what it had when the call began may arrive, or what it has by then.
  */
 struct loan {
-	size_t at;	/* in the stream */
+	unsigned char *bytes;	/* that are to arrive */
 	long offset, len;
-	int told;
+	int told, settled;
 };
 
 struct loans {
@@ -134,20 +134,25 @@ static void lend(struct loans *loans, long offset, ssize_t len)
 	sent(offset, len);
 	if (len <= 0)
 		return;
-	loan->at = sent_bytes - len;
+	loan->bytes = expected + sent_bytes - len;
 	loan->offset = offset;
 	loan->len = len;
 	loans->made++;
 }
 
+/* What the file has now is the last that may arrive. */
+static void settle(struct loan *loan)
+{
+	if (loan->settled++ == 0)
+		must(pread(file, loan->bytes, loan->len, loan->offset), "pread");
+}
+
 /* The kernel says that it is done with what a call has sent. */
 static void completed(struct loans *loans, size_t call)
 {
-	struct loan *loan = &loans->of[call % 64];
-
-	loan->told++;
+	loans->of[call % 64].told++;
 	loans->told++;
-	must(pread(file, expected + loan->at, loan->len, loan->offset), "pread");
+	settle(&loans->of[call % 64]);
 }
 
 /* Whether that was not said once of each call. */
@@ -337,7 +342,9 @@ static void make_link(void)
 	run("ip address add 192.0.2.2/24 dev far");
 	run("ip link set far up");
 	run("tc qdisc add dev far root netem delay 20ms");
+	run("until ip link show far | grep -q 'state UP'; do sleep 0.01; done");
 	must(setns(near, CLONE_NEWNET), "setns");
+	run("until ip link show near | grep -q 'state UP'; do sleep 0.01; done");
 }
 
 static void make_file(void)

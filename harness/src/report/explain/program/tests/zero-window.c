@@ -225,7 +225,9 @@ static void make_link(void)
 	must(setns(far, CLONE_NEWNET), "setns");
 	run("ip address add 192.0.2.2/24 dev far");
 	run("ip link set far up");
+	run("until ip link show far | grep -q 'state UP'; do sleep 0.01; done");
 	must(setns(near, CLONE_NEWNET), "setns");
+	run("until ip link show near | grep -q 'state UP'; do sleep 0.01; done");
 }
 
 static void make_file(void)
