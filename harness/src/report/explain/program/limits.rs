@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::lend;
+use super::own::Own;
 use super::shape::{most_bytes, reads_too_much, senders};
 use crate::scenario::{
     Actor, DeviceKind, Expect, Expected, Family, Netem, Op, Range, Scenario, Step,
@@ -142,32 +143,23 @@ fn has_parts(scenario: &Scenario) -> bool {
 }
 
 fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
-    // What a datagram is is clear where none is cut, refused, or put together by two.
-    let family = scenario.setup.socket.family;
-    if family.has_datagrams() {
-        let mut steps = scenario.steps.iter();
-        let sndbuf_bytes = scenario.setup.socket.sndbuf_bytes.map(u64::from);
-        let room_bytes = sndbuf_bytes.unwrap_or(u64::MAX).min(DATAGRAM_BYTES);
-        let long = |it: &&Step| match it.op {
-            Op::Sendfile(range) => range.len > room_bytes,
-            Op::SendfileOn { len } | Op::SpliceOut { len, .. } => len > room_bytes,
-            Op::Copy { range, .. } | Op::Borrow { range, .. } => range.len > room_bytes,
-            _ => false,
-        };
-        if let Some(step) = steps.find(long) {
-            return not(
-                step,
-                "what a datagram that is refused throws away is not known",
-            );
-        }
+    if let Some(step) = refused_datagram(scenario) {
+        return not(
+            step,
+            "what a datagram that is refused throws away is not known",
+        );
     }
-    let sender = senders(scenario).next().unwrap_or_default();
-    let changes = |it: &&Step| it.actor != sender && it.op.writes().is_some();
-    let mut steps = scenario.steps.iter();
-    if steps.any(pipes)
-        && let Some(step) = scenario.steps.iter().find(changes)
+    if scenario.steps.iter().any(pipes)
+        && let Some(step) = writes_beside(scenario)
     {
         return not(step, "what is in a pipe would change during the call");
+    }
+    if Own::of(scenario) == Own::Sent && has_zeros(scenario) {
+        let second = senders(scenario).nth(1);
+        let mut steps = scenario.steps.iter();
+        if let Some(step) = steps.find(|it| it.op.sends() && Some(it.actor) == second) {
+            return not(step, "of zeros it is not known who has sent them");
+        }
     }
     // Both values of a byte are known, from before a call and from after it; not those
     // that it had meanwhile.
@@ -180,6 +172,40 @@ fn check_together(scenario: &Scenario) -> Result<(), NotInC> {
         return not(step, "a byte would have three values before the completion");
     }
     Ok(())
+}
+
+/// A send whose datagram is refused, or could be. What a datagram is is clear where none
+/// is cut, or put together by two.
+fn refused_datagram(scenario: &Scenario) -> Option<Step> {
+    let socket = &scenario.setup.socket;
+    let sndbuf_bytes = socket.sndbuf_bytes.map_or(u64::MAX, u64::from);
+    let room_bytes = sndbuf_bytes.min(DATAGRAM_BYTES);
+    let steps = &scenario.steps;
+    let waits = |it: &Step| matches!(it.op, Op::SpliceOut { more: true, .. });
+    if !socket.family.has_datagrams() {
+        return None;
+    }
+    if (socket.cork || steps.iter().any(waits)) && most_bytes(scenario) > room_bytes {
+        return steps.iter().rfind(|it| it.op.sends()).copied();
+    }
+    let long = |it: &&Step| match it.op {
+        Op::SendfileOn { len } | Op::SpliceOut { len, .. } => len > room_bytes,
+        op if op.sends() => op.range().is_some_and(|range| range.len > room_bytes),
+        _ => false,
+    };
+    steps.iter().find(long).copied()
+}
+
+/// A write by another thread than that of a sender.
+fn writes_beside(scenario: &Scenario) -> Option<Step> {
+    let beside = |it: &&Step| writes(it) && senders(scenario).any(|sender| sender != it.actor);
+    scenario.steps.iter().find(beside).copied()
+}
+
+/// Whether bytes that are sent can be zeros that nobody has written.
+fn has_zeros(scenario: &Scenario) -> bool {
+    let zeroes = |it: &Step| it.op.zeroes();
+    scenario.setup.file.sparse || scenario.steps.iter().any(zeroes)
 }
 
 /// The second write to a byte that others than a sender write to.

@@ -91,11 +91,14 @@ pub fn senders(scenario: &Scenario) -> impl Iterator<Item = Actor> + '_ {
 /// How many bytes can be sent at most: no call moves what the file does not have.
 pub fn most_bytes(scenario: &Scenario) -> u64 {
     let extent_bytes = scenario.extent_bytes();
+    // A tee has nothing that is not in the pipe, too.
+    let fills = scenario.steps.iter().filter_map(|it| it.op.fills());
+    let filled_bytes: u64 = fills.map(|range| range.len.min(extent_bytes)).sum();
     let calls = scenario.steps.iter().map(|step| match step.op {
         Op::Sendfile(range) => range.len.min(extent_bytes),
         Op::SendfileOn { len } => len.min(extent_bytes),
         Op::Copy { range, .. } | Op::Borrow { range, .. } => range.len,
-        Op::SpliceOut { len, .. } => len,
+        Op::SpliceOut { len, .. } => len.min(filled_bytes),
         _ => 0,
     });
     calls.sum()

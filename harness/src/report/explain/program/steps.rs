@@ -242,7 +242,7 @@ fn steps_of(scenario: &Scenario, shape: &Shape, actor: Actor) -> String {
         let lines = statements(scenario, shape, index, &seen);
         let read = shape.reader == Reader::Drains && arrives_before(scenario, index);
         let read = match read {
-            true => "\tusleep(1000);\t/* What has arrived is read. */\n",
+            true => "\tusleep(100);\t/* What has arrived is read. */\n",
             false => "",
         };
         seen.push(step.op);
@@ -423,7 +423,10 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
             }
             // Of an empty pipe it would wait for somebody to fill it.
             let again = |it: &Op| matches!(it, Op::SpliceOut { tee: other, .. } if *other == tee);
-            if seen.iter().any(again) && !scenario.setup.socket.poll {
+            let size_bytes = scenario.setup.file.size_bytes;
+            let fills = |it: &Op| it.fills().is_some_and(|range| range.offset < size_bytes);
+            let is_full = seen.iter().any(fills) && !scenario.resizes() && !seen.iter().any(again);
+            if !is_full && !scenario.setup.socket.poll {
                 let body: Vec<String> = lines.iter().map(|it| indented(it)).collect();
                 let body = body.concat();
                 lines = match lines.len() {

@@ -105,6 +105,15 @@ fn nobody_waits_in_one_thread_for_what_it_has_yet_to_send() {
 }
 
 #[test]
+fn an_empty_pipe_is_not_waited_for() {
+    let empty = "if (piped.first < piped.end)";
+    let behind = "pipe capacity=4096\nsplice-in 4096+1\nsplice-out 1\n";
+    assert!(program(behind).contains(empty), "{}", program(behind));
+    let full = "pipe capacity=4096\nsplice-in 0+1\nsplice-out 1\n";
+    assert!(!program(full).contains(empty), "{}", program(full));
+}
+
+#[test]
 fn an_empty_pipe_is_not_polled_for() {
     let text = "socket tcp4 nonblock poll\n\npipe capacity=4096\nvmsplice 0+1\nsplice-out 8192\n";
     let begin = "done < 8192 && piped.first < piped.end;";
@@ -169,6 +178,9 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
         "socket udp4 each\n\nsend-zerocopy 0+100\nb: send-zerocopy 0+100\n",
         "reader paused\n\nsendfile 0+4096\nb: read 1\nread 1\n",
         "file tmpfs size=4096 sparse\n\npipe capacity=4096\nsplice-in 0+4096\nmmap-write 0+1\nsplice-out 4096\n",
+        "socket udp4 cork\nfile tmpfs size=65536\n\nsendfile 0+65536\nsendfile 0+65536\n",
+        "file tmpfs size=4096 sparse\n\nsendfile 0+4096\nb: sendfile 0+4096\n",
+        "pipe capacity=4096\nvmsplice 0+1\nsplice-out 1\nb: sendfile 0+1\nmmap-write 0+1\n",
         "socket udp4 sndbuf=4096\nfile tmpfs size=8192\n\nsendfile 0+8192\n",
     ]
     .map(refused)
@@ -183,6 +195,9 @@ fn what_is_not_in_c_is_named_as_it_stands_in_the_text() {
         `send-zerocopy 0+100` is not in C: the completions of every connection would have to be counted
         `b: read 1` is not in C: two threads would read from one socket
         `splice-in 0+4096` is not in C: what is in a pipe of a hole is not the file's
+        `sendfile 0+65536` is not in C: what a datagram that is refused throws away is not known
+        `b: sendfile 0+4096` is not in C: of zeros it is not known who has sent them
+        `mmap-write 0+1` is not in C: what is in a pipe would change during the call
         `sendfile 0+8192` is not in C: what a datagram that is refused throws away is not known"#]]
     .assert_eq(&refusals);
 }

@@ -317,7 +317,7 @@ int main(void)
 	end(&a, 3);
 
 	/* mmap-write 0+8192 */
-	usleep(1000);	/* What has arrived is read. */
+	usleep(100);	/* What has arrived is read. */
 	begin(&a);
 	store(mapping, 0, 8192, 1);
 	end(&a, 4);
