@@ -10,6 +10,7 @@
 //! * [`borrowed`]: what is sent by reference is, and is completed when it says;
 //! * [`chances`]: what makes of chances, rates and times of the link something else;
 //! * [`cost`]: what the cure may cost;
+//! * [`coverage`]: a kernel that counts its code counts what it should;
 //! * [`doctored`]: each of the properties can be broken;
 //! * [`late`]: how much later than its last byte arrives a call may return;
 //! * [`disk`]: files on ext4 are, and what only they have does what it says;
@@ -35,7 +36,8 @@
 //!
 //! Environment: `PROPTEST_CASES` (default 256), `INFLIGHT_KERNELS` (names
 //! separated by commas; default `6.12-stock,6.12-patched`). Tests that need a
-//! kernel which watches itself run on `6.12-patched-debug` if that is built.
+//! kernel which watches itself run on `6.12-patched-debug` if that is built, those that
+//! need one which counts its code on `6.12-patched-kcov`.
 
 pub mod again;
 pub mod behaviour;
@@ -45,6 +47,7 @@ pub mod company;
 pub mod cost;
 pub mod counters;
 pub mod counts;
+pub mod coverage;
 pub mod disk;
 pub mod doctored;
 pub mod families;

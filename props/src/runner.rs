@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use inflight::engine::{self, Boot, Exit};
-use inflight::kernel::{self, Flavour, Kernel, KernelName};
+use inflight::kernel::{self, Extras, Flavour, Kernel, KernelName};
 use inflight::report::shell;
 use inflight::scenario::{Expect, Expected, Scenario, text};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -22,9 +22,6 @@ const MEMORY_MIB: u32 = 256;
 const FOUND: &str = "found: ";
 /// Begins a line in which a test tells the host what the kernel will complain about.
 const EXPECTED: &str = "the kernel is to complain: ";
-/// Where tests run that need a kernel which watches itself, if none is named. It
-/// takes minutes to build, so they are left out until somebody has done that.
-const WATCHFUL: &str = "6.12-patched-debug";
 
 /// On which kernels a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +42,33 @@ pub enum On {
     WatchfulWaiting,
     /// Those that watch themselves, where that includes sleeping in atomic context.
     WatchfulSleeping,
+    /// Those that count which of their code runs.
+    Counting,
 }
+
+/// Kernels that some tests need. Each takes minutes to build, so these tests are left out
+/// until somebody has done that.
+struct Special {
+    /// The usual one of them.
+    name: &'static str,
+    /// What it does.
+    does: &'static str,
+    /// The tests that need such a one; the first is for all of them.
+    tests: &'static [On],
+}
+
+const SPECIAL: [Special; 2] = [
+    Special {
+        name: "6.12-patched-debug",
+        does: "watches itself",
+        tests: &[On::Watchful, On::WatchfulWaiting, On::WatchfulSleeping],
+    },
+    Special {
+        name: "6.12-patched-kcov",
+        does: "counts its code",
+        tests: &[On::Counting],
+    },
+];
 
 /// A test that runs in a guest.
 #[derive(Debug, Clone, Copy)]
@@ -83,22 +106,29 @@ pub fn main(tests: &'static [Test]) -> ! {
             trials.push(trial(*test, kernel.clone()).with_ignored_flag(lack.is_some()));
         }
     }
-    trials.extend(watchful(tests, &kernels, arguments.list));
+    for special in &SPECIAL {
+        trials.extend(elsewhere(special, tests, &kernels, arguments.list));
+    }
     libtest_mimic::run(&arguments, trials).exit()
 }
 
-/// The tests that need a kernel which watches itself, where none was named: on the
-/// usual one if it is built, else left out, and said so.
-fn watchful(tests: &[Test], kernels: &[KernelName], listing: bool) -> Vec<Trial> {
-    let needs = |test: &&Test| {
-        matches!(
-            test.on,
-            On::Watchful | On::WatchfulWaiting | On::WatchfulSleeping
-        )
-    };
+/// The tests that need a special kernel, where none was named: on the usual one if it is
+/// built, else left out, and said so.
+fn elsewhere(
+    special: &Special,
+    tests: &[Test],
+    kernels: &[KernelName],
+    listing: bool,
+) -> Vec<Trial> {
+    let Special {
+        name,
+        does,
+        tests: on,
+    } = *special;
+    let needs = |test: &&Test| on.contains(&test.on);
     let count = tests.iter().filter(needs).count();
-    let named = kernels.iter().any(|kernel| On::Watchful.includes(kernel));
-    let Ok(kernel) = WATCHFUL.parse::<KernelName>() else {
+    let named = kernels.iter().any(|kernel| on[0].includes(kernel));
+    let Ok(kernel) = name.parse::<KernelName>() else {
         return Vec::new();
     };
     if count == 0 || named {
@@ -107,8 +137,8 @@ fn watchful(tests: &[Test], kernels: &[KernelName], listing: bool) -> Vec<Trial>
     let built = matches!(kernel::find(&kernel), Ok(Some(_)));
     if !built && !listing {
         eprintln!(
-            "SKIPPED (\"ignored\" below): {count} tests need a kernel that watches itself\n  \
-             remedy: inflight kernel build {WATCHFUL}"
+            "SKIPPED (\"ignored\" below): {count} tests need a kernel that {does}\n  \
+             remedy: inflight kernel build {name}"
         );
     }
     tests
@@ -209,6 +239,7 @@ impl On {
             On::Detaching => detaches,
             On::Watchful | On::WatchfulSleeping => kernel.is_debug() && (waits || detaches),
             On::WatchfulWaiting => kernel.is_debug() && waits,
+            On::Counting => kernel.extras() == Extras::Kcov,
         }
     }
 
@@ -359,6 +390,10 @@ mod tests {
                     On::WatchfulSleeping,
                 ],
             ),
+            (
+                "6.1-detach-kcov",
+                &[On::Patched, On::Detaching, On::Counting],
+            ),
             ("tree:/x", &[]),
         ] {
             let kernel: KernelName = name.parse().unwrap();
@@ -370,11 +405,13 @@ mod tests {
                 On::Watchful,
                 On::WatchfulWaiting,
                 On::WatchfulSleeping,
+                On::Counting,
             ] {
                 assert_eq!(all.includes(&kernel), on.contains(&all), "{name} {all:?}");
             }
             assert!(On::Every.includes(&kernel));
-            assert_eq!(On::WatchfulSleeping.lack(&kernel), None, "{name}");
+            let old = name.starts_with("6.1-");
+            assert_eq!(On::WatchfulSleeping.lack(&kernel).is_some(), old, "{name}");
         }
     }
 }

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use inflight_props::runner::{self, On, Test};
 use inflight_props::{
-    again, behaviour, borrowed, chances, company, cost, counters, counts, disk, doctored, families,
-    guest, holds, late, leaks, loopback, packets, programs, properties, proxy, relay, scarcity,
-    sockets, source, stack, tun, waiting, watch,
+    again, behaviour, borrowed, chances, company, cost, counters, counts, coverage, disk, doctored,
+    families, guest, holds, late, leaks, loopback, packets, programs, properties, proxy, relay,
+    scarcity, sockets, source, stack, tun, waiting, watch,
 };
 
 fn main() -> ExitCode {
@@ -524,6 +524,11 @@ const TESTS: &[Test] = &[
         name: "a_detached_page_is_counted",
         on: On::Detaching,
         run: counters::a_detached_page_is_counted,
+    },
+    Test {
+        name: "the_code_of_tasks_and_of_softirqs_is_counted",
+        on: On::Counting,
+        run: coverage::the_code_of_tasks_and_of_softirqs_is_counted,
     },
     Test {
         name: "a_wait_is_traced",
