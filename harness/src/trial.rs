@@ -81,7 +81,9 @@ impl Trial {
         &mut self,
         scenario: &Scenario,
     ) -> io::Result<(Verdict, Option<io::Result<Capture>>)> {
-        self.break_in(scenario)?;
+        if let Some(verdict) = self.break_in(scenario)? {
+            return Ok((verdict, None));
+        }
         let mut packets = None;
         let verdict = self.judge(scenario, |guest| {
             let (result, capture) = guest.run_watched(scenario)?;
@@ -135,7 +137,9 @@ impl Trial {
     /// As [`Trial::run`].
     pub fn run_again(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
         // First, since what it leaves is not this one's either.
-        self.break_in(scenario)?;
+        if let Some(verdict) = self.break_in(scenario)? {
+            return Ok(verdict);
+        }
         if self.looks {
             self.guest.leftovers()?;
         }
@@ -143,11 +147,22 @@ impl Trial {
         self.run(scenario)
     }
 
-    fn break_in(&mut self, scenario: &Scenario) -> io::Result<()> {
-        match self.wedged {
-            true => Ok(()),
-            false => self.guest.break_in(scenario).map_err(io::Error::other),
-        }
+    /// Makes the first connection of a kind, if this would be it. A verdict: the kernel
+    /// does not survive even that, or complains of it, and there is no more to be seen.
+    fn break_in(&mut self, scenario: &Scenario) -> io::Result<Option<Verdict>> {
+        let first = match self.wedged {
+            true => None,
+            false => self.guest.first_of_its_kind(scenario),
+        };
+        let Some(first) = first else {
+            return Ok(None);
+        };
+        let usually = std::mem::replace(&mut self.looks, false);
+        let verdict = self.judge(&first, |guest| guest.run(&first));
+        self.looks = usually;
+        let verdict = verdict?;
+        let heard = verdict.breaks(Property::Splat);
+        Ok((self.wedged || heard).then_some(verdict))
     }
 
     /// Virtual time of the scenarios so far, from connection to end of stream.
