@@ -92,6 +92,10 @@ fn check_step(scenario: &Scenario, step: &Step) -> Result<(), NotInC> {
         Op::Borrow { .. } if !lends(scenario.setup.socket.family) => {
             not(step, "the kernel refuses it, and says so in different ways")
         }
+        Op::Borrow { .. } if scenario.setup.socket.poll => not(
+            step,
+            "a loop of sends would have as many completions as it takes turns",
+        ),
         Op::Borrow { .. } if has_parts(scenario) => not(
             step,
             "what AF_VSOCK takes in parts has a completion for each of them",
