@@ -88,7 +88,8 @@ fn make() -> io::Result<PathBuf> {
         .open(TMPFS)?;
     image::write(&image)?;
     let device = attach(&image).map_err(what("a loop device"))?;
-    let path = std::env::temp_dir().join(format!("ext4-{}", std::process::id()));
+    // Always the guest's own, while /tmp may be the host's.
+    let path = Path::new("/dev/shm").join(format!("ext4-{}", std::process::id()));
     std::fs::create_dir(&path)?;
     // Who only reads changes nothing.
     nix::mount::mount(
