@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::{LazyLock, Mutex};
 
-use inflight::fuzz::{self, FEATURES, Input, Target};
+use inflight::fuzz::{self, FEATURES, Input, LEAKED_STATUS, Target};
 use inflight::kcov::COUNTERS;
 
 /// What libFuzzer reads and clears as it does its own counters.
@@ -30,6 +30,12 @@ static TARGET: LazyLock<Mutex<Target>> = LazyLock::new(|| {
     }
 });
 
+unsafe extern "C" {
+    /// _exit(2): nothing that is registered for the end of the process is done.
+    #[link_name = "_exit"]
+    fn exit_at_once(status: i32) -> !;
+}
+
 /// Runs a scenario and ends this process, as libFuzzer wants it, if something is wrong.
 pub fn run(input: &Input) {
     let mut target = TARGET.lock().expect("nobody panics with it");
@@ -39,7 +45,12 @@ pub fn run(input: &Input) {
     match target.run(input, features) {
         Ok(None) => {}
         Ok(Some(complaint)) => {
-            let _ = std::io::stderr().write_all(complaint.as_bytes());
+            let _ = std::io::stderr().write_all(complaint.text.as_bytes());
+            if complaint.of_another {
+                // libFuzzer would write the wrong one; the host knows the right one.
+                // SAFETY: ends the process.
+                unsafe { exit_at_once(LEAKED_STATUS.into()) }
+            }
             std::process::abort();
         }
         Err(error) => panic!("cannot run this scenario: {error}"),

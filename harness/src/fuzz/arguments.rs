@@ -13,6 +13,19 @@ const OF_TIME: [&str; 2] = ["timeout", "report_slow_units"];
 /// So many seconds that no scenario is slow.
 const NEVER_SLOW: &str = "-report_slow_units=1000000000";
 
+/// Flags whose values are files that are made, wherever that is.
+const WRITTEN: [&[u8]; 5] = [
+    b"artifact_prefix",
+    b"exact_artifact_path",
+    b"merge_control_file",
+    b"stop_file",
+    b"mutation_graph_file",
+];
+/// What belongs to everybody, or is the guest's own: never given to it to write to.
+const SHARED: [&str; 11] = [
+    "/", "/dev", "/dev/shm", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/var/tmp",
+];
+
 /// libFuzzer's arguments, without the program's name.
 #[derive(Debug, Clone)]
 pub(super) struct Arguments(Vec<OsString>);
@@ -49,17 +62,17 @@ impl Arguments {
         let mut folders = Vec::new();
         for argument in &self.0 {
             let bytes = argument.as_bytes();
-            let named = match bytes.strip_prefix(b"-") {
-                None => argument.as_os_str(),
+            let (named, written) = match bytes.strip_prefix(b"-") {
+                None => (bytes, false),
                 Some(flag) => match flag.iter().position(|it| *it == b'=') {
-                    Some(at) => OsStr::from_bytes(&flag[at + 1..]),
+                    Some(at) => (&flag[at + 1..], WRITTEN.contains(&&flag[..at])),
                     None => continue,
                 },
             };
             // A list of files, separated by commas; or a file with such a list.
-            for name in named.as_bytes().split(|it| *it == b',') {
+            for name in named.split(|it| *it == b',') {
                 let name = name.strip_prefix(b"@").unwrap_or(name);
-                folders.extend(folder_of(Path::new(OsStr::from_bytes(name))));
+                folders.extend(folder_of(Path::new(OsStr::from_bytes(name)), written));
             }
         }
         outermost(folders)
@@ -79,6 +92,14 @@ impl Arguments {
     pub fn error_status(&self) -> u8 {
         let status = self.flag("error_exitcode").and_then(OsStr::to_str);
         status.and_then(|it| it.parse().ok()).unwrap_or(77)
+    }
+
+    /// A file that is named and lies right in a folder that is everybody's: a guest does
+    /// not see it, or must not write beside it.
+    pub fn misplaced(&self) -> Option<PathBuf> {
+        let inputs = self.0.iter().filter(|it| !it.as_bytes().starts_with(b"-"));
+        let mut files = inputs.map(PathBuf::from).filter(|it| it.is_file());
+        files.find(|it| folder_of(it, true).is_none())
     }
 
     /// What the guest's libFuzzer is to be given: no limits in seconds of the guest, and
@@ -105,11 +126,12 @@ fn value<'a>(argument: &'a OsStr, name: &str) -> Option<&'a OsStr> {
 
 /// The folder that a name leads to, or that of the file of this name; `None` if there is
 /// none, or it is that of everything.
-fn folder_of(name: &Path) -> Option<PathBuf> {
+fn folder_of(name: &Path, is_file: bool) -> Option<PathBuf> {
     if name.as_os_str().is_empty() {
         return None;
     }
-    let is_file_like = || name.as_os_str().as_bytes().contains(&b'/') || name.exists();
+    let has_folder = || name.as_os_str().as_bytes().contains(&b'/');
+    let is_file_like = || is_file || has_folder() || name.exists();
     let folder = match name.is_dir() {
         true => name.to_owned(),
         false if is_file_like() => match name.parent()? {
@@ -119,9 +141,8 @@ fn folder_of(name: &Path) -> Option<PathBuf> {
         false => return None,
     };
     let folder = folder.canonicalize().ok()?;
-    let special = ["/", "/dev", "/proc", "/sys"];
-    let special = special.iter().any(|it| folder == Path::new(it));
-    (folder.is_dir() && !special).then_some(folder)
+    let shared = SHARED.iter().any(|it| folder == Path::new(it));
+    (folder.is_dir() && !shared).then_some(folder)
 }
 
 /// Without those inside of others.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::arguments::Arguments;
 use super::clock;
+use super::target::{COUNT_VARIABLE, GUIDES};
+use crate::engine::run_dir::RunDir;
 use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS};
 use crate::guest;
 use crate::kernel::progress::Lines;
@@ -22,6 +24,9 @@ pub(super) const KERNEL_VARIABLE: &str = "INFLIGHT_KERNEL";
 pub(super) const CONTRACT_VARIABLE: &str = "INFLIGHT_CONTRACT";
 /// Tells the guest where to note what is about to run.
 pub(super) const NOTE_VARIABLE: &str = "INFLIGHT_NOTE";
+/// What the guest ends with when it is not the last input that is at fault, but the one
+/// that is noted.
+pub const LEAKED_STATUS: u8 = 178;
 /// Memory of a guest in MiB: the corpus and what libFuzzer knows of it are in there.
 const MEMORY_MIB: u32 = 256;
 /// How long a guest may be silent, unless `-timeout` says otherwise.
@@ -38,14 +43,25 @@ const IDLE_LIMIT: Duration = Duration::from_secs(120);
 pub fn enter() {
     guest::init::main_if_pid1();
     let arguments = Arguments::new(std::env::args_os().skip(1));
-    if engine::in_guest() || arguments.starts_others() {
+    if engine::in_guest() {
+        return;
+    }
+    if arguments.starts_others() {
+        // What libFuzzer tells its children by files lies in /tmp else, and a guest may
+        // not write to all of that.
+        if let Some(Ok(home)) = engine::run_dir::cache_root().map(|it| RunDir::create(&it)) {
+            // SAFETY: libFuzzer has started no thread yet, and neither have we.
+            unsafe { std::env::set_var("TMPDIR", home.path()) };
+            // Until this process ends, however it does; the next run sweeps it away.
+            std::mem::forget(home);
+        }
         return;
     }
     let status = match run(&arguments) {
         Ok(status) => status,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
-            3
+            2
         }
     };
     // SAFETY: ends the process; what libFuzzer does at exit belongs to the guest's run.
@@ -57,10 +73,15 @@ type Error = Box<dyn std::error::Error>;
 fn run(arguments: &Arguments) -> Result<u8, Error> {
     let kernel = kernel()?;
     let cache = engine::run_dir::cache_root().ok_or("no cache directory: set HOME")?;
-    fs::create_dir_all(&cache)?;
-    let home = tempfile::Builder::new()
-        .prefix("fuzz-")
-        .tempdir_in(&cache)?;
+    if let Some(file) = arguments.misplaced() {
+        let file = file.display();
+        return Err(
+            format!("{file}: put it into a folder of its own, which the guest sees").into(),
+        );
+    }
+    choices()?;
+    // Should we be killed, it is swept away by the next run.
+    let home = RunDir::create(&cache)?;
     let note = home.path().join("input");
     fs::write(&note, "")?;
 
@@ -73,7 +94,7 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     boot.env = environment(&kernel, &note);
     boot.out_dirs = folders(arguments, home.path());
     let (status, outcome) = engine::run_to_end(boot)?;
-    if ![DIED_STATUS, HUNG_STATUS].contains(&status) {
+    if ![DIED_STATUS, HUNG_STATUS, LEAKED_STATUS].contains(&status) {
         return Ok(status);
     }
     let bytes = fs::read(&note)?;
@@ -96,18 +117,34 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     if let Some(outcome) = outcome {
         fs::write(&log, outcome.kernel_log)?;
     }
-    let how = if status == HUNG_STATUS {
-        "hung"
-    } else {
-        "died"
+    let how = match status {
+        HUNG_STATUS => "the kernel hung with this input",
+        LEAKED_STATUS => "an earlier input has left something behind",
+        _ => "the kernel died with this input",
     };
     let _ = writeln!(
         io::stderr(),
-        "ERROR: the kernel {how} with this input\nTest unit written to {}\nIts kernel's log: {}",
+        "ERROR: {how}\nTest unit written to {}\nIts kernel's log: {}",
         artifact.display(),
         Path::new(&log).display()
     );
     Ok(arguments.error_status())
+}
+
+/// What the environment chooses must be one of what there is.
+fn choices() -> Result<(), Error> {
+    let allowed = [
+        (CONTRACT_VARIABLE, &["stable", "documented"][..]),
+        (COUNT_VARIABLE, &GUIDES[..]),
+    ];
+    for (variable, allowed) in allowed {
+        let value = std::env::var(variable).unwrap_or_default();
+        if !value.is_empty() && !allowed.contains(&value.as_str()) {
+            let allowed = allowed.join(", ");
+            return Err(format!("{variable}={value}: must be one of {allowed}").into());
+        }
+    }
+    Ok(())
 }
 
 fn kernel() -> Result<Kernel, Error> {
@@ -150,7 +187,10 @@ fn environment(kernel: &Kernel, note: &Path) -> Vec<(OsString, OsString)> {
     let mut all: Vec<(OsString, OsString)> = std::env::vars_os()
         .filter(|(name, _)| !ours.iter().any(|it| name == it))
         .collect();
-    if !all.iter().any(|(name, _)| name == CONTRACT_VARIABLE) {
+    let given =
+        |(name, value): &(OsString, OsString)| name == CONTRACT_VARIABLE && !value.is_empty();
+    if !all.iter().any(given) {
+        all.retain(|(name, _)| name != CONTRACT_VARIABLE);
         all.push((CONTRACT_VARIABLE.into(), contract(&kernel.name).into()));
     }
     all.push((KERNEL_VARIABLE.into(), kernel.name.to_string().into()));

@@ -25,8 +25,8 @@ mod state;
 mod target;
 
 pub use clock::now_ns;
-pub use enter::enter;
+pub use enter::{LEAKED_STATUS, enter};
 pub use input::Input;
 pub use mutate::{cross, mutate};
 pub use state::FEATURES;
-pub use target::Target;
+pub use target::{Complaint, Target};

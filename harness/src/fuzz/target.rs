@@ -20,9 +20,10 @@ use crate::trial::{Trial, Verdict};
 const INPUTS_A_LOOK: usize = 512;
 /// How often a violation is run again.
 const REPETITIONS: u32 = 10;
-/// Names the code that is counted, `tasks`, `all` or `none`, for who wants to know what
-/// it is good for; all unless told.
-const COUNT_VARIABLE: &str = "INFLIGHT_FUZZ_COUNT";
+/// Names what guides, for who wants to know what each is good for; all unless told.
+pub(super) const COUNT_VARIABLE: &str = "INFLIGHT_FUZZ_COUNT";
+/// Its values.
+pub(super) const GUIDES: [&str; 5] = ["all", "kernel", "tasks", "state", "none"];
 
 /// The kernel that this runs in, for a fuzz target.
 #[derive(Debug)]
@@ -35,8 +36,14 @@ pub struct Target {
     marks_state: bool,
 }
 
-/// What was wrong with an input, as text for people.
-pub type Complaint = String;
+/// What was wrong with an input.
+#[derive(Debug)]
+pub struct Complaint {
+    /// It, and how to go on, for people.
+    pub text: String,
+    /// Whether it is another input's fault: that which the host was told of last.
+    pub of_another: bool,
+}
 
 impl Target {
     /// Sets this kernel up. From now on its counters are in `counters`, if it counts.
@@ -52,7 +59,7 @@ impl Target {
         }
         // As in every Rust program that has a `main`: libFuzzer's is C++. A send to a
         // connection that was reset fails with EPIPE, and ends nobody.
-        // SAFETY: no handler is installed, and no other thread runs yet.
+        // SAFETY: to ignore a signal is to install no handler.
         unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn)? };
         let variable = |name| std::env::var(name).unwrap_or_default();
         let contract = match variable(CONTRACT_VARIABLE).as_str() {
@@ -71,9 +78,15 @@ impl Target {
             None => None,
         };
         let trial = Trial::set_up(contract)?;
-        if let Some(machine) = Machine::open()? {
-            machine.replace(counters)?;
-            kcov::count_scenarios(machine, contexts);
+        match Machine::open()? {
+            Some(machine) => {
+                machine.replace(counters)?;
+                kcov::count_scenarios(machine, contexts);
+            }
+            None => eprintln!(
+                "inflight: {} counts none of its code, and guides nobody: use one with -kcov",
+                variable(KERNEL_VARIABLE)
+            ),
         }
         Ok(Target {
             trial,
@@ -96,8 +109,11 @@ impl Target {
     ) -> io::Result<Option<Complaint>> {
         if self.batch.len() >= INPUTS_A_LOOK {
             // Before this input is noted: what is left was left by others.
-            if let Some(complaint) = self.look()? {
-                return Ok(Some(complaint));
+            if let Some(text) = self.look()? {
+                return Ok(Some(Complaint {
+                    text,
+                    of_another: true,
+                }));
             }
         }
         let Input(scenario) = input;
@@ -112,7 +128,10 @@ impl Target {
             return Ok(None);
         };
         let (property, message) = (violation.property, violation.message.clone());
-        Ok(Some(self.describe(scenario, property, &message)))
+        Ok(Some(Complaint {
+            text: self.describe(scenario, property, &message),
+            of_another: false,
+        }))
     }
 
     /// What is wrong, unless a known bug of this kernel is.
@@ -125,7 +144,7 @@ impl Target {
     }
 
     /// Looks at what the last inputs have left behind, and for the one that did it.
-    fn look(&mut self) -> io::Result<Option<Complaint>> {
+    fn look(&mut self) -> io::Result<Option<String>> {
         let batch = std::mem::take(&mut self.batch);
         if self.trial.leak()?.is_none() {
             return Ok(None);
@@ -133,6 +152,7 @@ impl Target {
         self.trial.look_for_leaks(true);
         for scenario in &batch {
             engine::heartbeat();
+            self.note(scenario)?;
             let verdict = self.trial.run(scenario)?;
             let leak = |it: &&Violation| it.property == Property::Leaks;
             let Some(leak) = verdict.violations.iter().find(leak) else {
@@ -141,7 +161,6 @@ impl Target {
             // What the kernel makes once and keeps is no leak; a leak is there each time.
             let again = self.trial.run(scenario)?;
             if again.breaks(Property::Leaks) && self.complaint(scenario, &verdict).is_some() {
-                self.note(scenario)?;
                 let message = leak.message.clone();
                 return Ok(Some(self.describe(scenario, Property::Leaks, &message)));
             }
@@ -151,7 +170,7 @@ impl Target {
     }
 
     /// Runs it again, and says what is wrong with it and how to go on.
-    fn describe(&mut self, scenario: &Scenario, property: Property, message: &str) -> Complaint {
+    fn describe(&mut self, scenario: &Scenario, property: Property, message: &str) -> String {
         let (mut seen, mut of) = (1, 1);
         for _ in 0..REPETITIONS {
             engine::heartbeat();

@@ -46,11 +46,18 @@ fn folders_are_those_of_what_is_named() {
     );
     let expected = ["artifacts", "corpus", "merge"].map(|it| home.join(it));
     assert_eq!(arguments(&line).folders(), expected);
-    assert!(
-        arguments("-artifact_prefix=/ -seed=5 nonsense")
-            .folders()
-            .is_empty()
+    let none = "-artifact_prefix=/ -seed=5 nonsense -merge_control_file=/tmp/x /tmp";
+    assert_eq!(arguments(none).folders(), [PathBuf::new(); 0]);
+    // Beside what is run.
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    for line in ["-artifact_prefix=x-", "-exact_artifact_path=x"] {
+        assert_eq!(arguments(line).folders(), [here.clone()], "{line}");
+    }
+    assert_eq!(
+        arguments("/etc/passwd").misplaced(),
+        Some("/etc/passwd".into())
     );
+    assert_eq!(arguments(&at("merge/list")).misplaced(), None);
 }
 
 #[test]
