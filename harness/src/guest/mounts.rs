@@ -2,7 +2,7 @@
 //!
 //! The root is the *host's* root, through hostfs, and read-only. Over it go the
 //! kernel's own file systems, and tmpfs where programs expect to write. Only the
-//! output directory is writable and the host's.
+//! output directories are writable and the host's.
 //!
 //! This keeps accidents away, not malice: the program is root in the guest, and may
 //! mount hostfs again, writable, with the rights of the user who booted it.
