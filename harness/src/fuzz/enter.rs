@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::arguments::Arguments;
 use super::clock;
-use super::target::{COUNT_VARIABLE, GUIDES};
+use super::target::{Guide, chosen_contract};
 use crate::engine::run_dir::RunDir;
 use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS};
 use crate::guest;
@@ -71,7 +71,6 @@ pub fn enter() {
 type Error = Box<dyn std::error::Error>;
 
 fn run(arguments: &Arguments) -> Result<u8, Error> {
-    let kernel = kernel()?;
     let cache = engine::run_dir::cache_root().ok_or("no cache directory: set HOME")?;
     if let Some(file) = arguments.misplaced() {
         let file = file.display();
@@ -79,7 +78,10 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
             format!("{file}: put it into a folder of its own, which the guest sees").into(),
         );
     }
-    choices()?;
+    Guide::chosen()?;
+    chosen_contract()?;
+    // It may have to be built: after all that can be wrong.
+    let kernel = kernel()?;
     // Should we be killed, it is swept away by the next run.
     let home = RunDir::create(&cache)?;
     let note = home.path().join("input");
@@ -129,22 +131,6 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
         Path::new(&log).display()
     );
     Ok(arguments.error_status())
-}
-
-/// What the environment chooses must be one of what there is.
-fn choices() -> Result<(), Error> {
-    let allowed = [
-        (CONTRACT_VARIABLE, &["stable", "documented"][..]),
-        (COUNT_VARIABLE, &GUIDES[..]),
-    ];
-    for (variable, allowed) in allowed {
-        let value = std::env::var(variable).unwrap_or_default();
-        if !value.is_empty() && !allowed.contains(&value.as_str()) {
-            let allowed = allowed.join(", ");
-            return Err(format!("{variable}={value}: must be one of {allowed}").into());
-        }
-    }
-    Ok(())
 }
 
 fn kernel() -> Result<Kernel, Error> {

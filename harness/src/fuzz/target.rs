@@ -21,9 +21,56 @@ const INPUTS_A_LOOK: usize = 512;
 /// How often a violation is run again.
 const REPETITIONS: u32 = 10;
 /// Names what guides, for who wants to know what each is good for; all unless told.
-pub(super) const COUNT_VARIABLE: &str = "INFLIGHT_FUZZ_COUNT";
-/// Its values.
-pub(super) const GUIDES: [&str; 5] = ["all", "kernel", "tasks", "state", "none"];
+const COUNT_VARIABLE: &str = "INFLIGHT_FUZZ_COUNT";
+
+/// What guides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guide {
+    contexts: Contexts,
+    marks_state: bool,
+}
+
+impl Guide {
+    /// By name, the usual one first.
+    const NAMED: [(&str, Contexts, bool); 5] = [
+        ("all", Contexts::ALL, true),
+        ("kernel", Contexts::ALL, false),
+        ("tasks", Contexts::TASKS, false),
+        ("state", Contexts::NONE, true),
+        ("none", Contexts::NONE, false),
+    ];
+
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// It says something else.
+    pub fn chosen() -> io::Result<Guide> {
+        let name = std::env::var(COUNT_VARIABLE).unwrap_or_default();
+        let mut named = Guide::NAMED.into_iter();
+        let found = named.find(|(known, ..)| name.is_empty() || *known == name);
+        let (_, contexts, marks_state) = found.ok_or_else(|| {
+            let known = Guide::NAMED.map(|(known, ..)| known).join(", ");
+            io::Error::other(format!("{COUNT_VARIABLE}={name}: must be one of {known}"))
+        })?;
+        Ok(Guide {
+            contexts,
+            marks_state,
+        })
+    }
+}
+
+/// The contract that the environment names, or the default one.
+///
+/// # Errors
+/// It names something else.
+pub(super) fn chosen_contract() -> io::Result<Contract> {
+    let name = std::env::var(CONTRACT_VARIABLE).unwrap_or_default();
+    if name.is_empty() {
+        return Ok(Contract::Stable);
+    }
+    name.parse()
+        .map_err(|error| io::Error::other(format!("{CONTRACT_VARIABLE}={name}: {error}")))
+}
 
 /// The kernel that this runs in, for a fuzz target.
 #[derive(Debug)]
@@ -61,18 +108,8 @@ impl Target {
         // connection that was reset fails with EPIPE, and ends nobody.
         // SAFETY: to ignore a signal is to install no handler.
         unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn)? };
-        let variable = |name| std::env::var(name).unwrap_or_default();
-        let contract = match variable(CONTRACT_VARIABLE).as_str() {
-            "documented" => Contract::Documented,
-            _ => Contract::Stable,
-        };
-        let (contexts, marks_state) = match variable(COUNT_VARIABLE).as_str() {
-            "none" => (Contexts::NONE, false),
-            "tasks" => (Contexts::TASKS, false),
-            "kernel" => (Contexts::ALL, false),
-            "state" => (Contexts::NONE, true),
-            _ => (Contexts::ALL, true),
-        };
+        let contract = chosen_contract()?;
+        let guide = Guide::chosen()?;
         let note = match std::env::var_os(NOTE_VARIABLE) {
             Some(path) => Some(Note(File::options().write(true).open(path)?)),
             None => None,
@@ -81,11 +118,11 @@ impl Target {
         match Machine::open()? {
             Some(machine) => {
                 machine.replace(counters)?;
-                kcov::count_scenarios(machine, contexts);
+                kcov::count_scenarios(machine, guide.contexts);
             }
             None => eprintln!(
                 "inflight: {} counts none of its code, and guides nobody: use one with -kcov",
-                variable(KERNEL_VARIABLE)
+                std::env::var(KERNEL_VARIABLE).unwrap_or_default()
             ),
         }
         Ok(Target {
@@ -93,7 +130,7 @@ impl Target {
             known: Known::here(),
             note,
             batch: Vec::new(),
-            marks_state,
+            marks_state: guide.marks_state,
         })
     }
 
