@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use inflight::engine::{self, Boot, Exit};
-use inflight::kernel::{self, Extras, Flavour, Kernel, KernelName};
+use inflight::kernel::{self, Flavour, Kernel, KernelName};
 use inflight::report::shell;
 use inflight::scenario::{Expect, Expected, Scenario, text};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -225,10 +225,7 @@ fn judge(complaints: &[String], stdout: &str) -> Result {
 
 impl On {
     fn includes(self, kernel: &KernelName) -> bool {
-        let flavour = match kernel {
-            KernelName::Release { flavour, .. } => Some(*flavour),
-            _ => None,
-        };
+        let flavour = kernel.flavour();
         let waits = flavour == Some(Flavour::Patched);
         let detaches = flavour == Some(Flavour::Detach);
         match self {
@@ -239,7 +236,7 @@ impl On {
             On::Detaching => detaches,
             On::Watchful | On::WatchfulSleeping => kernel.is_debug() && (waits || detaches),
             On::WatchfulWaiting => kernel.is_debug() && waits,
-            On::Counting => kernel.extras() == Extras::Kcov,
+            On::Counting => kernel.extras().counts(),
         }
     }
 

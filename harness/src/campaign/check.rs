@@ -93,14 +93,8 @@ pub enum News<'a> {
 /// What a kernel is expected to do with many cases: `None`: hold. A stock kernel
 /// breaks stable-on-return, for that is the race.
 pub fn expected(kernel: &KernelName, contract: Contract) -> Option<Property> {
-    match (kernel, contract) {
-        (
-            KernelName::Release {
-                flavour: Flavour::Stock,
-                ..
-            },
-            Contract::Stable,
-        ) => Some(Property::StableOnReturn),
+    match (kernel.flavour(), contract) {
+        (Some(Flavour::Stock), Contract::Stable) => Some(Property::StableOnReturn),
         _ => None,
     }
 }

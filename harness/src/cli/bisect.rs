@@ -200,7 +200,7 @@ fn ends<'a>(
             flavour,
             extras,
         } => Some((version.clone(), *extras, *flavour)),
-        KernelName::Tree(_) => None,
+        _ => None,
     };
     let flavours = (parts(good), parts(bad));
     let (Some((version, debug, one)), Some((other_version, other_debug, other))) = flavours else {

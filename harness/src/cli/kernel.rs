@@ -25,8 +25,9 @@ pub struct Args {
 enum Command {
     /// Build kernels that are not built yet
     Build {
-        /// VERSION-FLAVOUR, as 6.12-stock, 6.1-patched, 7.3-detach; the same with -debug;
-        /// tree:PATH [default: 6.12-stock, 6.12-patched]
+        /// VERSION-FLAVOUR, as 6.12-stock, 6.1-patched, 7.3-detach; the same with -debug,
+        /// -kcov or -debug-kcov; 6.12-mutant:NAME; tree:PATH
+        /// [default: 6.12-stock, 6.12-patched]
         #[arg(value_name = "NAME")]
         names: Vec<KernelName>,
         /// Fetch the newest source package first
@@ -41,7 +42,8 @@ enum Command {
     },
     /// Print the path of a kernel that is built
     Path {
-        /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug; tree:PATH
+        /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug, -kcov or -debug-kcov;
+        /// 6.12-mutant:NAME; tree:PATH
         name: KernelName,
     },
     Selftest(selftest::Args),

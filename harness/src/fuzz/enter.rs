@@ -144,14 +144,9 @@ fn kernel() -> Result<Kernel, Error> {
 /// The patched one of the usual version, counting.
 fn usual() -> KernelName {
     let names = KernelName::usual();
-    let patched = |it: &KernelName| {
-        let flavour = match it {
-            KernelName::Release { flavour, .. } => Some(*flavour),
-            KernelName::Tree(_) => None,
-        };
-        flavour == Some(Flavour::Patched)
-    };
-    let patched = names.into_iter().find(patched);
+    let patched = names
+        .into_iter()
+        .find(|it| it.flavour() == Some(Flavour::Patched));
     patched
         .expect("one of the usual kernels is patched")
         .with(Extras::Kcov)
@@ -159,11 +154,8 @@ fn usual() -> KernelName {
 
 /// A stock kernel is not held to what no manual page says.
 fn contract(name: &KernelName) -> &'static str {
-    match name {
-        KernelName::Release {
-            flavour: Flavour::Stock,
-            ..
-        } => "documented",
+    match name.flavour() {
+        Some(Flavour::Stock) => "documented",
         _ => "stable",
     }
 }

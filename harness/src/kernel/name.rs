@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::catalog::{self, VERSIONS};
 
-/// What a kernel is called: `6.12-stock`, `6.12-patched-debug`, `tree:PATH`.
+/// What a kernel is called: `6.12-stock`, `6.12-patched-debug`, `6.12-mutant:NAME`,
+/// `tree:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KernelName {
     /// A version of the catalog and a flavour.
@@ -15,6 +16,15 @@ pub enum KernelName {
         version: String,
         /// What is done to the source, and how it is booted.
         flavour: Flavour,
+        /// What is compiled in on top: the end of the name.
+        extras: Extras,
+    },
+    /// The patched kernel of a version with one known bug put in.
+    Mutant {
+        /// `6.12`
+        version: String,
+        /// Its file in `kernel-patch/mutants`, without the end.
+        name: String,
         /// What is compiled in on top: the end of the name.
         extras: Extras,
     },
@@ -43,11 +53,25 @@ pub enum Extras {
     Debug,
     /// It counts which of its code runs: `-kcov`.
     Kcov,
+    /// Both: `-debug-kcov`.
+    DebugKcov,
 }
 
 impl Extras {
-    /// Those that a name tells of.
-    const NAMED: [Extras; 2] = [Extras::Debug, Extras::Kcov];
+    /// Those that a name tells of; what ends as another does stands before it.
+    const NAMED: [Extras; 3] = [Extras::DebugKcov, Extras::Debug, Extras::Kcov];
+
+    /// Whether the kernel watches itself.
+    #[must_use]
+    pub fn watches(self) -> bool {
+        matches!(self, Extras::Debug | Extras::DebugKcov)
+    }
+
+    /// Whether it counts which of its code runs.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        matches!(self, Extras::Kcov | Extras::DebugKcov)
+    }
 
     /// What a name ends with.
     pub(super) fn suffix(self) -> &'static str {
@@ -55,6 +79,7 @@ impl Extras {
             Extras::None => "",
             Extras::Debug => "-debug",
             Extras::Kcov => "-kcov",
+            Extras::DebugKcov => "-debug-kcov",
         }
     }
 
@@ -118,17 +143,37 @@ impl KernelName {
         name
     }
 
+    /// Its flavour, if it has one: a mutant is a flavour of its own.
+    #[must_use]
+    pub fn flavour(&self) -> Option<Flavour> {
+        match self {
+            KernelName::Release { flavour, .. } => Some(*flavour),
+            KernelName::Mutant { .. } | KernelName::Tree(_) => None,
+        }
+    }
+
+    /// Its version in the catalog.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            KernelName::Release { version, .. } | KernelName::Mutant { version, .. } => {
+                Some(version)
+            }
+            KernelName::Tree(_) => None,
+        }
+    }
+
     /// Whether the kernel watches itself.
     #[must_use]
     pub fn is_debug(&self) -> bool {
-        self.extras() == Extras::Debug
+        self.extras().watches()
     }
 
     /// What is compiled in on top. A tree of the user's is taken as it is.
     #[must_use]
     pub fn extras(&self) -> Extras {
         match self {
-            KernelName::Release { extras, .. } => *extras,
+            KernelName::Release { extras, .. } | KernelName::Mutant { extras, .. } => *extras,
             KernelName::Tree(_) => Extras::None,
         }
     }
@@ -136,8 +181,11 @@ impl KernelName {
     /// The same with these compiled in instead. A tree stays as it is.
     #[must_use]
     pub fn with(mut self, wanted: Extras) -> KernelName {
-        if let KernelName::Release { extras, .. } = &mut self {
-            *extras = wanted;
+        match &mut self {
+            KernelName::Release { extras, .. } | KernelName::Mutant { extras, .. } => {
+                *extras = wanted;
+            }
+            KernelName::Tree(_) => {}
         }
         self
     }
@@ -161,6 +209,11 @@ impl fmt::Display for KernelName {
                 flavour,
                 extras,
             } => f.pad(&format!("{version}-{flavour}{}", extras.suffix())),
+            KernelName::Mutant {
+                version,
+                name,
+                extras,
+            } => f.pad(&format!("{version}-mutant:{name}{}", extras.suffix())),
             KernelName::Tree(path) => f.pad(&format!("tree:{}", path.display())),
         }
     }
@@ -188,6 +241,17 @@ impl FromStr for KernelName {
         if let Some(found) = known.iter().find(|known| known.to_string() == plain) {
             return Ok(found.clone().with(extras));
         }
+        // Whether there is such a mutant shows when it is built, as with a tree.
+        if let Some((version, mutant)) = plain.split_once("-mutant:")
+            && catalog::flavours(version).len() > 1
+            && is_word(mutant)
+        {
+            return Ok(KernelName::Mutant {
+                version: version.to_owned(),
+                name: mutant.to_owned(),
+                extras,
+            });
+        }
         let mut why = String::new();
         // A version that we know, but not with this done to it.
         if let Some((version, flavour)) = plain.split_once('-')
@@ -202,8 +266,8 @@ impl FromStr for KernelName {
         for known in &known {
             why += &format!("`{known}`, ");
         }
-        why += "each of them with `-debug` or `-kcov` at its end, and `tree:PATH` for a source \
-                tree of your own";
+        why += "each of them with `-debug`, `-kcov` or `-debug-kcov` at its end, \
+                `VERSION-mutant:NAME`, and `tree:PATH` for a source tree of your own";
         if let Some(guess) = guess(name, &known) {
             why += &format!("; did you mean `{guess}`?");
         }
@@ -212,6 +276,12 @@ impl FromStr for KernelName {
             why,
         })
     }
+}
+
+/// Whether it can be the name of a file, and of nothing else.
+fn is_word(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.chars().all(fits)
 }
 
 /// What was probably meant. Another version is never guessed: who asks for
@@ -235,9 +305,8 @@ fn guess(name: &str, known: &[KernelName]) -> Option<String> {
             .collect()
     };
     let asked = version_of(&lower);
-    let all = [Extras::None, Extras::Debug, Extras::Kcov];
-    all.iter()
-        .flat_map(|&it| known.iter().cloned().map(move |known| known.with(it)))
+    let all = [Extras::None].into_iter().chain(Extras::NAMED);
+    all.flat_map(|it| known.iter().cloned().map(move |known| known.with(it)))
         .map(|known| known.to_string())
         .filter_map(|known| {
             let version = version_of(&known);
@@ -276,6 +345,9 @@ mod tests {
             "7.3-detach-debug",
             "6.1-stock-kcov",
             "7.3-detach-kcov",
+            "7.3-stock-debug-kcov",
+            "6.12-mutant:dirty-pipe",
+            "7.3-mutant:dirty-pipe-debug-kcov",
             "tree:/usr/src/linux",
             "tree:.",
             // Not ours to read anything into.
@@ -293,12 +365,14 @@ mod tests {
             ("6.12-detach", "6.12-patched"),
             ("6.12-detach-debug", "6.12-patched-debug"),
             ("6.12-detach-kcov", "6.12-patched-kcov"),
+            ("6.12-detach-debug-kcov", "6.12-patched-debug-kcov"),
+            ("6.12-mutant:x-kcov", "6.12-mutant:x-kcov"),
             ("tree:/x-detach", "tree:/x-detach"),
         ] {
             let name: KernelName = name.parse().unwrap();
             assert_eq!(name.image().to_string(), image);
-            assert_eq!(name.is_debug(), image.ends_with("-debug"));
-            assert_eq!(name.extras() == Extras::Kcov, image.ends_with("-kcov"));
+            assert_eq!(name.is_debug(), image.contains("-debug"));
+            assert_eq!(name.extras().counts(), image.ends_with("-kcov"));
         }
     }
 
@@ -328,8 +402,9 @@ mod tests {
         assert_eq!(
             error("5.10-stock"),
             format!(
-                "unknown kernel `5.10-stock`: known are {known}each of them with `-debug` or \
-                 `-kcov` at its end, and `tree:PATH` for a source tree of your own"
+                "unknown kernel `5.10-stock`: known are {known}each of them with `-debug`, \
+                 `-kcov` or `-debug-kcov` at its end, `VERSION-mutant:NAME`, and `tree:PATH` for \
+                 a source tree of your own"
             )
         );
         assert!(
@@ -376,7 +451,9 @@ mod tests {
             "5.10-stock",
             "7.1-patched",
             "host",
-            "6.12-mutant:dirty-pipe",
+            "5.10-mutant:dirty-pipe",
+            "6.12-mutant:",
+            "6.12-mutant:../x",
             "",
             "\u{e9}",
         ] {

@@ -77,10 +77,11 @@ impl PatchFiles {
     /// The configuration fragment for User Mode Linux; what the extras take follows.
     pub(super) fn fragment(&self, extras: Extras) -> Result<Vec<u8>, Error> {
         let mut names = vec!["config/uml.config"];
-        match extras {
-            Extras::None => {}
-            Extras::Debug => names.push("config/debug.config"),
-            Extras::Kcov => names.push("config/kcov.config"),
+        if extras.watches() {
+            names.push("config/debug.config");
+        }
+        if extras.counts() {
+            names.push("config/kcov.config");
         }
         let mut fragment = Vec::new();
         for name in names {
@@ -108,12 +109,17 @@ impl PatchFiles {
     /// What only a kernel with these extras gets: bugs to be provoked, to see that
     /// it cries; or the places at which to count. Empty where there is nothing.
     pub(super) fn extras(&self, extras: Extras, version: &str) -> Result<Vec<Patch>, Error> {
-        let patches = match extras {
-            Extras::None => None,
-            Extras::Debug => self.listed(&format!("debug/{version}"))?,
-            Extras::Kcov => self.listed(&format!("kcov/{version}"))?,
-        };
-        Ok(patches.unwrap_or_default())
+        let mut patches = Vec::new();
+        if extras.watches() {
+            patches.extend(
+                self.listed(&format!("debug/{version}"))?
+                    .unwrap_or_default(),
+            );
+        }
+        if extras.counts() {
+            patches.extend(self.listed(&format!("kcov/{version}"))?.unwrap_or_default());
+        }
+        Ok(patches)
     }
 
     /// The base and the series of a version.
@@ -127,6 +133,42 @@ impl PatchFiles {
         };
         series.patches.extend(patches);
         Ok(series)
+    }
+
+    fn patch(&self, name: String, text: Cow<'static, [u8]>) -> Result<Patch, Error> {
+        let touched =
+            touched(&text).map_err(|why| Error::Input(format!("{}: {why}", self.place(&name))))?;
+        Ok(Patch {
+            name,
+            text: text.into_owned(),
+            touched,
+        })
+    }
+
+    /// The bug of this name, for a version that it says it applies to.
+    ///
+    /// # Errors
+    /// There is none, or not for this version.
+    pub(super) fn mutant(&self, name: &str, version: &str) -> Result<Patch, Error> {
+        let file = format!("mutants/{name}.patch");
+        let Some(text) = self.read(&file)? else {
+            return Err(Error::Input(format!(
+                "there is no mutant `{name}`: no {}",
+                self.place(&file)
+            )));
+        };
+        let lines = String::from_utf8_lossy(&text);
+        let mut tags = lines
+            .lines()
+            .filter_map(|line| line.strip_prefix("Applies-to:"));
+        let versions = tags.next().unwrap_or_default().trim();
+        if !versions.split_whitespace().any(|it| it == version) {
+            return Err(Error::Input(format!(
+                "{}: not for {version}: its line `Applies-to:` has `{versions}`",
+                self.place(&file)
+            )));
+        }
+        self.patch(file, text)
     }
 
     // The patches that `folder/series` lists; `None`: there is no such file.
@@ -157,13 +199,7 @@ impl PatchFiles {
                     number + 1
                 ))
             })?;
-            let touched = touched(&text)
-                .map_err(|why| Error::Input(format!("{}: {why}", self.place(&file))))?;
-            patches.push(Patch {
-                name: file,
-                text: text.into_owned(),
-                touched,
-            });
+            patches.push(self.patch(file, text)?);
         }
         if patches.is_empty() {
             return Err(Error::Input(format!(
@@ -478,13 +514,13 @@ rename to renamed.txt
 
     #[test]
     fn the_fragments_are_in_the_binary() {
-        for extras in [Extras::None, Extras::Debug, Extras::Kcov] {
+        for extras in [Extras::None, Extras::Debug, Extras::Kcov, Extras::DebugKcov] {
             let fragment = PatchFiles::Embedded.fragment(extras).unwrap();
             let fragment = String::from_utf8_lossy(&fragment);
             let has = |line: &str| fragment.lines().any(|it| it == line);
             assert!(has("CONFIG_UML_TIME_TRAVEL_SUPPORT=y"));
-            assert_eq!(has("CONFIG_KASAN=y"), extras == Extras::Debug);
-            assert_eq!(has("CONFIG_KCOV=y"), extras == Extras::Kcov);
+            assert_eq!(has("CONFIG_KASAN=y"), extras.watches());
+            assert_eq!(has("CONFIG_KCOV=y"), extras.counts());
         }
     }
 }

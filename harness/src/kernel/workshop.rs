@@ -48,6 +48,9 @@ struct Order<'a> {
     recipe: Recipe,
 }
 
+/// Slug, label, the source's folder, where that comes from, and all patches.
+type Made = (String, String, String, Origin, Series);
+
 enum Origin {
     Release(&'static Version),
     /// The same source at a place of its own: objects that watch themselves are no
@@ -68,6 +71,35 @@ impl Workshop {
         })
     }
 
+    /// A kernel made of a version of the catalog.
+    fn of_catalog(
+        &self,
+        name: &KernelName,
+        version: &str,
+        extras: Extras,
+        slug: String,
+        label: String,
+        mut series: Series,
+    ) -> Result<Made, Error> {
+        let Some(entry) = catalog::version(version) else {
+            // Built by hand: parsing refuses it.
+            return Err(name
+                .to_string()
+                .parse::<KernelName>()
+                .map_or_else(Error::from, |name| {
+                    Error::Input(format!("unknown kernel `{name}`"))
+                }));
+        };
+        series.patches.extend(self.patches.extras(extras, version)?);
+        let source = format!("{version}{}", extras.suffix());
+        let origin = match extras {
+            Extras::None => Origin::Release(entry),
+            // make(1) would compile all anew, back and forth.
+            _ => Origin::Second(entry),
+        };
+        Ok((slug, label, source, origin, series))
+    }
+
     fn order<'a>(&self, name: &'a KernelName) -> Result<Order<'a>, Error> {
         let fragment = self.patches.fragment(name.extras())?;
         let (slug, label, source, origin, series) = match name {
@@ -76,30 +108,23 @@ impl Workshop {
                 flavour,
                 extras,
             } => {
-                let Some(entry) = catalog::version(version) else {
-                    // Built by hand: parsing refuses it.
-                    return Err(name
-                        .to_string()
-                        .parse::<KernelName>()
-                        .map_or_else(Error::from, |name| {
-                            Error::Input(format!("unknown kernel `{name}`"))
-                        }));
-                };
-                let mut series = match flavour {
+                let series = match flavour {
                     Flavour::Stock => self.patches.base(version)?,
                     Flavour::Patched | Flavour::Detach => self.patches.series(version)?,
                 };
-                series
-                    .patches
-                    .extend(self.patches.extras(*extras, version)?);
-                let source = format!("{version}{}", extras.suffix());
-                let origin = match extras {
-                    Extras::None => Origin::Release(entry),
-                    // make(1) would compile all anew, back and forth.
-                    Extras::Debug | Extras::Kcov => Origin::Second(entry),
-                };
                 let label = name.image().to_string();
-                (label.clone(), label, source, origin, series)
+                self.of_catalog(name, version, *extras, label.clone(), label, series)?
+            }
+            KernelName::Mutant {
+                version,
+                name: mutant,
+                extras,
+            } => {
+                let mut series = self.patches.series(version)?;
+                series.patches.push(self.patches.mutant(mutant, version)?);
+                // A colon separates paths in more than one variable.
+                let slug = format!("{version}-mutant-{mutant}{}", extras.suffix());
+                self.of_catalog(name, version, *extras, slug, name.to_string(), series)?
             }
             KernelName::Tree(path) => {
                 let path = tree::check(path)?;
@@ -206,7 +231,7 @@ impl Workshop {
         if count < all {
             let base = match name {
                 KernelName::Release { version, .. } => self.patches.base(version)?.patches.len(),
-                KernelName::Tree(_) => 0,
+                _ => 0,
             };
             // What comes after the series is for kernels that watch themselves.
             order.series.patches.drain(base + count..base + all);
@@ -493,7 +518,7 @@ impl Workshop {
                         let path = path.canonicalize().unwrap_or_else(|_| path.clone());
                         format!("tree:{}", path.display())
                     }
-                    KernelName::Release { .. } => name.image().to_string(),
+                    _ => name.image().to_string(),
                 };
                 for (folder, _) in built.iter().filter(|(_, meta)| meta.name == label) {
                     remove(folder)?;

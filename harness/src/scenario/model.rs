@@ -72,8 +72,8 @@ impl Means {
 
 impl Expect {
     /// Whether this line is about the kernel of that name: it names the kernel
-    /// itself, its flavour with or without `-debug` or `-kcov`, or `patched` for `detach`, which
-    /// is the same kernel with another setting.
+    /// itself, its flavour with or without what is compiled in on top, or `patched` for
+    /// `detach`, which is the same kernel with another setting.
     pub fn is_about(&self, kernel: &str) -> bool {
         if self.kernel == kernel {
             return true;
@@ -82,7 +82,7 @@ impl Expect {
         let Some((_, flavour)) = kernel.split_once('-').filter(|_| !kernel.contains(':')) else {
             return false;
         };
-        let extras = ["-debug", "-kcov"];
+        let extras = ["-debug-kcov", "-debug", "-kcov"];
         let plain = (extras.iter().find_map(|it| flavour.strip_suffix(it))).unwrap_or(flavour);
         [flavour, plain].contains(&self.kernel.as_str())
             || plain == "detach" && self.kernel == "patched"

@@ -39,11 +39,11 @@ impl Mark {
 
 /// The kernel that `name` is compared with, if it is among `all`.
 pub fn reference_of<'a>(name: &KernelName, all: &'a [KernelName]) -> Option<&'a KernelName> {
-    if flavour(name) == Some(Flavour::Stock) {
+    if name.flavour() == Some(Flavour::Stock) {
         return None;
     }
     all.iter()
-        .find(|other| flavour(other) == Some(Flavour::Stock) && version(other) == version(name))
+        .find(|other| other.flavour() == Some(Flavour::Stock) && other.version() == name.version())
 }
 
 /// Judges `outcome` of `test` on `name`; `reference` is that of the same test on
@@ -54,11 +54,11 @@ pub fn judge(
     outcome: &Outcome,
     reference: Option<&Outcome>,
 ) -> Mark {
-    let is_stock = flavour(name) == Some(Flavour::Stock);
+    let is_stock = name.flavour() == Some(Flavour::Stock);
     let report = match outcome {
         Outcome::Ran(report) => report,
         Outcome::NotBuilt(why) if test == OURS => return Mark::Wrong(vec![why.clone()]),
-        Outcome::Absent if test == OURS && !is_stock && flavour(name).is_some() => {
+        Outcome::Absent if test == OURS && !is_stock && name.flavour().is_some() => {
             return Mark::Wrong(vec!["the series has no such test".to_owned()]);
         }
         Outcome::Absent | Outcome::NotBuilt(_) => return Mark::NotRun,
@@ -69,7 +69,7 @@ pub fn judge(
     match reference {
         Some(Outcome::Ran(reference)) => compare(reference, report),
         // A test that fails in a tree of the user's may fail for want of anything.
-        _ if flavour(name).is_none() || is_stock => Mark::Reference,
+        _ if name.flavour().is_none() || is_stock => Mark::Reference,
         _ => match failed(report).as_slice() {
             [] => Mark::Reference,
             failed => Mark::Wrong(vec![format!(
@@ -137,20 +137,6 @@ fn list(what: &str, names: &[&str]) -> String {
     let shown = names[..names.len().min(SHOWN)].join(", ");
     let dots = if names.len() > SHOWN { ", ..." } else { "" };
     format!("{what} {}: {shown}{dots}", names.len())
-}
-
-fn flavour(name: &KernelName) -> Option<Flavour> {
-    match name {
-        KernelName::Release { flavour, .. } => Some(*flavour),
-        KernelName::Tree(_) => None,
-    }
-}
-
-fn version(name: &KernelName) -> Option<&str> {
-    match name {
-        KernelName::Release { version, .. } => Some(version),
-        KernelName::Tree(_) => None,
-    }
 }
 
 #[cfg(test)]

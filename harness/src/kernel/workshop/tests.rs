@@ -154,6 +154,45 @@ fn a_debug_kernel_is_built_apart_from_the_same_source() {
     );
 }
 
+/// It is the patched kernel with one more patch, built in the same place.
+#[test]
+fn a_mutant_takes_what_it_changes_to_build() {
+    let toy = Toy::new();
+    toy.write(
+        "patches/mutants/leak.patch",
+        "Applies-to: 6.12 7.3\n--- a/fs/splice.c\n+++ b/fs/splice.c\n@@ -1 +1 @@\n\
+         -patched splice\n+leaking splice\n",
+    );
+    toy.ensure("6.12-patched").unwrap();
+    toy.trace();
+    let mutant = toy.ensure("6.12-mutant:leak").unwrap();
+    assert_eq!(
+        fs::read_to_string(&mutant.image).unwrap(),
+        "leaking splice\npipe\n"
+    );
+    assert_eq!(toy.trace(), ["fs/splice.o", "fs/pipe.o", "linux"]);
+    let folder = mutant.image.parent().unwrap().file_name().unwrap();
+    assert!(folder.to_str().unwrap().starts_with("6.12-mutant-leak-"));
+    assert_eq!(toy.ensure("6.12-mutant:leak").unwrap(), mutant);
+    assert_eq!(toy.trace(), [""; 0], "nothing was built twice");
+
+    let error = |name: &str| toy.ensure(name).unwrap_err().to_string();
+    let unknown = error("6.12-mutant:lek");
+    assert!(
+        unknown.contains("no mutant `lek`") && unknown.contains("mutants/lek.patch"),
+        "{unknown}"
+    );
+    toy.write(
+        "patches/mutants/leak.patch",
+        "Applies-to: 6.1 7.3\n--- a/fs/splice.c\n+++ b/fs/splice.c\n",
+    );
+    let wrong = error("6.12-mutant:leak");
+    assert!(
+        wrong.contains("leak.patch: not for 6.12: its line `Applies-to:` has `6.1 7.3`"),
+        "{wrong}"
+    );
+}
+
 #[test]
 fn a_copy_that_was_cut_off_is_made_again() {
     let toy = Toy::new();
