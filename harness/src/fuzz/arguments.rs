@@ -13,6 +13,11 @@ const OF_TIME: [&str; 2] = ["timeout", "report_slow_units"];
 /// So many seconds that no scenario is slow.
 const NEVER_SLOW: &str = "-report_slow_units=1000000000";
 
+/// Up to how many inputs a feature can have and still be rare. libFuzzer keeps a list of
+/// rare ones for each input, 255 unless told, which is for some hundred features an input;
+/// a kernel has thousands, and half of the time goes into these lists.
+const RARE: (&str, &str) = ("entropic_feature_frequency_threshold", "16");
+
 /// Flags whose values are files that are made, wherever that is.
 const WRITTEN: [&[u8]; 5] = [
     b"artifact_prefix",
@@ -109,6 +114,9 @@ impl Arguments {
         let mut all: Vec<OsString> = self.0.iter().filter(|it| !of_time(it)).cloned().collect();
         all.push("-timeout=0".into());
         all.push(NEVER_SLOW.into());
+        if self.flag(RARE.0).is_none() {
+            all.push(format!("-{}={}", RARE.0, RARE.1).into());
+        }
         let seeded = self.flag("seed").is_some_and(|it| it != "0");
         if !seeded {
             all.push(format!("-seed={seed}").into());

@@ -114,8 +114,10 @@ impl Target {
             Some(path) => Some(Note(File::options().write(true).open(path)?)),
             None => None,
         };
+        // What is open for as long as this lives comes before open files are counted.
+        let machine = Machine::open()?;
         let trial = Trial::set_up(contract)?;
-        match Machine::open()? {
+        match machine {
             Some(machine) => {
                 machine.replace(counters)?;
                 kcov::count_scenarios(machine, guide.contexts);
@@ -154,19 +156,14 @@ impl Target {
             }
         }
         let Input(scenario) = input;
-        self.note(scenario)?;
-        engine::heartbeat();
-        let verdict = self.trial.run(scenario)?;
+        let verdict = self.run_noted(scenario)?;
         self.batch.push(scenario.clone());
         if self.marks_state {
             state::mark(scenario, &verdict.history, features);
         }
-        let Some(violation) = self.complaint(scenario, &verdict) else {
-            return Ok(None);
-        };
-        let (property, message) = (violation.property, violation.message.clone());
-        Ok(Some(Complaint {
-            text: self.describe(scenario, property, &message),
+        let text = self.say(scenario, self.complaint(scenario, &verdict));
+        Ok(text.map(|text| Complaint {
+            text,
             of_another: false,
         }))
     }
@@ -186,24 +183,43 @@ impl Target {
         if self.trial.leak()?.is_none() {
             return Ok(None);
         }
+        // What the kernel or libFuzzer makes once and keeps is no leak; a leak is there
+        // each time. One look at all of them again is cheaper than a look after each.
+        for scenario in &batch {
+            let verdict = self.run_noted(scenario)?;
+            if self.trial.is_wedged() {
+                return Ok(self.say(scenario, verdict.violations.first()));
+            }
+        }
+        if self.trial.leak()?.is_none() {
+            return Ok(None);
+        }
         self.trial.look_for_leaks(true);
         for scenario in &batch {
-            engine::heartbeat();
-            self.note(scenario)?;
-            let verdict = self.trial.run(scenario)?;
+            let verdict = self.run_noted(scenario)?;
             let leak = |it: &&Violation| it.property == Property::Leaks;
-            let Some(leak) = verdict.violations.iter().find(leak) else {
+            let leak = verdict.violations.iter().find(leak);
+            if self.trial.is_wedged() || leak.is_none() {
                 continue;
-            };
-            // What the kernel makes once and keeps is no leak; a leak is there each time.
+            }
             let again = self.trial.run(scenario)?;
             if again.breaks(Property::Leaks) && self.complaint(scenario, &verdict).is_some() {
-                let message = leak.message.clone();
-                return Ok(Some(self.describe(scenario, Property::Leaks, &message)));
+                return Ok(self.say(scenario, leak));
             }
         }
         self.trial.look_for_leaks(false);
         Ok(None)
+    }
+
+    fn run_noted(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
+        self.note(scenario)?;
+        engine::heartbeat();
+        self.trial.run(scenario)
+    }
+
+    fn say(&mut self, scenario: &Scenario, violation: Option<&Violation>) -> Option<String> {
+        let violation = violation?;
+        Some(self.describe(scenario, violation.property, &violation.message))
     }
 
     /// Runs it again, and says what is wrong with it and how to go on.

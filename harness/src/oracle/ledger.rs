@@ -8,6 +8,8 @@
 //! it zeroed, zeros. The file is zeros beyond its end, so that its length is nothing
 //! that a byte's value depends on; [`super::sizes`] knows it.
 
+use std::cell::Cell;
+
 use super::runs::{generation_at, matching, zeros};
 use crate::history::{Call, History, Outcome, Stamp};
 use crate::scenario::{Op, Range, Scenario};
@@ -137,6 +139,8 @@ pub(super) struct Ledger {
     moved: Option<Moved>,
     /// From here on generation 0 is zeros, too.
     filled_bytes: u64,
+    /// What [`Ledger::before_move`] said last, and of which bytes.
+    stood: Cell<Option<(Range, Generations)>>,
 }
 
 impl Ledger {
@@ -218,6 +222,7 @@ impl Ledger {
             blank,
             moved,
             filled_bytes,
+            stood: Cell::new(None),
         }
     }
 
@@ -259,9 +264,22 @@ impl Ledger {
         let moved = self.moved.filter(|it| of.contains(it.generation));
         moved.is_some_and(|it| {
             let from = offset.saturating_add(it.by);
-            let before = self.during(from, it.window).without(it.generation);
-            self.allows(&before, from, byte)
+            self.allows(&self.before_move(it, from), from, byte)
         })
+    }
+
+    /// What can have stood at `from` when it was moved. Asked byte by byte, and the same
+    /// up to the next cut.
+    fn before_move(&self, moved: Moved, from: u64) -> Generations {
+        if let Some((known, set)) = self.stood.get()
+            && (known.offset..known.end()).contains(&from)
+        {
+            return set;
+        }
+        let set = self.during(from, moved.window).without(moved.generation);
+        let len = self.segment_end(from, u64::MAX) - from;
+        self.stood.set(Some((Range { offset: from, len }, set)));
+        set
     }
 
     /// Whether `byte` is what some generation has there, by its number alone: quick, and

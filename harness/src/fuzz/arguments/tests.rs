@@ -81,11 +81,17 @@ fn the_guest_gets_no_limit_in_its_own_time_and_a_seed() {
         let all: Vec<_> = all.iter().map(|it| it.to_str().unwrap()).collect();
         all.join(" ")
     };
-    let always = "-timeout=0 -report_slow_units=1000000000";
+    let rare = "-entropic_feature_frequency_threshold";
+    let without = "-timeout=0 -report_slow_units=1000000000";
+    let always = format!("{without} {rare}=16");
     assert_eq!(
         given("c -timeout=5 -report_slow_units=2"),
         format!("c {always} -seed=9")
     );
     assert_eq!(given("-seed=4"), format!("-seed=4 {always}"));
     assert_eq!(given("-seed=0"), format!("-seed=0 {always} -seed=9"));
+    assert_eq!(
+        given(&format!("-seed=4 {rare}=99")),
+        format!("-seed=4 {rare}=99 {without}")
+    );
 }
