@@ -167,6 +167,20 @@ impl Window {
     }
 }
 
+/// Runs what is no part of the scenario, whose window is open or not.
+pub(crate) fn uncounted<T>(what: impl FnOnce() -> T) -> T {
+    let Some((machine, _)) = WINDOW.get() else {
+        return what();
+    };
+    let contexts = machine
+        .layout()
+        .contexts
+        .swap(Contexts::NONE.0, Ordering::SeqCst);
+    let result = what();
+    machine.count(Contexts(contexts));
+    result
+}
+
 impl Drop for Window {
     fn drop(&mut self) {
         if let Some((machine, _)) = WINDOW.get() {

@@ -4,14 +4,49 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 
-use crate::history::{Call, Completed, History, Outcome};
+use crate::guest::observed::Observed;
+use crate::history::{Call, Completed, Counters, History, Outcome};
 use crate::scenario::Scenario;
 
 /// How many counters the features have; each has one by a hash.
 pub const FEATURES: usize = 4096;
 
-/// Marks the features of a run.
-pub(super) fn mark(scenario: &Scenario, history: &History, counters: &mut [u8]) {
+/// Marks the features of a run: of what is in its history, what was observed beside it,
+/// and what the series counted.
+pub(super) fn mark(
+    scenario: &Scenario,
+    history: &History,
+    observed: &[Observed],
+    counted: Option<Counters>,
+    counters: &mut [u8],
+) {
+    mark_history(scenario, history, counters);
+    for it in observed {
+        let op = discriminant(&scenario.steps[it.step].op);
+        let below = magnitude(it.below_bytes.into());
+        let queued = magnitude(it.queued_bytes.into());
+        set(counters, &("in flight", op, below, queued));
+        if let Some(tcp) = it.tcp {
+            let packets = [tcp.unacked, tcp.sacked, tcp.lost, tcp.retransmitted];
+            let packets = packets.map(|it| magnitude(it.into()));
+            set(counters, &("tcp", tcp.congestion, tcp.timeouts, packets));
+            set(counters, &("state", op, tcp.congestion, tcp.timeouts));
+        }
+    }
+    if let Some(counted) = counted {
+        for (name, value) in [
+            ("waits", counted.waits),
+            ("wait_us", counted.wait_us),
+            ("referenced", counted.referenced_bytes),
+            ("copied", counted.copied_bytes),
+            ("detached", counted.detached_bytes),
+        ] {
+            set(counters, &(name, magnitude(value)));
+        }
+    }
+}
+
+fn mark_history(scenario: &Scenario, history: &History, counters: &mut [u8]) {
     let mut calls: Vec<&Call> = history.calls.iter().collect();
     calls.sort_by_key(|call| call.entry);
     let mut before = None;
@@ -39,17 +74,6 @@ pub(super) fn mark(scenario: &Scenario, history: &History, counters: &mut [u8]) 
         &("end", end, streams, magnitude(history.end_ns / 1_000)),
     );
     set(counters, &("chunks", magnitude(chunks)));
-    if let Some(counted) = history.counters {
-        for (name, value) in [
-            ("waits", counted.waits),
-            ("wait_us", counted.wait_us),
-            ("referenced", counted.referenced_bytes),
-            ("copied", counted.copied_bytes),
-            ("detached", counted.detached_bytes),
-        ] {
-            set(counters, &(name, magnitude(value)));
-        }
-    }
 }
 
 /// How a call ended, and whether it did all that it was asked to.
@@ -82,10 +106,18 @@ fn set(counters: &mut [u8], feature: &impl Hash) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Counters, End, Stamp};
+    use crate::guest::observed::Connection;
+    use crate::history::{End, Stamp};
     use crate::scenario::text;
 
-    fn features(text: &str, change: impl Fn(&mut History)) -> Vec<u8> {
+    /// All that there is of a run.
+    struct Run {
+        history: History,
+        observed: Vec<Observed>,
+        counted: Option<Counters>,
+    }
+
+    fn features(text: &str, change: impl Fn(&mut Run)) -> Vec<u8> {
         let scenario = text::parse("state.scn", text).unwrap();
         let call = |step| Call {
             step,
@@ -95,7 +127,7 @@ mod tests {
             offset_after: None,
             f_pos_after: None,
         };
-        let mut history = History {
+        let history = History {
             calls: (0..scenario.steps.len()).map(call).collect(),
             completions: Vec::new(),
             chunks: Vec::new(),
@@ -108,9 +140,27 @@ mod tests {
             counters: None,
             leftovers: None,
         };
-        change(&mut history);
+        let mut run = Run {
+            history,
+            observed: vec![Observed {
+                step: 0,
+                below_bytes: 0,
+                queued_bytes: 4096,
+                tcp: Some(Connection {
+                    congestion: 0,
+                    timeouts: 0,
+                    unacked: 3,
+                    sacked: 0,
+                    lost: 0,
+                    retransmitted: 0,
+                }),
+            }],
+            counted: None,
+        };
+        change(&mut run);
         let mut counters = vec![0; FEATURES];
-        mark(&scenario, &history, &mut counters);
+        let (observed, counted) = (&run.observed, run.counted);
+        mark(&scenario, &run.history, observed, counted, &mut counters);
         counters
     }
 
@@ -119,13 +169,21 @@ mod tests {
         const RACE: &str = "sendfile 0+100\nmmap-write 0+100\n";
         let usual = features(RACE, |_| ());
         assert_eq!(usual, features(RACE, |_| ()));
-        let others: [fn(&mut History); 5] = [
-            |it| it.calls[0].outcome = Outcome::Returned(99),
-            |it| it.calls[0].outcome = Outcome::Failed(libc::EAGAIN),
-            |it| it.calls[0].exit.time_ns = 20_000_000,
-            |it| it.end_ns = 20_000_000,
-            |it| {
-                it.counters = Some(Counters {
+        fn tcp(it: &mut Run) -> &mut Connection {
+            it.observed[0].tcp.as_mut().unwrap()
+        }
+        let others: [&dyn Fn(&mut Run); 10] = [
+            &|it| it.history.calls[0].outcome = Outcome::Returned(99),
+            &|it| it.history.calls[0].outcome = Outcome::Failed(libc::EAGAIN),
+            &|it| it.history.calls[0].exit.time_ns = 20_000_000,
+            &|it| it.history.end_ns = 20_000_000,
+            &|it| it.observed[0].below_bytes = 5000,
+            &|it| it.observed[0].queued_bytes = 0,
+            &|it| it.observed[0].tcp = None,
+            &|it| tcp(it).congestion = 4,
+            &|it| tcp(it).lost = 1,
+            &|it| {
+                it.counted = Some(Counters {
                     waits: 1,
                     ..Counters::default()
                 });

@@ -10,6 +10,8 @@ use super::enter::{CONTRACT_VARIABLE, KERNEL_VARIABLE, NOTE_VARIABLE};
 use super::{FEATURES, Input, state};
 use crate::campaign::known::{Bug, Known};
 use crate::engine;
+use crate::guest::{counters, observed};
+use crate::history::Counters;
 use crate::kcov::{self, Contexts, Machine};
 use crate::oracle::{Contract, Property, Violation};
 use crate::scenario::Scenario;
@@ -81,6 +83,8 @@ pub struct Target {
     /// What has run since the last look at what is left behind.
     batch: Vec<Scenario>,
     marks_state: bool,
+    /// What the series had counted when it was last asked.
+    counters: Option<Counters>,
 }
 
 /// What was wrong with an input.
@@ -127,12 +131,16 @@ impl Target {
                 std::env::var(KERNEL_VARIABLE).unwrap_or_default()
             ),
         }
+        if guide.marks_state {
+            observed::start();
+        }
         Ok(Target {
             trial,
             known: Known::here(),
             note,
             batch: Vec::new(),
             marks_state: guide.marks_state,
+            counters: counters::read()?,
         })
     }
 
@@ -159,7 +167,9 @@ impl Target {
         let verdict = self.run_noted(scenario)?;
         self.batch.push(scenario.clone());
         if self.marks_state {
-            state::mark(scenario, &verdict.history, features);
+            let counted = self.counted()?;
+            let observed = observed::take();
+            state::mark(scenario, &verdict.history, &observed, counted, features);
         }
         let text = self.say(scenario, self.complaint(scenario, &verdict));
         Ok(text.map(|text| Complaint {
@@ -209,6 +219,13 @@ impl Target {
         }
         self.trial.look_for_leaks(false);
         Ok(None)
+    }
+
+    /// What the series has counted since this was last asked; `None`: there is none.
+    fn counted(&mut self) -> io::Result<Option<Counters>> {
+        let now = counters::read()?;
+        let before = std::mem::replace(&mut self.counters, now);
+        Ok(now.zip(before).map(|(now, before)| now.since(before)))
     }
 
     fn run_noted(&mut self, scenario: &Scenario) -> io::Result<Verdict> {

@@ -12,6 +12,7 @@
 //! * `stage`, `reader`, `crew`, `doorman`: the threads and the system calls;
 //! * `entropy`: the kernel's random numbers, the same for each run of a scenario;
 //! * `kmsg`, `counters`: the kernel's log while a scenario runs, and its counters;
+//! * [`observed`]: the sender's socket after each call, for who climbs by it;
 //! * [`leftovers`]: what is left when everything is closed;
 //! * `kmemleak`: what a kernel that watches itself says about leaks at the end;
 //! * `child`: what another process does;
@@ -44,6 +45,7 @@ mod loopback;
 mod mailbox;
 mod mounts;
 pub mod netns;
+pub mod observed;
 mod orphan;
 mod pair;
 mod reader;

@@ -22,6 +22,7 @@ use super::crew::{SIGNAL, Threads};
 use super::file::{SentFile, SizeGuard};
 use super::link::Queues;
 use super::mailbox::Mailbox;
+use super::observed;
 use super::reader::Read;
 use super::run::RESCUE;
 use crate::history::{Call, Outcome, Stamp};
@@ -211,6 +212,9 @@ impl Stage {
             _ if self.scenario.setup.file.kind == FileKind::Ext4 => self.clock.stamp(),
             _ => self.clock.stamp_at_entry(),
         };
+        if actor != Actor::Link {
+            observed::look(step, self.sender_of(actor));
+        }
         if let Some(entered) = entered {
             *lock(entered) = None;
         }
