@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::arguments::Arguments;
-use super::clock;
 use super::target::{Guide, chosen_contract};
+use super::{clock, trace};
 use crate::engine::run_dir::RunDir;
 use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS};
 use crate::guest;
@@ -180,13 +180,19 @@ fn environment(kernel: &Kernel, note: &Path) -> Vec<(OsString, OsString)> {
 }
 
 /// What has to be writable, besides what the arguments name: where a build for coverage
-/// puts its profile, and where cargo-fuzz wants to read how an input looks.
+/// puts its profile, where cargo-fuzz wants to read how an input looks, and where a trace
+/// goes.
 fn folders(arguments: &Arguments, home: &Path) -> Vec<PathBuf> {
     let mut folders = arguments.folders();
     folders.push(home.to_owned());
-    for variable in ["LLVM_PROFILE_FILE", "RUST_LIBFUZZER_DEBUG_PATH"] {
+    for variable in [
+        "LLVM_PROFILE_FILE",
+        "RUST_LIBFUZZER_DEBUG_PATH",
+        trace::VARIABLE,
+    ] {
         let path = std::env::var_os(variable).map(PathBuf::from);
-        let parent = path.as_deref().and_then(Path::parent);
+        let absolute = path.and_then(|it| std::path::absolute(it).ok());
+        let parent = absolute.as_deref().and_then(Path::parent);
         folders.extend(parent.and_then(|it| it.canonicalize().ok()));
     }
     // libFuzzer's usual place for artifacts.

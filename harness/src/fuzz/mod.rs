@@ -15,14 +15,18 @@
 //! | `mutate` | other scenarios near a scenario, and between two |
 //! | `state` | features of what happened, besides the code that ran |
 //! | `target` | the guest's side: one input run and judged |
+//! | `trace` | when a block of the kernel ran for the first time |
 
 mod arguments;
 mod clock;
+#[cfg(test)]
+mod dictionary;
 mod enter;
 mod input;
 mod mutate;
 mod state;
 mod target;
+mod trace;
 
 pub use clock::now_ns;
 pub use enter::{LEAKED_STATUS, enter};

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::enter::{CONTRACT_VARIABLE, KERNEL_VARIABLE, NOTE_VARIABLE};
+use super::trace::Trace;
 use super::{FEATURES, Input, state};
 use crate::campaign::known::{Bug, Known};
 use crate::engine;
@@ -85,6 +86,9 @@ pub struct Target {
     marks_state: bool,
     /// What the series had counted when it was last asked.
     counters: Option<Counters>,
+    /// What counts the kernel's code, if something does.
+    machine: Option<&'static Machine>,
+    trace: Option<Trace>,
 }
 
 /// What was wrong with an input.
@@ -121,10 +125,20 @@ impl Target {
         // What is open for as long as this lives comes before open files are counted.
         let machine = Machine::open()?;
         let trial = Trial::set_up(contract)?;
+        let trace = Trace::chosen()?;
+        let mut counting = None;
         match machine {
             Some(machine) => {
-                machine.replace(counters)?;
-                kcov::count_scenarios(machine, guide.contexts);
+                let guides = guide.contexts != Contexts::NONE;
+                if guides {
+                    machine.replace(counters)?;
+                }
+                // Who is not guided by the kernel's code can still be asked what ran.
+                let contexts = match (guides, &trace) {
+                    (false, Some(_)) => Contexts::ALL,
+                    _ => guide.contexts,
+                };
+                counting = Some(kcov::count_scenarios(machine, contexts));
             }
             None => eprintln!(
                 "inflight: {} counts none of its code, and guides nobody: use one with -kcov",
@@ -141,6 +155,8 @@ impl Target {
             batch: Vec::new(),
             marks_state: guide.marks_state,
             counters: counters::read()?,
+            machine: counting,
+            trace,
         })
     }
 
@@ -166,6 +182,9 @@ impl Target {
         let Input(scenario) = input;
         let verdict = self.run_noted(scenario)?;
         self.batch.push(scenario.clone());
+        if let (Some(trace), Some(machine)) = (&mut self.trace, self.machine) {
+            trace.ran(machine)?;
+        }
         if self.marks_state {
             let counted = self.counted()?;
             let observed = observed::take();
