@@ -153,6 +153,27 @@ pub fn count_scenarios(machine: Machine, contexts: Contexts) -> &'static Machine
     &WINDOW.get_or_init(|| (machine, contexts)).0
 }
 
+/// How many want that nothing is counted, though scenarios run.
+static PAUSES: AtomicU32 = AtomicU32::new(0);
+
+/// While it lives nothing is counted: what runs again says nothing new.
+#[derive(Debug)]
+pub(crate) struct Pause(());
+
+impl Pause {
+    /// From now on.
+    pub(crate) fn begin() -> Pause {
+        PAUSES.fetch_add(1, Ordering::Relaxed);
+        Pause(())
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        PAUSES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// While it lives a scenario runs.
 #[derive(Debug)]
 pub(crate) struct Window(());
@@ -160,7 +181,9 @@ pub(crate) struct Window(());
 impl Window {
     /// The scenario begins.
     pub(crate) fn open() -> Window {
-        if let Some((machine, contexts)) = WINDOW.get() {
+        if let Some((machine, contexts)) = WINDOW.get()
+            && PAUSES.load(Ordering::Relaxed) == 0
+        {
             machine.count(*contexts);
         }
         Window(())

@@ -57,6 +57,9 @@ pub const TOOLS: &[Tool] = &[
     program("xz", "xz-utils"),
 ];
 
+/// What building a fuzz target needs besides: libFuzzer is C++.
+const CXX: &[Tool] = &[program("c++", "g++")];
+
 /// The tools that are not there.
 #[must_use]
 pub fn missing() -> Vec<Tool> {
@@ -64,13 +67,17 @@ pub fn missing() -> Vec<Tool> {
 }
 
 fn missing_in(path: Option<&OsStr>) -> Vec<Tool> {
+    missing_of(TOOLS, path)
+}
+
+fn missing_of(tools: &[Tool], path: Option<&OsStr>) -> Vec<Tool> {
     let there = |tool: &&Tool| match tool.probe {
         Probe::Program => find_in(path, tool.name).is_some(),
         Probe::CompilerFile(file) => {
             find_in(path, "gcc").is_some_and(|gcc| compiler_has(Command::new(gcc), path, file))
         }
     };
-    TOOLS.iter().filter(|tool| !there(tool)).copied().collect()
+    tools.iter().filter(|tool| !there(tool)).copied().collect()
 }
 
 /// `gcc -print-file-name=X` prints a path when it knows the file, and `X` when not.
@@ -131,9 +138,13 @@ pub fn install_command(missing: &[Tool]) -> String {
 /// The error that says so.
 fn lacking(missing: &[Tool]) -> Error {
     let names: Vec<_> = missing.iter().map(|tool| tool.name).collect();
+    let what = match CXX.contains(&missing[0]) {
+        true => "fuzz target",
+        false => "kernel",
+    };
     Error::missing(
         format!(
-            "building a kernel needs {}, not found here",
+            "building a {what} needs {}, not found here",
             names.join(", ")
         ),
         install_command(missing),
@@ -152,7 +163,19 @@ pub fn can_install() -> bool {
 /// # Errors
 /// [`Error::Missing`] with the command to run, or with what apt-get said.
 pub fn ensure(progress: &dyn Progress) -> Result<(), Error> {
-    let missing = missing();
+    ensure_all(TOOLS, progress)
+}
+
+/// The same for the C++ compiler, which only a fuzz target needs.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_cxx(progress: &dyn Progress) -> Result<(), Error> {
+    ensure_all(CXX, progress)
+}
+
+fn ensure_all(tools: &[Tool], progress: &dyn Progress) -> Result<(), Error> {
+    let missing = missing_of(tools, std::env::var_os("PATH").as_deref());
     if missing.is_empty() {
         return Ok(());
     }
@@ -162,12 +185,17 @@ pub fn ensure(progress: &dyn Progress) -> Result<(), Error> {
     let cache = Cache::from_env()?;
     let lock = Lock::acquire(&cache.lock_path("tools"), "the build tools", progress)?;
     let mut log = Log::create(cache.log_path("tools"))?;
-    install(&mut log, &lock, progress)
+    install(tools, &mut log, &lock, progress)
 }
 
-fn install(log: &mut Log, lock: &Lock, progress: &dyn Progress) -> Result<(), Error> {
+fn install(
+    tools: &[Tool],
+    log: &mut Log,
+    lock: &Lock,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
     // Whoever had the lock may have installed them.
-    let missing = missing();
+    let missing = missing_of(tools, std::env::var_os("PATH").as_deref());
     if missing.is_empty() {
         return Ok(());
     }
@@ -217,7 +245,8 @@ fn install(log: &mut Log, lock: &Lock, progress: &dyn Progress) -> Result<(), Er
             ));
         }
     }
-    match missing_in(
+    match missing_of(
+        tools,
         std::env::var_os("PATH")
             .or_else(|| Some(OsString::from("/usr/bin")))
             .as_deref(),
@@ -243,6 +272,9 @@ mod tests {
         for tool in TOOLS {
             assert!(text.contains(tool.name), "{text}");
         }
+        let error = lacking(&missing_of(CXX, None)).to_string();
+        assert!(error.contains("fuzz target needs c++"), "{error}");
+        let error = lacking(&missing_in(None));
         let remedy = error.remedy().unwrap();
         if find("apt-get").is_some() {
             assert!(

@@ -70,7 +70,12 @@ pub fn group(cases: &[Case<'_>]) -> Vec<Group> {
 /// digit (`tcp6`) stay.
 #[must_use]
 pub fn shape(scenario: &Scenario) -> String {
-    let text = Memory::key(scenario);
+    without_numbers(&Memory::key(scenario))
+}
+
+/// A text with every number, and its unit, made `N`.
+#[must_use]
+pub fn without_numbers(text: &str) -> String {
     let mut shape = String::new();
     let mut before = ' ';
     let mut number = false;

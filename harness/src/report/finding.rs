@@ -26,9 +26,16 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
         return finding.minimized.clone();
     };
     let kernel = origin.kernel;
+    let made = match finding.shrink_runs {
+        0 => "not made smaller".to_string(),
+        _ => format!(
+            "made smaller from {} to {} ops",
+            finding.steps_before, finding.steps_after
+        ),
+    };
     let case = match origin.seed {
-        Some(seed) => format!("Case {} of seed {seed}, made", finding.index),
-        None => "Made".to_string(),
+        Some(seed) => format!("Case {} of seed {seed}, {made}.", finding.index),
+        None => made[..1].to_uppercase() + &made[1..] + ".",
     };
     let only = match &finding.history {
         Some(_) => format!(
@@ -42,8 +49,8 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
         finding.property,
         message.join("\n"),
         wrap(&format!(
-            "Seen in {} of {} runs. {case} smaller from {} to {} ops.{only}",
-            finding.seen, finding.of, finding.steps_before, finding.steps_after,
+            "Seen in {} of {} runs. {case}{only}",
+            finding.seen, finding.of,
         )),
     );
     scenario.expects = vec![Expect {
