@@ -180,6 +180,11 @@ impl Target {
             }
         }
         let Input(scenario) = input;
+        if self.marks_state {
+            // What ran again in between is none of this one's.
+            observed::take();
+            self.counted()?;
+        }
         let verdict = self.run_noted(scenario)?;
         self.batch.push(scenario.clone());
         if let (Some(trace), Some(machine)) = (&mut self.trace, self.machine) {
