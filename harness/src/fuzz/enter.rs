@@ -20,7 +20,7 @@ use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS, Outcome};
 use crate::guest;
 use crate::kernel::progress::Lines;
 use crate::kernel::{self, Extras, Flavour, Kernel, KernelName};
-use crate::oracle::Contract;
+use crate::oracle::{self, Contract};
 use crate::scenario::text;
 
 /// Names the kernel.
@@ -102,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
     boot.idle_limit = Some(idle_limit(arguments));
     boot.env = environment(&kernel, &note);
-    let spool = Spool::open(&kernel.name.to_string(), held_to(&kernel.name)?)?;
+    let mut spool = Spool::open(&kernel.name.to_string(), held_to(&kernel.name)?)?;
     boot.out_dirs = folders(arguments, home.path(), spool.as_ref().map(Spool::folder));
     let (status, outcome) = engine::run_to_end(boot)?;
     if ![DIED_STATUS, HUNG_STATUS, LEAKED_STATUS, SPENT_STATUS].contains(&status) {
@@ -114,11 +114,13 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
         // It had none.
         return Ok(status);
     }
-    if let Some(spool) = &spool {
+    // A log can be large, and a kernel can die often.
+    let mut is_one_more = false;
+    if let Some(spool) = &mut spool {
         let scenario = String::from_utf8_lossy(text);
         spool.note_deadly(&scenario)?;
         if let Some(outcome) = &outcome {
-            keep_crash(spool, &scenario, outcome)?;
+            is_one_more = !keep_crash(spool, &scenario, outcome)?;
         }
     }
     if status == SPENT_STATUS {
@@ -142,7 +144,7 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     })?;
     let mut log = artifact.clone().into_os_string();
     log.push(".log");
-    if let Some(outcome) = outcome {
+    if let Some(outcome) = outcome.filter(|_| !is_one_more) {
         fs::write(&log, outcome.kernel_log)?;
     }
     let how = match status {
@@ -163,22 +165,24 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     })
 }
 
-/// Leaves it where the campaign looks for what it has found.
-fn keep_crash(spool: &Spool, scenario: &str, outcome: &Outcome) -> Result<(), Error> {
+/// Leaves it where the campaign looks for what it has found, unless there are enough like
+/// it. Returns whether it did.
+fn keep_crash(spool: &mut Spool, scenario: &str, outcome: &Outcome) -> Result<bool, Error> {
     let Some(crash) = Crash::of(&outcome.exit) else {
-        return Ok(());
+        return Ok(false);
     };
     let scenario = text::parse("input", scenario)?;
     let message = crash.message("with this input");
     // What the kernel says of it tells one death from another.
-    let splats = outcome.splats();
-    let look = record::look(
-        &scenario,
-        crash.property,
-        splats.first().unwrap_or(&message),
-    );
+    let splat = oracle::splats(&outcome.kernel_log);
+    let line = splat.as_ref().map_or(&*message, |it| &it.message);
+    let look = record::look(&scenario, crash.property, line);
+    if !spool.wants(&look, crash.property) {
+        return Ok(false);
+    }
     let finding = Finding::suspect(0, crash.property, message, &scenario);
-    Ok(spool.keep(&look, finding, Some(&outcome.kernel_log))?)
+    spool.keep(&look, finding, Some(&outcome.kernel_log))?;
+    Ok(true)
 }
 
 fn kernel() -> Result<Kernel, Error> {

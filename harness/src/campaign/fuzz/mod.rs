@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use super::check::expected;
 use super::minimize::{self, Item, Outcome};
+use crate::engine::{DIED_STATUS, HUNG_STATUS};
 use crate::fuzz::spool::{Counted, FINDINGS_VARIABLE};
 use crate::fuzz::{CONTRACT_VARIABLE, Input, KERNEL_VARIABLE, SPENT_STATUS};
 use crate::kernel::Kernel;
@@ -511,7 +512,10 @@ impl<'a> Campaign<'a> {
             .process
             .wait()
             .map_err(failed("wait for the target"))?;
-        let died = ended.artifact.filter(|it| beside(it).is_file());
+        // libFuzzer writes what it trips over itself, too, and ends with another status.
+        let how = status.code().and_then(|it| u8::try_from(it).ok());
+        let is_death = how.is_some_and(|it| [DIED_STATUS, HUNG_STATUS].contains(&it));
+        let died = ended.artifact.filter(|_| is_death);
         let it = &mut self.slots[slot];
         if status.success() {
             // It ends so when its time is over or its inputs have run.
@@ -531,7 +535,7 @@ impl<'a> Campaign<'a> {
             self.move_out(&artifact);
             return Ok(());
         }
-        if status.code() == Some(SPENT_STATUS.into()) {
+        if how == Some(SPENT_STATUS) {
             return Ok(());
         }
         if is_barren {
@@ -640,13 +644,6 @@ impl<'a> Campaign<'a> {
 fn share(runs: u64, jobs: usize, which: usize) -> u64 {
     let (jobs, which) = (jobs as u64, which as u64);
     runs / jobs + u64::from(which < runs % jobs)
-}
-
-/// The kernel's log, where it died.
-fn beside(artifact: &Path) -> PathBuf {
-    let mut log = artifact.as_os_str().to_owned();
-    log.push(".log");
-    log.into()
 }
 
 /// What libFuzzer is told.
