@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::{LazyLock, Mutex};
 
-use inflight::fuzz::{self, FEATURES, Input, LEAKED_STATUS, Target};
+use inflight::fuzz::{self, FEATURES, Input, LEAKED_STATUS, SPENT_STATUS, Target};
 use inflight::kcov::COUNTERS;
 
 /// What libFuzzer reads and clears as it does its own counters.
@@ -43,6 +43,12 @@ pub fn run(input: &Input) {
     // SAFETY: libFuzzer reads them between two inputs, on this same thread.
     let features = unsafe { &mut (*extra).state };
     match target.run(input, features) {
+        Ok(None) if target.is_spent() => {
+            // The next input could not run. Nothing is wrong with it, nor with this one
+            // that has not been said, so libFuzzer is not to write either.
+            // SAFETY: ends the process.
+            unsafe { exit_at_once(SPENT_STATUS.into()) }
+        }
         Ok(None) => {}
         Ok(Some(complaint)) => {
             let _ = std::io::stderr().write_all(complaint.text.as_bytes());

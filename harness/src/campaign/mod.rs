@@ -4,6 +4,7 @@
 //! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
 //! * [`known`]: bugs of released kernels that a campaign goes on past;
 //! * [`check`]: generated cases on several kernels at once;
+//! * [`fuzz`]: the fuzzer for hours;
 //! * [`explain`]: one scenario, with all that was seen of it;
 //! * [`replay`]: given scenarios on several kernels at once;
 //! * [`minimize`]: given findings made smaller, several at once;
@@ -13,6 +14,7 @@
 pub mod check;
 pub mod crash;
 pub mod explain;
+pub mod fuzz;
 pub mod host;
 pub mod job;
 pub mod known;

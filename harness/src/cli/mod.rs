@@ -15,6 +15,7 @@ mod check;
 mod doctor;
 mod explain;
 mod format;
+mod fuzz;
 mod kernel;
 mod minimize;
 mod options;
@@ -107,6 +108,7 @@ enum Command {
     Check(check::Args),
     Replay(replay::Args),
     Minimize(minimize::Args),
+    Fuzz(fuzz::Args),
     Bisect(bisect::Args),
     Explain(explain::Args),
     Run(run::Args),
@@ -152,6 +154,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Minimize(args) => minimize::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bisect(args) => bisect::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Kernel(args) => kernel::run(args),

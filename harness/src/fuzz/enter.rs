@@ -10,23 +10,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::arguments::Arguments;
+use super::spool::Spool;
 use super::target::{Guide, chosen_contract};
-use super::{clock, trace};
+use super::{clock, record, trace};
+use crate::campaign::crash::Crash;
+use crate::campaign::job::Finding;
 use crate::engine::run_dir::RunDir;
-use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS};
+use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS, Outcome};
 use crate::guest;
 use crate::kernel::progress::Lines;
 use crate::kernel::{self, Extras, Flavour, Kernel, KernelName};
+use crate::oracle::{self, Contract};
+use crate::scenario::text;
 
 /// Names the kernel.
-pub(super) const KERNEL_VARIABLE: &str = "INFLIGHT_KERNEL";
+pub const KERNEL_VARIABLE: &str = "INFLIGHT_KERNEL";
 /// Names the contract: `stable` or `documented`.
-pub(super) const CONTRACT_VARIABLE: &str = "INFLIGHT_CONTRACT";
+pub const CONTRACT_VARIABLE: &str = "INFLIGHT_CONTRACT";
 /// Tells the guest where to note what is about to run.
 pub(super) const NOTE_VARIABLE: &str = "INFLIGHT_NOTE";
 /// What the guest ends with when it is not the last input that is at fault, but the one
 /// that is noted.
 pub const LEAKED_STATUS: u8 = 178;
+/// What the guest ends with when a call still hangs, so that it can run no other input:
+/// it has said what is to be said of that.
+pub const SPENT_STATUS: u8 = 179;
 /// Memory of a guest in MiB: the corpus and what libFuzzer knows of it are in there.
 const MEMORY_MIB: u32 = 256;
 /// How long a guest may be silent, unless `-timeout` says otherwise.
@@ -94,15 +102,35 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
     boot.idle_limit = Some(idle_limit(arguments));
     boot.env = environment(&kernel, &note);
-    boot.out_dirs = folders(arguments, home.path());
+    let mut spool = Spool::open(&kernel.name.to_string(), held_to(&kernel.name)?)?;
+    boot.out_dirs = folders(arguments, home.path(), spool.as_ref().map(Spool::folder));
     let (status, outcome) = engine::run_to_end(boot)?;
-    if ![DIED_STATUS, HUNG_STATUS, LEAKED_STATUS].contains(&status) {
+    if ![DIED_STATUS, HUNG_STATUS, LEAKED_STATUS, SPENT_STATUS].contains(&status) {
         return Ok(status);
     }
     let bytes = fs::read(&note)?;
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         // It had none.
+        return Ok(status);
+    }
+    // A log can be large, and a kernel can die often.
+    let mut is_one_more = false;
+    if let Some(spool) = &mut spool {
+        let scenario = String::from_utf8_lossy(text);
+        spool.note_deadly(&scenario)?;
+        if let Some(outcome) = &outcome {
+            is_one_more = !keep_crash(spool, &scenario, outcome)?;
+        }
+    }
+    if status == SPENT_STATUS {
+        // Nothing died.
+        if spool.is_none() {
+            let _ = writeln!(
+                io::stderr(),
+                "a known bug has left a call hanging: start again"
+            );
+        }
         return Ok(status);
     }
     let name = format!("crash-{}", &blake3::hash(text).to_hex()[..40]);
@@ -116,7 +144,7 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     })?;
     let mut log = artifact.clone().into_os_string();
     log.push(".log");
-    if let Some(outcome) = outcome {
+    if let Some(outcome) = outcome.filter(|_| !is_one_more) {
         fs::write(&log, outcome.kernel_log)?;
     }
     let how = match status {
@@ -130,7 +158,31 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
         artifact.display(),
         Path::new(&log).display()
     );
-    Ok(arguments.error_status())
+    // A campaign wants to know which it was.
+    Ok(match spool {
+        Some(_) => status,
+        None => arguments.error_status(),
+    })
+}
+
+/// Leaves it where the campaign looks for what it has found, unless there are enough like
+/// it. Returns whether it did.
+fn keep_crash(spool: &mut Spool, scenario: &str, outcome: &Outcome) -> Result<bool, Error> {
+    let Some(crash) = Crash::of(&outcome.exit) else {
+        return Ok(false);
+    };
+    let scenario = text::parse("input", scenario)?;
+    let message = crash.message("with this input");
+    // What the kernel says of it tells one death from another.
+    let splat = oracle::splats(&outcome.kernel_log);
+    let line = splat.as_ref().map_or(&*message, |it| &it.message);
+    let look = record::look(&scenario, crash.property, line);
+    if !spool.wants(&look, crash.property) {
+        return Ok(false);
+    }
+    let finding = Finding::suspect(0, crash.property, message, &scenario);
+    spool.keep(&look, finding, Some(&outcome.kernel_log))?;
+    Ok(true)
 }
 
 fn kernel() -> Result<Kernel, Error> {
@@ -142,7 +194,7 @@ fn kernel() -> Result<Kernel, Error> {
 }
 
 /// The patched one of the usual version, counting.
-fn usual() -> KernelName {
+pub fn usual() -> KernelName {
     let names = KernelName::usual();
     let patched = names
         .into_iter()
@@ -152,11 +204,19 @@ fn usual() -> KernelName {
         .with(Extras::Kcov)
 }
 
-/// A stock kernel is not held to what no manual page says.
-fn contract(name: &KernelName) -> &'static str {
+/// What a kernel is held to unless told: a stock one not to what no manual page says.
+pub fn usual_contract(name: &KernelName) -> Contract {
     match name.flavour() {
-        Some(Flavour::Stock) => "documented",
-        _ => "stable",
+        Some(Flavour::Stock) => Contract::Documented,
+        _ => Contract::Stable,
+    }
+}
+
+/// What the environment says of that, or the usual.
+fn held_to(name: &KernelName) -> io::Result<Contract> {
+    match std::env::var_os(CONTRACT_VARIABLE).is_some_and(|it| !it.is_empty()) {
+        true => chosen_contract(),
+        false => Ok(usual_contract(name)),
     }
 }
 
@@ -169,7 +229,10 @@ fn environment(kernel: &Kernel, note: &Path) -> Vec<(OsString, OsString)> {
         |(name, value): &(OsString, OsString)| name == CONTRACT_VARIABLE && !value.is_empty();
     if !all.iter().any(given) {
         all.retain(|(name, _)| name != CONTRACT_VARIABLE);
-        all.push((CONTRACT_VARIABLE.into(), contract(&kernel.name).into()));
+        all.push((
+            CONTRACT_VARIABLE.into(),
+            usual_contract(&kernel.name).to_string().into(),
+        ));
     }
     all.push((KERNEL_VARIABLE.into(), kernel.name.to_string().into()));
     all.push((NOTE_VARIABLE.into(), note.into()));
@@ -180,11 +243,12 @@ fn environment(kernel: &Kernel, note: &Path) -> Vec<(OsString, OsString)> {
 }
 
 /// What has to be writable, besides what the arguments name: where a build for coverage
-/// puts its profile, where cargo-fuzz wants to read how an input looks, and where a trace
-/// goes.
-fn folders(arguments: &Arguments, home: &Path) -> Vec<PathBuf> {
+/// puts its profile, where cargo-fuzz wants to read how an input looks, where a trace goes,
+/// and a campaign's findings.
+fn folders(arguments: &Arguments, home: &Path, spool: Option<&Path>) -> Vec<PathBuf> {
     let mut folders = arguments.folders();
     folders.push(home.to_owned());
+    folders.extend(spool.map(Path::to_owned));
     for variable in [
         "LLVM_PROFILE_FILE",
         "RUST_LIBFUZZER_DEBUG_PATH",

@@ -13,6 +13,8 @@
 //! | `enter` | the host's side: boots, and keeps the input of a kernel that dies |
 //! | `input` | scenarios as bytes |
 //! | `mutate` | other scenarios near a scenario, and between two |
+//! | [`record`] | what a campaign keeps of each violation |
+//! | [`spool`] | where a campaign's guests leave what they find, and go on |
 //! | `state` | features of what happened, besides the code that ran |
 //! | `target` | the guest's side: one input run and judged |
 //! | `trace` | when a block of the kernel ran for the first time |
@@ -24,12 +26,16 @@ mod dictionary;
 mod enter;
 mod input;
 mod mutate;
+pub mod record;
+pub mod spool;
 mod state;
 mod target;
 mod trace;
 
 pub use clock::now_ns;
-pub use enter::{LEAKED_STATUS, enter};
+pub use enter::{
+    CONTRACT_VARIABLE, KERNEL_VARIABLE, LEAKED_STATUS, SPENT_STATUS, enter, usual, usual_contract,
+};
 pub use input::Input;
 pub use mutate::{cross, mutate};
 pub use state::FEATURES;

@@ -7,8 +7,11 @@ use std::os::unix::fs::FileExt as _;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::enter::{CONTRACT_VARIABLE, KERNEL_VARIABLE, NOTE_VARIABLE};
+use super::record;
+use super::spool::{Counted, Spool};
 use super::trace::Trace;
 use super::{FEATURES, Input, state};
+use crate::campaign::job::Finding;
 use crate::campaign::known::{Bug, Known};
 use crate::engine;
 use crate::guest::{counters, observed};
@@ -21,6 +24,9 @@ use crate::trial::{Trial, Verdict};
 /// Inputs from one look at what is left behind to the next: it costs as much as several
 /// inputs.
 const INPUTS_A_LOOK: usize = 512;
+/// Once something left behind was found, of the looks that find more one in so many goes
+/// on to find what left it: that runs all inputs again.
+const LEAKS_A_SEARCH: u32 = 16;
 /// How often a violation is run again.
 const REPETITIONS: u32 = 10;
 /// Names what guides, for who wants to know what each is good for; all unless told.
@@ -89,6 +95,14 @@ pub struct Target {
     /// What counts the kernel's code, if something does.
     machine: Option<&'static Machine>,
     trace: Option<Trace>,
+    /// Where violations are left, in a campaign: they end nothing there.
+    spool: Option<Spool>,
+    /// What has come to the inputs since the campaign was last told.
+    untold: Counted,
+    /// Looks that have found something left behind.
+    leaks: u32,
+    /// Whether something ran that is no input.
+    has_rerun: bool,
 }
 
 /// What was wrong with an input.
@@ -148,6 +162,7 @@ impl Target {
         if guide.marks_state {
             observed::start();
         }
+        let kernel = std::env::var(KERNEL_VARIABLE).unwrap_or_default();
         Ok(Target {
             trial,
             known: Known::here(),
@@ -157,20 +172,29 @@ impl Target {
             counters: counters::read()?,
             machine: counting,
             trace,
+            spool: Spool::open(&kernel, contract)?,
+            untold: Counted::default(),
+            leaks: 0,
+            has_rerun: false,
         })
     }
 
     /// Runs an input, marks in `features` what happened besides the code that ran, and
-    /// judges it.
+    /// judges it. In a campaign what is wrong is left where the environment says.
     ///
     /// # Errors
-    /// The scenario cannot be run.
+    /// The scenario cannot be run, or what is wrong not be kept.
     pub fn run(
         &mut self,
         input: &Input,
         features: &mut [u8; FEATURES],
     ) -> io::Result<Option<Complaint>> {
+        let Input(scenario) = input;
+        if self.spool.as_ref().is_some_and(|it| it.is_deadly(scenario)) {
+            return Ok(None);
+        }
         if self.batch.len() >= INPUTS_A_LOOK {
+            self.tell();
             // Before this input is noted: what is left was left by others.
             if let Some(text) = self.look()? {
                 return Ok(Some(Complaint {
@@ -179,13 +203,18 @@ impl Target {
                 }));
             }
         }
-        let Input(scenario) = input;
-        if self.marks_state {
-            // What ran again in between is none of this one's.
-            observed::take();
+        if self.is_spent() {
+            // It has been said of which one.
+            self.tell();
+            return Ok(None);
+        }
+        if std::mem::take(&mut self.has_rerun) && self.marks_state {
+            // What ran again since the last input says nothing of this one.
             self.counted()?;
+            observed::take();
         }
         let verdict = self.run_noted(scenario)?;
+        self.untold.inputs += 1;
         self.batch.push(scenario.clone());
         if let (Some(trace), Some(machine)) = (&mut self.trace, self.machine) {
             trace.ran(machine)?;
@@ -195,20 +224,44 @@ impl Target {
             let observed = observed::take();
             state::mark(scenario, &verdict.history, &observed, counted, features);
         }
-        let text = self.say(scenario, self.complaint(scenario, &verdict));
+        let violation = self.complaint(scenario, &verdict);
+        let text = self.say(scenario, violation)?;
+        if self.is_spent() {
+            self.tell();
+        }
         Ok(text.map(|text| Complaint {
             text,
             of_another: false,
         }))
     }
 
+    /// Whether this kernel can run no further input: a call still hangs.
+    pub fn is_spent(&self) -> bool {
+        self.trial.is_wedged()
+    }
+
+    /// Tells the campaign what has come to the inputs since it was last told.
+    fn tell(&mut self) {
+        if self.spool.is_some() {
+            eprintln!("{}", std::mem::take(&mut self.untold).line());
+        }
+    }
+
     /// What is wrong, unless a known bug of this kernel is.
-    fn complaint<'a>(&self, scenario: &Scenario, verdict: &'a Verdict) -> Option<&'a Violation> {
+    fn complaint<'a>(
+        &mut self,
+        scenario: &Scenario,
+        verdict: &'a Verdict,
+    ) -> Option<&'a Violation> {
         let violation = verdict.violations.first()?;
         let bug: Option<Bug> = self
             .known
             .explain(scenario, &verdict.history, &verdict.violations);
-        bug.is_none().then_some(violation)
+        if let Some(bug) = bug {
+            *self.untold.excused.entry(bug).or_default() += 1;
+            return None;
+        }
+        Some(violation)
     }
 
     /// Looks at what the last inputs have left behind, and for the one that did it.
@@ -217,31 +270,45 @@ impl Target {
         if self.trial.leak()?.is_none() {
             return Ok(None);
         }
+        let _pause = kcov::Pause::begin();
+        self.has_rerun = true;
         // What the kernel or libFuzzer makes once and keeps is no leak; a leak is there
         // each time. One look at all of them again is cheaper than a look after each.
         for scenario in &batch {
             let verdict = self.run_noted(scenario)?;
             if self.trial.is_wedged() {
-                return Ok(self.say(scenario, verdict.violations.first()));
+                return self.say(scenario, verdict.violations.first());
             }
         }
         if self.trial.leak()?.is_none() {
             return Ok(None);
         }
+        self.leaks += 1;
+        if self.spool.is_some() && self.leaks % LEAKS_A_SEARCH != 1 {
+            return Ok(None);
+        }
         self.trial.look_for_leaks(true);
-        for scenario in &batch {
+        let said = self.search(&batch);
+        self.trial.look_for_leaks(false);
+        said
+    }
+
+    /// Runs them again, and looks after each for what it left behind.
+    fn search(&mut self, batch: &[Scenario]) -> io::Result<Option<String>> {
+        for scenario in batch {
             let verdict = self.run_noted(scenario)?;
-            let leak = |it: &&Violation| it.property == Property::Leaks;
-            let leak = verdict.violations.iter().find(leak);
-            if self.trial.is_wedged() || leak.is_none() {
-                continue;
+            if self.trial.is_wedged() {
+                return self.say(scenario, verdict.violations.first());
             }
+            let leak = |it: &&Violation| it.property == Property::Leaks;
+            let Some(leak) = verdict.violations.iter().find(leak) else {
+                continue;
+            };
             let again = self.trial.run(scenario)?;
             if again.breaks(Property::Leaks) && self.complaint(scenario, &verdict).is_some() {
-                return Ok(self.say(scenario, leak));
+                return self.say(scenario, Some(leak));
             }
         }
-        self.trial.look_for_leaks(false);
         Ok(None)
     }
 
@@ -258,13 +325,37 @@ impl Target {
         self.trial.run(scenario)
     }
 
-    fn say(&mut self, scenario: &Scenario, violation: Option<&Violation>) -> Option<String> {
-        let violation = violation?;
-        Some(self.describe(scenario, violation.property, &violation.message))
+    /// What to say of it, which ends this process. In a campaign it is kept, if there are
+    /// not enough like it, and nothing is said.
+    fn say(
+        &mut self,
+        scenario: &Scenario,
+        violation: Option<&Violation>,
+    ) -> io::Result<Option<String>> {
+        let Some(violation) = violation else {
+            return Ok(None);
+        };
+        let _pause = kcov::Pause::begin();
+        let (property, message) = (violation.property, &violation.message);
+        let Some(spool) = &mut self.spool else {
+            return Ok(Some(self.describe(scenario, property, message)));
+        };
+        *self.untold.violations.entry(property).or_default() += 1;
+        let look = record::look(scenario, property, message);
+        if !spool.wants(&look, property) {
+            return Ok(None);
+        }
+        let mut finding = Finding::suspect(0, property, message.clone(), scenario);
+        (finding.seen, finding.of) = self.repeat(scenario, property);
+        if let Some(spool) = &self.spool {
+            spool.keep(&look, finding, None)?;
+        }
+        Ok(None)
     }
 
-    /// Runs it again, and says what is wrong with it and how to go on.
-    fn describe(&mut self, scenario: &Scenario, property: Property, message: &str) -> String {
+    /// Runs it again several times: in how many runs it was seen, and of how many.
+    fn repeat(&mut self, scenario: &Scenario, property: Property) -> (u32, u32) {
+        self.has_rerun = true;
         let (mut seen, mut of) = (1, 1);
         for _ in 0..REPETITIONS {
             engine::heartbeat();
@@ -275,6 +366,12 @@ impl Target {
             of += 1;
             seen += u32::from(verdict.breaks(property));
         }
+        (seen, of)
+    }
+
+    /// Runs it again, and says what is wrong with it and how to go on.
+    fn describe(&mut self, scenario: &Scenario, property: Property, message: &str) -> String {
+        let (seen, of) = self.repeat(scenario, property);
         let kernel = std::env::var(KERNEL_VARIABLE).unwrap_or_default();
         format!(
             "{kernel} violates {property}, in {seen} of {of} runs:\n{message}\n\n{scenario}\n\
