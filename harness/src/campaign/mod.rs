@@ -4,6 +4,7 @@
 //! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
 //! * [`known`]: bugs of released kernels that a campaign goes on past;
 //! * [`check`]: generated cases on several kernels at once;
+//! * [`coverage`]: which code of a kernel given scenarios reach;
 //! * [`explain`]: one scenario, with all that was seen of it;
 //! * [`replay`]: given scenarios on several kernels at once;
 //! * [`minimize`]: given findings made smaller, several at once;
@@ -11,6 +12,7 @@
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
 pub mod check;
+pub mod coverage;
 pub mod crash;
 pub mod explain;
 pub mod host;
