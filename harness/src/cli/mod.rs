@@ -12,6 +12,7 @@ use crate::kernel::{Kernel, KernelName};
 mod bench;
 mod bisect;
 mod check;
+mod coverage;
 mod doctor;
 mod explain;
 mod format;
@@ -109,6 +110,7 @@ enum Command {
     Minimize(minimize::Args),
     Bisect(bisect::Args),
     Explain(explain::Args),
+    Coverage(coverage::Args),
     Run(run::Args),
     Kernel(kernel::Args),
     Doctor(doctor::Args),
@@ -154,6 +156,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Minimize(args) => minimize::run(&args),
         Command::Bisect(args) => bisect::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Kernel(args) => kernel::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),
