@@ -157,7 +157,7 @@ fn coverage_of_what_cannot_be() {
     desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
     desk.write("bad.scn", "sendfil 0+1\n");
     desk.write("notes.pcs", "603e4132\n");
-    let table: [(&[&str], &[&str]); 6] = [
+    let table: [(&[&str], &[&str]); 5] = [
         (&["coverage"], &["nothing to run", "corpus/"]),
         (&["coverage", "bad.scn"], &["bad.scn:1:1"]),
         (
@@ -171,10 +171,6 @@ fn coverage_of_what_cannot_be() {
         (
             &["coverage", "race.scn", "--kernel", "tree:/x"],
             &["tree:/x counts none of its code"],
-        ),
-        (
-            &["coverage", "race.scn", "--kernel", "6.12-stock-debug"],
-            &["6.12-stock-debug counts none of its code", "-kcov"],
         ),
     ];
     for (args, words) in table {

@@ -142,25 +142,20 @@ fn names(given: &[KernelName]) -> Result<Vec<KernelName>, Failure> {
     let mut names = Vec::new();
     for name in given {
         let counting = match name.extras() {
-            Extras::Kcov => name,
-            Extras::Debug => {
-                return Err(usage(anyhow!(
-                    "{name} counts none of its code: give one with -kcov"
-                )));
-            }
-            Extras::None => {
-                let counting = name.clone().with(Extras::Kcov);
-                if counting == name {
-                    return Err(usage(anyhow!(
-                        "{name} counts none of its code: a tree is taken as it is"
-                    )));
-                }
-                note(format_args!(
-                    "inflight: {counting} is taken for {name}: it counts its code"
-                ));
-                counting
-            }
+            Extras::None => name.clone().with(Extras::Kcov),
+            Extras::Debug => name.clone().with(Extras::DebugKcov),
+            Extras::Kcov | Extras::DebugKcov => name.clone(),
         };
+        if !counting.extras().counts() {
+            return Err(usage(anyhow!(
+                "{name} counts none of its code, and is taken as it is: give one of the catalog"
+            )));
+        }
+        if counting != name {
+            note(format_args!(
+                "inflight: {counting} is taken for {name}: it counts its code"
+            ));
+        }
         if !names.contains(&counting) {
             names.push(counting);
         }
