@@ -20,6 +20,7 @@
 //! | [`process`] | child processes that never outlive us |
 //! | [`kcov`] | which code of the kernel runs, where it counts that |
 //! | [`kernel`] | where a kernel comes from: source, patches, configuration, build cache |
+//! | [`coverage`] | which code of a kernel was reached, by its image |
 //! | [`guest`] | what happens inside: the first process, namespaces, link, actors |
 //! | [`engine`] | runs a program inside a kernel |
 //! | [`trial`] | one scenario, run and judged, inside the kernel under test |
@@ -37,6 +38,7 @@ pub mod bisect;
 pub mod campaign;
 pub mod capture;
 pub mod cli;
+pub mod coverage;
 pub mod engine;
 pub mod fuzz;
 pub mod guest;

@@ -152,6 +152,33 @@ fn scenarios_that_are_none() {
 }
 
 #[test]
+fn coverage_of_what_cannot_be() {
+    let desk = Desk::new();
+    desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
+    desk.write("bad.scn", "sendfil 0+1\n");
+    desk.write("notes.pcs", "603e4132\n");
+    let table: [(&[&str], &[&str]); 5] = [
+        (&["coverage"], &["nothing to run", "corpus/"]),
+        (&["coverage", "bad.scn"], &["bad.scn:1:1"]),
+        (
+            &["coverage", "--pcs", "notes.pcs"],
+            &["notes.pcs:1: not a file"],
+        ),
+        (
+            &["coverage", "--pcs", "missing.pcs"],
+            &["cannot read missing.pcs"],
+        ),
+        (
+            &["coverage", "race.scn", "--kernel", "tree:/x"],
+            &["tree:/x counts none of its code"],
+        ),
+    ];
+    for (args, words) in table {
+        desk.refuses(args, words);
+    }
+}
+
+#[test]
 fn a_folder_for_an_explanation_that_is_somebody_elses() {
     let desk = Desk::new();
     desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");
@@ -405,8 +432,8 @@ fn help_is_no_error_and_names_every_command() {
     );
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = [
-        "check", "replay", "minimize", "explain", "run", "kernel", "bench", "send", "recv",
-        "doctor",
+        "check", "replay", "minimize", "explain", "coverage", "run", "kernel", "bench", "send",
+        "recv", "doctor",
     ];
     for command in commands {
         assert!(

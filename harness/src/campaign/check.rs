@@ -323,7 +323,7 @@ impl<'a> Campaign<'a> {
                     .failures
                     .push(format!("case {case}: {why}"));
             }
-            Event::Replayed(_) | Event::Explained | Event::Transferred(_) => {}
+            Event::Replayed(_) | Event::Explained | Event::Covered | Event::Transferred(_) => {}
         }
     }
 

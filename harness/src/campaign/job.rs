@@ -61,6 +61,14 @@ pub enum Job {
         /// the host, in a folder that is there.
         file: PathBuf,
     },
+    /// Run given scenarios once each, and note which code of the kernel they reach.
+    Cover {
+        /// Their texts.
+        texts: Vec<String>,
+        /// Where to write the addresses of what ran: a file of the host, in a folder
+        /// that is there.
+        file: PathBuf,
+    },
     /// Run one scenario over and over, and judge it each time.
     Bench {
         /// Its text.
@@ -107,6 +115,8 @@ pub enum Event {
     Replayed(Replayed),
     /// The file of [`Job::Explain`] is whole.
     Explained,
+    /// The next scenario of [`Job::Cover`] is through, and the file has what it reached.
+    Covered,
     /// A transfer is through.
     Transferred(Took),
     /// The job is done.
@@ -179,7 +189,7 @@ impl Job {
     /// The folder of the host that it writes to.
     pub fn out_dir(&self) -> Option<&Path> {
         match self {
-            Job::Explain { file, .. } => file.parent(),
+            Job::Explain { file, .. } | Job::Cover { file, .. } => file.parent(),
             _ => None,
         }
     }

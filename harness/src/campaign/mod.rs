@@ -4,6 +4,7 @@
 //! * [`worker`]: the guest's side: runs scenarios, judges, shrinks;
 //! * [`known`]: bugs of released kernels that a campaign goes on past;
 //! * [`check`]: generated cases on several kernels at once;
+//! * [`coverage`]: which code of a kernel given scenarios reach;
 //! * [`fuzz`]: the fuzzer for hours;
 //! * [`explain`]: one scenario, with all that was seen of it;
 //! * [`replay`]: given scenarios on several kernels at once;
@@ -12,6 +13,7 @@
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
 pub mod check;
+pub mod coverage;
 pub mod crash;
 pub mod explain;
 pub mod fuzz;

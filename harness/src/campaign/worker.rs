@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::coverage::Record;
 use super::explain::Explained;
 use super::job::{Event, Finding, Job, Replayed};
 use super::known::{Bug, Known};
 use crate::engine;
 use crate::guest::Bare;
 use crate::history::Counters;
+use crate::kcov::{self, Contexts, Machine};
 use crate::minimize::{Budget, Memory, Plan, Reliability, Stopped};
 use crate::oracle::{Contract, Property, Violation, means};
 use crate::scenario::{Scenario, normalize, strategy, text};
@@ -142,6 +145,7 @@ impl<W: Write> Worker<W> {
                 explained.write(file)?;
                 self.tell(&Event::Explained)
             }
+            Job::Cover { texts, file } => self.cover(texts, file),
             Job::Bench { text, times } => {
                 let mut trial = Trial::set_up(Contract::Documented)?;
                 let scenario = read(text)?;
@@ -390,6 +394,26 @@ impl<W: Write> Worker<W> {
             }
             replayed.digests = digests.len();
             self.tell(&Event::Replayed(replayed))?;
+            if trial.is_wedged() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn cover(&mut self, texts: &[String], file: &Path) -> io::Result<()> {
+        let machine = Machine::open()?
+            .ok_or_else(|| io::Error::other("this kernel counts none of its code"))?;
+        let machine = kcov::count_scenarios(machine, Contexts::ALL);
+        let mut record = Record::create(file)?;
+        // Nobody asks here whether a promise was kept, and so for which.
+        let mut trial = Trial::set_up(Contract::Documented)?;
+        for (index, text) in texts.iter().enumerate() {
+            self.about(index as u64, &trial)?;
+            trial.run(&read(text)?)?;
+            self.scenarios += 1;
+            record.add(machine)?;
+            self.tell(&Event::Covered)?;
             if trial.is_wedged() {
                 break;
             }

@@ -12,6 +12,7 @@ use crate::kernel::{Kernel, KernelName};
 mod bench;
 mod bisect;
 mod check;
+mod coverage;
 mod doctor;
 mod explain;
 mod format;
@@ -111,6 +112,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Bisect(bisect::Args),
     Explain(explain::Args),
+    Coverage(coverage::Args),
     Run(run::Args),
     Kernel(kernel::Args),
     Doctor(doctor::Args),
@@ -157,6 +159,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bisect(args) => bisect::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Kernel(args) => kernel::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),

@@ -154,6 +154,37 @@ impl Tree {
         Ok(())
     }
 
+    /// Files as `series` leaves them; `None` for one that is not there. The tree is only
+    /// read, and may have another series.
+    ///
+    /// # Errors
+    /// As [`Tree::switch_to`].
+    pub(super) fn files(
+        &self,
+        series: &Series,
+        wanted: &[String],
+        version: &str,
+        lock: &Lock,
+        log: &mut Log,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let state = self.state()?;
+        let touched = series.touched();
+        let scratch = self.home.join("scratch");
+        files::remove_tree(&scratch)?;
+        self.render(series, &scratch, version, lock, log)?;
+        let content = |file: &String| {
+            let file = Path::new(file);
+            let content = match touched.iter().any(|it| it == file) {
+                true => read(&scratch.join(file))?,
+                false => self.pristine(&state, file)?,
+            };
+            Ok(content.map(|(bytes, _)| bytes))
+        };
+        let contents = wanted.iter().map(content).collect();
+        files::remove_tree(&scratch)?;
+        contents
+    }
+
     fn state(&self) -> Result<State, Error> {
         let path = self.state_path();
         let Some(text) = files::read(&path)? else {

@@ -344,6 +344,23 @@ impl Workshop {
         )
     }
 
+    pub(super) fn source_files(
+        &self,
+        name: &KernelName,
+        files: &[String],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let order = self.order(name)?;
+        let tree = Tree::new(self.cache.source_home(&order.source));
+        if !tree.source().is_dir() {
+            return Ok(vec![None; files.len()]);
+        }
+        let lock = self.lock(&order, progress)?;
+        let log = self.cache.log_path(&format!("{}-source", order.slug));
+        let mut log = Log::create(log)?;
+        tree.files(&order.series, files, &order.label, &lock, &mut log)
+    }
+
     /// Makes sure that the source of a version is there; returns its package's version.
     fn provide(
         &self,

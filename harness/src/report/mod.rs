@@ -1,5 +1,6 @@
 //! What people and programs get to read.
 //!
+//! * [`coverage`]: what of a kernel was reached;
 //! * [`explain`]: one scenario, explained;
 //! * [`features`]: what a campaign exercised;
 //! * [`finding`]: a violation as a file that can be replayed;
@@ -7,6 +8,7 @@
 //! * [`shell`]: arguments quoted for a shell;
 //! * `whole`: files that are there whole or not at all.
 
+pub mod coverage;
 pub mod explain;
 pub mod features;
 pub mod finding;

@@ -11,6 +11,8 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+// Not every test needs two of them.
+#[allow(dead_code)]
 /// Builds both kernels once. `false`: this machine cannot, and says so.
 pub fn kernels() -> bool {
     static SAY: Once = Once::new();
