@@ -1,21 +1,26 @@
 //! `inflight bench`: the speed figures.
 
+mod fuzzing;
+mod guidance;
 mod minimize;
+mod target;
 mod transfers;
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use serde_json::json;
 
 use crate::campaign::check::expected;
+use crate::campaign::fuzz::program;
 use crate::campaign::host;
 use crate::campaign::job::{Event, Job};
 use crate::cli::format::{Format, note, print};
 use crate::cli::options::{ensure, seed};
 use crate::cli::{Failure, Status};
-use crate::kernel::{Kernel, KernelName};
+use crate::kernel::{Flavour, Kernel, KernelName, progress};
 use crate::oracle::Contract;
 use crate::report::table::Table;
 use crate::scenario::strategy;
@@ -38,6 +43,11 @@ enum Topic {
     Transfers,
     /// How long a failure takes to be made smaller, on kernels that have the race
     Minimize,
+    /// The fuzz target next to the property run: executions a second, counted or not
+    Fuzz,
+    /// What guidance is good for: executions to reach deep functions and to find bugs that
+    /// were put in, guided and unguided; takes an hour and more, on a patched kernel
+    Guidance,
 }
 
 /// Measure how fast scenarios run, and what the cure costs.
@@ -61,6 +71,9 @@ pub struct Args {
     /// Generate the scenarios from this seed [default: a new one, printed]
     #[arg(short, long, value_name = "N")]
     seed: Option<u64>,
+    /// Run the fuzz target so many times, each from a seed of its own: guidance
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: u32,
     /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -137,7 +150,58 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
             }
         }
     }
+    if args.topics.contains(&Topic::Fuzz) {
+        fuzz(args, &kernels)?;
+    }
+    if args.topics.contains(&Topic::Guidance) {
+        guide(args, &names)?;
+    }
     Ok(Status::Held)
+}
+
+fn target() -> Result<PathBuf, Failure> {
+    program::build(&*progress::stderr()).map_err(Failure::from)
+}
+
+fn fuzz(args: &Args, kernels: &[Kernel]) -> Result<(), Failure> {
+    let seed = seed(args.seed)?;
+    let program = target()?;
+    let mut rows = Vec::new();
+    for kernel in kernels {
+        note(format_args!(
+            "measuring the fuzz target on {}, {} cases, --seed {seed}",
+            kernel.name, args.times
+        ));
+        rows.push((kernel, fuzzing::rates(kernel, &program, args.times, seed)?));
+    }
+    match args.format {
+        Format::Human => print(&fuzzing::human(&rows))?,
+        Format::Json => {
+            for (kernel, it) in &rows {
+                print(&format!("{}\n", fuzzing::json(kernel, it)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn guide(args: &Args, names: &[KernelName]) -> Result<(), Failure> {
+    let program = target()?;
+    let size = guidance::Size {
+        executions: args.times,
+        seeds: args.seeds,
+        jobs: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let patched = |it: &&KernelName| it.flavour() == Some(Flavour::Patched);
+    for name in names.iter().filter(patched) {
+        let tell = |done, of| note(format_args!("guidance on {name}: {done} of {of} runs"));
+        let (guidance, functions) = guidance::measure(name, &program, size, tell)?;
+        match args.format {
+            Format::Human => print(&guidance::human(&guidance, &functions))?,
+            Format::Json => print(&format!("{}\n", guidance::json(&guidance, &functions)))?,
+        }
+    }
+    Ok(())
 }
 
 fn scenarios(args: &Args, kernels: &[Kernel]) -> Result<(), Failure> {
