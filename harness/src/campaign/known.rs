@@ -84,9 +84,11 @@ impl Bug {
             Bug::NumberGivenBack => {
                 gives_back(scenario, history) && completion(&|it| is_of_a_number(scenario, it))
             }
-            // Data after it is noticed.
+            // Data after it is noticed, unless that is all there is.
             Bug::LateSyn => {
-                overtakes_a_syn(scenario) && any(&[Property::Liveness]) && ends_in_silence(history)
+                overtakes_a_syn(scenario)
+                    && any(&[Property::Liveness])
+                    && ends_in_silence(scenario, history)
             }
         }
     }
@@ -256,14 +258,22 @@ fn overtakes_a_syn(scenario: &Scenario) -> bool {
     multipath && stamped && late
 }
 
-/// Whether a receiver was left without a byte and without an end.
-fn ends_in_silence(history: &History) -> bool {
-    let first = (history.received.is_empty(), history.end);
+/// Whether a receiver was left without an end, and without a byte or with all of them:
+/// what is lost with the data's end is nothing else.
+fn ends_in_silence(scenario: &Scenario, history: &History) -> bool {
+    let sent = |call: &Call| match call.outcome {
+        Outcome::Returned(bytes) if scenario.steps[call.step].op.sends() => bytes,
+        _ => 0,
+    };
+    let sent: u64 = history.calls.iter().map(sent).sum();
+    let received = history.received.len() as u64;
+    let all = history.beside.is_empty() && received == sent;
+    let first = (received == 0 || all, history.end);
     let beside = history.beside.iter();
-    let mut all = beside
+    let mut streams = beside
         .map(|it| (it.received.is_empty(), it.end))
         .chain([first]);
-    all.any(|it| it == (true, End::GivenUp))
+    streams.any(|it| it == (true, End::GivenUp))
 }
 
 /// The least bytes of a segment (net.ipv4.tcp_min_snd_mss).

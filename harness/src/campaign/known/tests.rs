@@ -255,6 +255,17 @@ fn a_late_syn_leaves_a_receiver_of_mptcp_in_silence() {
     assert_eq!(found(SYN, &|_| (), Property::Wire), None);
     assert_eq!(found(SYN, &|it| it.end = End::Eof, hangs), None);
     assert_eq!(found(SYN, &|it| it.received.push(1), hangs), None);
+    // A byte that came with the third packet is no other case; of two, one is.
+    let data = SYN.replace("signal b", "sendfile 0+1");
+    let came = |sent| {
+        move |it: &mut History| {
+            let calls = history(&[(0, 1, 2, Outcome::Returned(sent))]);
+            it.calls = calls.calls;
+            it.received.push(1);
+        }
+    };
+    assert_eq!(found(&data, &came(1), hangs), bug);
+    assert_eq!(found(&data, &came(2), hangs), None);
     for (from, to, bug) in [
         ("swap=1", "delay=600ms jitter=400ms", bug),
         ("swap=1", "delay=600ms jitter=399ms", None),
