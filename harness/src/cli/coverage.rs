@@ -218,8 +218,7 @@ fn make_report(
 ) -> Result<Report, Failure> {
     let coverage = Coverage::of(&image.blocks()?, &pcs.addresses);
     let paths: Vec<String> = coverage.files.iter().map(|it| it.path.clone()).collect();
-    let progress = kernel::progress::stderr();
-    let texts = kernel::source_files(&kernel.name, &paths, &*progress)?;
+    let texts = kernel::source_files(&kernel.name, &paths)?;
     if texts.iter().all(Option::is_none) {
         note("inflight: the source was removed from the cache: the page has no text of it");
     }

@@ -99,6 +99,9 @@ pub struct Blocks {
     /// Lines that have code which runs with a block: index into `files`, line, and the
     /// address of the block.
     pub through: Vec<(usize, u32, u64)>,
+    /// Functions that have code which runs with a block that begins elsewhere, as one does
+    /// that is inlined where no block begins: index into `functions`, and the address.
+    pub entered: Vec<(usize, u64)>,
 }
 
 impl Image {
@@ -149,25 +152,31 @@ impl Image {
         let mut names = Names::new(root);
         let mut blocks = Vec::with_capacity(self.sites.len());
         for &pc in &self.sites {
-            let frames = frames(&context, pc, &mut names).map_err(debug)?;
+            // The call itself is before the address to which it returns.
+            let frames = frames(&context, pc - 1, &mut names).map_err(debug)?;
             blocks.push(Block { pc, frames });
         }
-        let mut through = Vec::new();
+        let (mut through, mut entered) = (Vec::new(), Vec::new());
         for span in &self.spans {
             let rows = context.find_location_range(span.from, span.to);
-            for (_, _, place) in rows.map_err(debug)? {
+            for (at, _, place) in rows.map_err(debug)? {
                 if let (Some(file), Some(line)) = (place.file, place.line) {
                     through.push((names.file(file), line, span.site));
                 }
+                let inside = frames(&context, at, &mut names).map_err(debug)?;
+                entered.extend(inside.iter().map(|it| (it.function, span.site)));
             }
         }
         through.sort_unstable();
         through.dedup();
+        entered.sort_unstable();
+        entered.dedup();
         Ok(Blocks {
             functions: names.functions,
             blocks,
             files: names.files,
             through,
+            entered,
         })
     }
 }
@@ -200,15 +209,14 @@ fn find(path: &Path, bytes: &[u8]) -> Result<Result<(String, Calls), ImageError>
     Ok(Ok((identity, calls)))
 }
 
-/// Where a block is in the source.
+/// Where an instruction is in the source.
 fn frames(
     context: &addr2line::Context<Slice<'_>>,
-    pc: u64,
+    address: u64,
     names: &mut Names,
 ) -> Result<Vec<Frame>, addr2line::gimli::Error> {
     let mut found = Vec::new();
-    // The call itself is before the address to which it returns.
-    let mut frames = context.find_frames(pc - 1).skip_all_loads()?;
+    let mut frames = context.find_frames(address).skip_all_loads()?;
     while let Some(frame) = frames.next()? {
         let (Some(function), Some(place)) = (&frame.function, &frame.location) else {
             continue;

@@ -46,6 +46,9 @@ pub struct Function {
     pub name: String,
     /// The first line at which a block begins.
     pub line: u32,
+    /// Whether any of it was reached: a block, or code that runs with a block of whom it
+    /// is inlined into.
+    pub reached: bool,
     /// Its blocks, with those of what is inlined into it, in each copy that there is of it.
     pub blocks: Tally,
     /// Lines at which a block begins that is its own.
@@ -74,20 +77,11 @@ impl AddAssign for Tally {
     }
 }
 
-impl Function {
-    /// Whether any of it was.
-    pub fn is_reached(&self) -> bool {
-        self.blocks.reached > 0
-    }
-}
-
 impl File {
     /// How many of its functions were reached.
     pub fn function_tally(&self) -> Tally {
         let mut tally = Tally::default();
-        self.functions
-            .iter()
-            .for_each(|it| tally.note(it.is_reached()));
+        self.functions.iter().for_each(|it| tally.note(it.reached));
         tally
     }
 
@@ -106,6 +100,7 @@ fn tally(lines: &BTreeMap<u32, bool>) -> Tally {
 /// A function while it is counted.
 #[derive(Debug, Clone, Default)]
 struct Count {
+    reached: bool,
     blocks: Tally,
     first_line: Option<u32>,
     lines: BTreeMap<u32, bool>,
@@ -121,10 +116,14 @@ impl Coverage {
             let path = file_of(function);
             files.entry(path).or_insert_with(|| File::new(path));
         }
+        for (function, pc) in &blocks.entered {
+            counts[*function].reached |= seen.contains(pc);
+        }
         for block in &blocks.blocks {
             let reached = seen.contains(&block.pc);
             for (frame, depth) in block.frames.iter().zip(0..) {
                 let count = &mut counts[frame.function];
+                count.reached |= reached;
                 let first = count.first_line.unwrap_or(frame.line);
                 count.first_line = Some(first.min(frame.line));
                 let inside = &block.frames[..depth];
@@ -146,10 +145,14 @@ impl Coverage {
             }
         }
         for (function, count) in blocks.functions.iter().zip(counts) {
-            if let Some(file) = files.get_mut(function.file.as_str()) {
+            // Of one without a block there is nothing to miss.
+            if count.blocks.total > 0
+                && let Some(file) = files.get_mut(function.file.as_str())
+            {
                 file.functions.push(Function {
                     name: function.name.clone(),
                     line: count.first_line.unwrap_or(0),
+                    reached: count.reached,
                     blocks: count.blocks,
                     lines: tally(&count.lines),
                 });
@@ -162,7 +165,8 @@ impl Coverage {
                 *file.through.entry(*line).or_default() |= seen.contains(pc);
             }
         }
-        let mut files: Vec<File> = files.into_values().collect();
+        let has_any = |it: &File| !it.functions.is_empty();
+        let mut files: Vec<File> = files.into_values().filter(has_any).collect();
         for file in &mut files {
             let order = |it: &Function| (it.line, it.name.clone());
             file.functions.sort_by_key(order);
@@ -201,6 +205,7 @@ mod tests {
         Blocks {
             files: vec!["a.c".into(), "a.h".into(), "b.h".into()],
             through: vec![(0, 20, 3), (0, 22, 1), (0, 22, 2), (0, 31, 3), (2, 1, 1)],
+            entered: vec![(2, 3)],
             functions: functions
                 .map(|(file, name)| image::Function {
                     file: file.into(),
@@ -245,6 +250,21 @@ mod tests {
         let total: usize = coverage.files.iter().map(|it| it.blocks.total).sum();
         assert_eq!((total, header.blocks.total), (4, 2));
         assert_eq!(source.functions[0].line, 20);
+    }
+
+    #[test]
+    fn what_is_inlined_into_a_block_is_reached_with_it() {
+        let reached = |seen: &[u64]| {
+            let coverage = of(seen);
+            let third = coverage.files[0]
+                .functions
+                .iter()
+                .find(|it| it.name == "third");
+            third.map(|it| (it.reached, it.blocks.reached))
+        };
+        assert_eq!(reached(&[1, 2]), Some((false, 0)));
+        assert_eq!(reached(&[3]), Some((true, 0)));
+        assert_eq!(reached(&[4]), Some((true, 1)));
     }
 
     #[test]

@@ -155,7 +155,9 @@ impl Tree {
     }
 
     /// Files as `series` leaves them; `None` for one that is not there. The tree is only
-    /// read, and may have another series.
+    /// read, and may have another series; somebody may even build in it meanwhile, since
+    /// whoever changes a file says so before. Works in `scratch`, which is the caller's,
+    /// and so is `lock`.
     ///
     /// # Errors
     /// As [`Tree::switch_to`].
@@ -163,26 +165,30 @@ impl Tree {
         &self,
         series: &Series,
         wanted: &[String],
-        version: &str,
+        scratch: &Path,
         lock: &Lock,
         log: &mut Log,
     ) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let state = self.state()?;
         let touched = series.touched();
-        let scratch = self.home.join("scratch");
-        files::remove_tree(&scratch)?;
-        self.render(series, &scratch, version, lock, log)?;
-        let content = |file: &String| {
-            let file = Path::new(file);
-            let content = match touched.iter().any(|it| it == file) {
-                true => read(&scratch.join(file))?,
-                false => self.pristine(&state, file)?,
+        loop {
+            let state = self.state()?;
+            files::remove_tree(scratch)?;
+            self.render(series, scratch, "its source", lock, log)?;
+            let content = |file: &String| {
+                let file = Path::new(file);
+                let content = match touched.iter().any(|it| it == file) {
+                    true => read(&scratch.join(file))?,
+                    false => self.pristine(&state, file)?,
+                };
+                Ok(content.map(|(bytes, _)| bytes))
             };
-            Ok(content.map(|(bytes, _)| bytes))
-        };
-        let contents = wanted.iter().map(content).collect();
-        files::remove_tree(&scratch)?;
-        contents
+            let contents: Result<Vec<_>, Error> = wanted.iter().map(content).collect();
+            let contents = contents?;
+            // Else some of it may have been read when it was another's.
+            if self.state()? == state {
+                return Ok(contents);
+            }
+        }
     }
 
     fn state(&self) -> Result<State, Error> {

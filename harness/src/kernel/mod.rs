@@ -169,16 +169,12 @@ pub fn selftests(
 }
 
 /// Files of the source that a kernel was built from, as that kernel's patches leave them;
-/// `None` for one that is not there. Waits for whoever builds from the same source.
+/// `None` for one that is not there. Waits for nobody who builds from the same source.
 ///
 /// # Errors
 /// As [`ensure`]. A source that was removed is no error: none of its files is there.
-pub fn source_files(
-    name: &KernelName,
-    files: &[String],
-    progress: &dyn Progress,
-) -> Result<Vec<Option<Vec<u8>>>, Error> {
-    Workshop::from_env()?.source_files(name, files, progress)
+pub fn source_files(name: &KernelName, files: &[String]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    Workshop::from_env()?.source_files(name, files)
 }
 
 /// Builds the kernel, or finds it built. Milliseconds in the latter case (a tree

@@ -262,3 +262,37 @@ fn an_interrupted_switch_is_finished_or_undone() {
         }
     }
 }
+
+#[test]
+fn files_are_read_as_a_series_leaves_them_whatever_the_tree_has() {
+    let mut toy = Toy::new();
+    let names = [
+        "fs/splice.c",
+        "fs/pipe.c",
+        "net/gone.c",
+        "tools/new.sh",
+        "no",
+    ];
+    let read = |toy: &mut Toy, series: &Series| -> Vec<Option<String>> {
+        let wanted: Vec<String> = names.map(str::to_owned).to_vec();
+        let scratch = toy.folder.path().join("looked at");
+        let (tree, lock, log) = (&toy.tree, &toy.lock, &mut toy.log);
+        let files = tree.files(series, &wanted, &scratch, lock, log).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        files.into_iter().map(|it| it.map(text)).collect()
+    };
+    let stock = read(&mut toy, &Series::default());
+    let patched = read(&mut toy, &series());
+    let gone = "gone\n".to_owned();
+    let pipe = Some("pipe\n".to_owned());
+    assert_eq!(stock[1..], [pipe.clone(), Some(gone), None, None]);
+    assert_eq!(stock[0].as_deref(), Some(SPLICE));
+    assert_eq!(patched[1..], [pipe, None, Some("new\n".to_owned()), None]);
+    assert!(patched[0].as_ref().unwrap().contains("Two"));
+
+    toy.switch(&series()).unwrap();
+    let before = toy.snapshot();
+    assert_eq!(read(&mut toy, &Series::default()), stock);
+    assert_eq!(read(&mut toy, &series()), patched);
+    assert_eq!(toy.snapshot(), before);
+}

@@ -87,7 +87,7 @@ fn together(files: Vec<&File>) -> Tallies {
 pub(super) fn missed(coverage: &Coverage) -> Vec<Missed<'_>> {
     let mut missed = Vec::new();
     for file in &coverage.files {
-        for function in file.functions.iter().filter(|it| !it.is_reached()) {
+        for function in file.functions.iter().filter(|it| !it.reached) {
             missed.push(Missed {
                 function: &function.name,
                 file: &file.path,

@@ -25,7 +25,7 @@ fn record(text: &mut String, kernel: &str, file: &File) {
         let _ = writeln!(text, "FN:{},{}", function.line, function.name);
     }
     for function in &file.functions {
-        let reached = u8::from(function.is_reached());
+        let reached = u8::from(function.reached);
         let _ = writeln!(text, "FNDA:{reached},{}", function.name);
     }
     let functions = file.function_tally();

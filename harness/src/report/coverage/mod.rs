@@ -49,6 +49,7 @@ mod tests {
         let function = |&(name, line, reached, total): &(&str, u32, usize, usize)| Function {
             name: name.to_owned(),
             line,
+            reached: reached > 0,
             blocks: Tally { reached, total },
             lines: Tally { reached, total },
         };

@@ -177,9 +177,7 @@ fn functions<'a>(files: &'a [Shown<'a>]) -> impl Iterator<Item = (&'a Shown<'a>,
 }
 
 fn missed(files: &[Shown<'_>]) -> Markup {
-    let missed: Vec<_> = functions(files)
-        .filter(|(_, it)| !it.is_reached())
-        .collect();
+    let missed: Vec<_> = functions(files).filter(|(_, it)| !it.reached).collect();
     let (mut way, mut others): (Vec<_>, Vec<_>) = missed
         .into_iter()
         .partition(|(shown, it)| path::is_on(&shown.file.path, &it.name));
@@ -216,7 +214,7 @@ fn missed_table(title: &str, list: &[(&Shown<'_>, &Function)], open: bool) -> Ma
 }
 
 fn partly(files: &[Shown<'_>]) -> Markup {
-    let is_partly = |it: &Function| it.is_reached() && it.blocks.reached < it.blocks.total;
+    let is_partly = |it: &Function| it.reached && it.blocks.reached < it.blocks.total;
     let mut list: Vec<_> = functions(files).filter(|(_, it)| is_partly(it)).collect();
     let missed = |it: &Function| it.lines.total - it.lines.reached;
     list.sort_by_key(|(_, it)| std::cmp::Reverse(missed(it)));
