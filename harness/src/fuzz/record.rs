@@ -35,6 +35,9 @@ pub struct Record {
     /// How often it could not be looked at.
     #[serde(default)]
     pub attempts: u32,
+    /// How often it was run on a kernel just booted, and not seen.
+    #[serde(default)]
+    pub misses: u32,
 }
 
 /// What has been done about a violation.
@@ -65,10 +68,14 @@ pub fn short_hash(text: &str) -> String {
 }
 
 impl Record {
-    /// It ran once more, and was not seen.
-    pub fn lose(&mut self) {
+    /// It ran once more, and was not seen; after `most` of these it is not looked for any
+    /// more.
+    pub fn miss(&mut self, most: u32) {
         self.finding.of += 1;
-        self.state = State::Lost;
+        self.misses += 1;
+        if self.misses >= most {
+            self.state = State::Lost;
+        }
     }
 
     /// The name of its files, but for the extension: what it looks like, and which
@@ -143,6 +150,7 @@ mod tests {
             state,
             has_log: false,
             attempts: 0,
+            misses: 0,
         }
     }
 

@@ -127,6 +127,7 @@ impl Spool {
             state: State::New,
             has_log: log.is_some(),
             attempts: 0,
+            misses: 0,
         };
         let stem = record.stem(look);
         let log_name = format!("{stem}.log");
