@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     // Before anything is built for nothing.
     let folder = Folder::open(&out)?;
     let status = Status::resume(folder.root(), &name.to_string(), contract)?;
-    let target = target(args.target.as_deref())?;
+    let target = target(args.target.as_deref(), &folder)?;
     let kernel = ensure(&[name])?.remove(0);
     let plan = Plan {
         kernel,
@@ -175,13 +175,26 @@ fn inputs(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     given.iter().map(folder).collect()
 }
 
-fn target(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    match given {
-        None => Ok(program::build(&*kernel::progress::stderr())?),
+/// A copy of the target: a campaign takes hours, and who builds it anew meanwhile is not to
+/// be in the way.
+fn target(given: Option<&Path>, folder: &Folder) -> Result<PathBuf, Failure> {
+    let built = match given {
+        None => program::build(&*kernel::progress::stderr())?,
         Some(path) => path
             .canonicalize()
-            .map_err(|error| usage(anyhow!("--target {}: {error}", path.display()))),
-    }
+            .map_err(|error| usage(anyhow!("--target {}: {error}", path.display())))?,
+    };
+    let copy = folder.target();
+    // One that still runs somewhere cannot be written to.
+    let _ = std::fs::remove_file(&copy);
+    std::fs::copy(&built, &copy).map_err(|error| {
+        let (from, to) = (built.display(), copy.display());
+        Failure::new(
+            Exit::Missing,
+            anyhow!("cannot copy {from} to {to}: {error}"),
+        )
+    })?;
+    Ok(copy)
 }
 
 impl From<FolderError> for Failure {

@@ -93,6 +93,11 @@ impl Folder {
         self.root.join("findings")
     }
 
+    /// The target of this session: what it was built as may be built anew meanwhile.
+    pub fn target(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
     /// What the targets print.
     pub fn logs(&self) -> PathBuf {
         self.root.join("log")

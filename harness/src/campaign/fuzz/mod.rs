@@ -168,6 +168,8 @@ struct Campaign<'a> {
     news: Receiver<News>,
     records: Records,
     minimizing: HashSet<String>,
+    /// Those for which no guest could be had: in the next session, perhaps.
+    unable: HashSet<String>,
     give_up: Arc<AtomicBool>,
     minimized: (Sender<Settled>, Receiver<Settled>),
     looked: Instant,
@@ -286,6 +288,7 @@ impl<'a> Campaign<'a> {
             news,
             records: Records::default(),
             minimizing: HashSet::new(),
+            unable: HashSet::new(),
             give_up: Arc::new(AtomicBool::new(false)),
             minimized: mpsc::channel(),
             looked: now,
@@ -333,7 +336,10 @@ impl<'a> Campaign<'a> {
     ) -> Result<(), Error> {
         self.look(true)?;
         let begun = Instant::now();
-        let has_work = |it: &Campaign<'_>| it.records.any_waits() || !it.minimizing.is_empty();
+        let has_work = |it: &Campaign<'_>| {
+            let waits = it.records.next(|stem| it.unable.contains(stem), None);
+            waits.is_some() || !it.minimizing.is_empty()
+        };
         while has_work(self) && begun.elapsed() < FINISH_TIME && !interrupted() {
             thread::sleep(PATIENCE);
             self.go_on(self.plan.jobs, hear)?;
@@ -347,6 +353,11 @@ impl<'a> Campaign<'a> {
         let any = !settled.is_empty();
         for (stem, outcome) in settled {
             self.minimizing.remove(&stem);
+            if let (false, Some(why)) = (outcome.ran, &outcome.failure) {
+                self.fail(format!("making {stem} smaller: {why}"));
+                self.unable.insert(stem);
+                continue;
+            }
             self.records
                 .settle(&self.folder.seen(), &stem, outcome, false)
                 .map_err(failed("write a finding"))?;
@@ -546,12 +557,16 @@ impl<'a> Campaign<'a> {
         }
         let number = slot + 1;
         let last = tail.last().map_or("", |it| it);
-        self.status
-            .failures
-            .push(format!("worker {number}: {status}: {last}"));
-        let more = self.status.failures.len().saturating_sub(MOST_FAILURES);
-        self.status.failures.drain(..more);
+        self.fail(format!("worker {number}: {status}: {last}"));
         Ok(())
+    }
+
+    /// Tells what went wrong; the last few of these are kept.
+    fn fail(&mut self, why: String) {
+        let failures = &mut self.status.failures;
+        failures.push(why);
+        let more = failures.len().saturating_sub(MOST_FAILURES);
+        failures.drain(..more);
     }
 
     /// Puts what a kernel died of aside, should it be in the corpus: whoever uses that
@@ -578,7 +593,7 @@ impl<'a> Campaign<'a> {
     fn minimize(&mut self, most: usize) {
         let expected = expected(&self.plan.kernel.name, self.plan.contract);
         while self.minimizing.len() < most {
-            let busy = |stem: &str| self.minimizing.contains(stem);
+            let busy = |stem: &str| self.minimizing.contains(stem) || self.unable.contains(stem);
             let Some((stem, record)) = self.records.next(busy, expected) else {
                 return;
             };

@@ -82,11 +82,6 @@ impl Records {
         next.map(|(stem, record)| (&**stem, record))
     }
 
-    /// Whether any waits to be made smaller.
-    pub fn any_waits(&self) -> bool {
-        self.next(|_| false, None).is_some()
-    }
-
     /// Takes over what became of one, and writes it. One that was `interrupted` waits on.
     ///
     /// # Errors
@@ -339,7 +334,7 @@ mod tests {
         let mut again = Records::default();
         again.scan(&it.folder.seen());
         assert_eq!(again.causes(None), causes);
-        assert!(!again.any_waits());
+        assert!(again.next(|_| false, None).is_none());
     }
 
     #[test]
