@@ -19,7 +19,11 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| {
-    let child = Input(cross(&Input::leading(one).0, &Input::leading(other).0, seed));
+    let child = Input(cross(
+        &Input::leading(one).0,
+        &Input::leading(other).0,
+        seed,
+    ));
     let max = out.len();
     put(&child, out, max).unwrap_or(0)
 });
