@@ -19,11 +19,15 @@ const KTLS: [&str; 1] = ["corpus/socket/ktls.scn"];
 
 /// Whether the kernel is there. It takes minutes to build, so nobody does it for this.
 fn built(test: &str) -> bool {
-    let name = KERNEL.parse().unwrap();
+    is_built(KERNEL, test)
+}
+
+fn is_built(kernel: &str, test: &str) -> bool {
+    let name = kernel.parse().unwrap();
     let found = kernel::find(&name).unwrap().is_some();
     if !found {
         say(&format!(
-            "skipped {test}: no {KERNEL}\n  remedy: inflight kernel build {KERNEL}\n"
+            "skipped {test}: no {kernel}\n  remedy: inflight kernel build {kernel}\n"
         ));
     }
     found
@@ -141,4 +145,27 @@ fn the_page_has_the_source_of_this_kernel() {
     // Of the series, whatever the tree has at the moment.
     assert!(page.contains("struct splice_flight *flight"));
     assert!(page.ends_with("</html>"));
+}
+
+#[test]
+fn what_takes_the_kernel_down_takes_nothing_else_with_it() {
+    const MUTANT: &str = "6.12-mutant:panic-tee-kcov";
+    if !is_built(
+        MUTANT,
+        "what_takes_the_kernel_down_takes_nothing_else_with_it",
+    ) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // One guest: what follows the panic needs another.
+    let args = ["--kernel", MUTANT, "--jobs", "1"];
+    let files = [
+        "corpus/pipe/tee.scn",
+        "kernel-patch/mutants/panic-tee.scn",
+        "corpus/socket/ktls.scn",
+    ];
+    let (object, functions) = told(dir.path(), &[&args[..], &files[..]].concat());
+    assert_eq!(object["scenarios"], 2);
+    assert_eq!(object["crashes"], 1);
+    assert!(functions["link_pipe"] && functions["tls_sw_sendmsg"]);
 }
