@@ -26,6 +26,8 @@ const WRITTEN: [&[u8]; 5] = [
     b"stop_file",
     b"mutation_graph_file",
 ];
+/// The flag whose value is a list of files.
+const LIST: &[u8] = b"seed_inputs";
 /// What belongs to everybody, or is the guest's own: never given to it to write to.
 const SHARED: [&str; 11] = [
     "/", "/dev", "/dev/shm", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/var/tmp",
@@ -67,17 +69,22 @@ impl Arguments {
         let mut folders = Vec::new();
         for argument in &self.0 {
             let bytes = argument.as_bytes();
-            let (named, written) = match bytes.strip_prefix(b"-") {
-                None => (bytes, false),
+            let (flag, value) = match bytes.strip_prefix(b"-") {
+                None => (b"".as_slice(), bytes),
                 Some(flag) => match flag.iter().position(|it| *it == b'=') {
-                    Some(at) => (&flag[at + 1..], WRITTEN.contains(&&flag[..at])),
+                    Some(at) => (&flag[..at], &flag[at + 1..]),
                     None => continue,
                 },
             };
-            // A list of files, separated by commas; or a file with such a list.
-            for name in named.split(|it| *it == b',') {
-                let name = name.strip_prefix(b"@").unwrap_or(name);
-                folders.extend(folder_of(Path::new(OsStr::from_bytes(name)), written));
+            let names: Vec<&[u8]> = match flag == LIST {
+                // Separated by commas; or a file with such a list.
+                true => value.split(|it| *it == b',').collect(),
+                false => vec![value],
+            };
+            for name in names {
+                let list = name.strip_prefix(b"@").filter(|_| flag == LIST);
+                let name = Path::new(OsStr::from_bytes(list.unwrap_or(name)));
+                folders.extend(folder_of(name, WRITTEN.contains(&flag)));
             }
         }
         outermost(folders)

@@ -46,6 +46,9 @@ fn folders_are_those_of_what_is_named() {
     );
     let expected = ["artifacts", "corpus", "merge"].map(|it| home.join(it));
     assert_eq!(arguments(&line).folders(), expected);
+    // A comma separates names in one place only.
+    fs::create_dir(home.join("a,b")).unwrap();
+    assert_eq!(arguments(&at("a,b")).folders(), [home.join("a,b")]);
     let none = "-artifact_prefix=/ -seed=5 nonsense -merge_control_file=/tmp/x /tmp";
     assert!(arguments(none).folders().is_empty());
     // Beside what is run.
