@@ -10,7 +10,7 @@ use std::io;
 use std::num::NonZero;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -174,6 +174,9 @@ impl Drop for Pause {
     }
 }
 
+/// Whether a scenario runs that is counted.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
+
 /// While it lives a scenario runs.
 #[derive(Debug)]
 pub(crate) struct Window(());
@@ -184,28 +187,32 @@ impl Window {
         if let Some((machine, contexts)) = WINDOW.get()
             && PAUSES.load(Ordering::Relaxed) == 0
         {
+            IS_OPEN.store(true, Ordering::Relaxed);
             machine.count(*contexts);
         }
         Window(())
     }
 }
 
-/// Runs what is no part of the scenario, whose window is open or not.
+/// Runs what is no part of the scenario, whose window is open or not. Several may at
+/// once: the last one to be done opens it again.
 pub(crate) fn uncounted<T>(what: impl FnOnce() -> T) -> T {
-    let Some((machine, _)) = WINDOW.get() else {
+    let Some((machine, contexts)) = WINDOW.get() else {
         return what();
     };
-    let contexts = machine
-        .layout()
-        .contexts
-        .swap(Contexts::NONE.0, Ordering::SeqCst);
+    let pause = Pause::begin();
+    machine.count(Contexts::NONE);
     let result = what();
-    machine.count(Contexts(contexts));
+    drop(pause);
+    if IS_OPEN.load(Ordering::Relaxed) && PAUSES.load(Ordering::Relaxed) == 0 {
+        machine.count(*contexts);
+    }
     result
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
+        IS_OPEN.store(false, Ordering::Relaxed);
         if let Some((machine, _)) = WINDOW.get() {
             machine.count(Contexts::NONE);
         }
