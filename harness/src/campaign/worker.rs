@@ -214,11 +214,24 @@ impl<W: Write> Worker<W> {
         index: u64,
         scenario: &Scenario,
         shrink_runs: u64,
-        mut wanted: Wanted<'_>,
+        wanted: Wanted<'_>,
     ) -> io::Result<bool> {
         self.about(index, trial)?;
         let verdict = trial.run(scenario)?;
         self.scenarios += 1;
+        self.examined(trial, index, scenario, verdict, shrink_runs, wanted)
+    }
+
+    // The same of a verdict that there is already.
+    fn examined(
+        &mut self,
+        trial: &mut Trial,
+        index: u64,
+        scenario: &Scenario,
+        verdict: Verdict,
+        shrink_runs: u64,
+        mut wanted: Wanted<'_>,
+    ) -> io::Result<bool> {
         let Some(first) = verdict.violations.first() else {
             return Ok(false);
         };
@@ -262,8 +275,14 @@ impl<W: Write> Worker<W> {
         // What the kernel or this program makes once and keeps is no leak; a leak is
         // there each time. To look once is cheaper than to look after each.
         for &index in batch {
+            let scenario = strategy::case(seed, index);
             engine::heartbeat();
-            trial.run(&strategy::case(seed, index))?;
+            let verdict = trial.run(&scenario)?;
+            if trial.is_wedged() {
+                self.about(index, trial)?;
+                let wanted = Wanted::new(known);
+                return self.examined(trial, index, &scenario, verdict, shrink_runs, wanted);
+            }
         }
         if trial.leak()?.is_none() {
             return Ok(false);
