@@ -11,7 +11,7 @@ use super::format::{Format, note, print};
 use super::{Failure, Status, options, usage};
 use crate::campaign::coverage::{self as campaign, Outcome, Plan};
 use crate::coverage::{Coverage, Image, ImageError, Pcs};
-use crate::kernel::{self, Extras, Kernel, KernelName};
+use crate::kernel::{self, Kernel, KernelName};
 use crate::report::coverage::{self as report, Report};
 use crate::report::whole;
 
@@ -79,8 +79,12 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         .map(|(kernel, image)| Pcs::new(&kernel.name, &image.identity))
         .collect();
     for (path, pcs) in earlier {
-        // Of several kernels each gets its own; none, and the first says why.
-        let fitting = all.iter().position(|it| it.fits(&pcs)).unwrap_or(0);
+        // Of several kernels each gets its own, and of those that have one image the one of
+        // that name; none, and the first says why.
+        let named = |it: &Pcs| it.fits(&pcs) && it.kernel == pcs.kernel;
+        let fitting = all.iter().position(named);
+        let fitting = fitting.or_else(|| all.iter().position(|it| it.fits(&pcs)));
+        let fitting = fitting.unwrap_or(0);
         all[fitting].merge(pcs, &path).map_err(usage)?;
     }
     let since = Instant::now();
@@ -103,8 +107,15 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         check(image, pcs)?;
         tell_trouble(&inputs, kernel, outcome);
         failed |= !outcome.failures.is_empty();
+        // First what took the time: whatever becomes of the report.
+        let addresses = write(&args.out, &kernel.name, "pcs", &pcs.to_string())?;
         let report = make_report(kernel, image, pcs, outcome)?;
-        let written = write(&args.out, &report, pcs)?;
+        let page = report::page(&report);
+        let written = [
+            write(&args.out, &kernel.name, "html", &page)?,
+            write(&args.out, &kernel.name, "info", &report::tracefile(&report))?,
+            addresses,
+        ];
         tell(args.format, &report, outcome, &written, took_s)?;
     }
     Ok(match failed {
@@ -141,11 +152,7 @@ fn names(given: &[KernelName]) -> Result<Vec<KernelName>, Failure> {
     };
     let mut names = Vec::new();
     for name in given {
-        let counting = match name.extras() {
-            Extras::None => name.clone().with(Extras::Kcov),
-            Extras::Debug => name.clone().with(Extras::DebugKcov),
-            Extras::Kcov | Extras::DebugKcov => name.clone(),
-        };
+        let counting = name.counting();
         if !counting.extras().counts() {
             return Err(usage(anyhow!(
                 "{name} counts none of its code, and is taken as it is: give one of the catalog"
@@ -236,19 +243,11 @@ fn make_report(
     })
 }
 
-/// The files of a kernel: its page, its tracefile, its addresses.
-fn write(folder: &Path, report: &Report, pcs: &Pcs) -> Result<[PathBuf; 3], Failure> {
+/// One of the files of a kernel.
+fn write(folder: &Path, kernel: &KernelName, end: &str, text: &str) -> Result<PathBuf, Failure> {
     let failed = |error| cannot_write(folder, error);
     fs::create_dir_all(folder).map_err(failed)?;
-    let write = |end: &str, text: String| {
-        let name = format!("{}.{end}", report.kernel);
-        whole::write(folder, name, text.as_bytes()).map_err(failed)
-    };
-    Ok([
-        write("html", report::page(report))?,
-        write("info", report::tracefile(report))?,
-        write("pcs", pcs.to_string())?,
-    ])
+    whole::write(folder, format!("{kernel}.{end}"), text.as_bytes()).map_err(failed)
 }
 
 fn tell(

@@ -173,7 +173,7 @@ impl Tree {
         loop {
             let state = self.state()?;
             files::remove_tree(scratch)?;
-            self.render(series, scratch, "its source", lock, log)?;
+            let rendered = self.render(series, scratch, "its source", lock, log);
             let content = |file: &String| {
                 let file = Path::new(file);
                 let content = match touched.iter().any(|it| it == file) {
@@ -182,11 +182,11 @@ impl Tree {
                 };
                 Ok(content.map(|(bytes, _)| bytes))
             };
-            let contents: Result<Vec<_>, Error> = wanted.iter().map(content).collect();
-            let contents = contents?;
-            // Else some of it may have been read when it was another's.
+            let contents = rendered.and_then(|()| wanted.iter().map(content).collect());
+            // Else some of it may have been read when it was another's, or a patch did not
+            // fit for that.
             if self.state()? == state {
-                return Ok(contents);
+                return contents;
             }
         }
     }

@@ -178,6 +178,16 @@ impl KernelName {
         }
     }
 
+    /// The same, counting which of its code runs. A tree stays as it is.
+    #[must_use]
+    pub fn counting(&self) -> KernelName {
+        let extras = match self.extras() {
+            Extras::None | Extras::Kcov => Extras::Kcov,
+            Extras::Debug | Extras::DebugKcov => Extras::DebugKcov,
+        };
+        self.clone().with(extras)
+    }
+
     /// The same with these compiled in instead. A tree stays as it is.
     #[must_use]
     pub fn with(mut self, wanted: Extras) -> KernelName {

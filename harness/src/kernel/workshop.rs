@@ -356,7 +356,9 @@ impl Workshop {
             return Ok(vec![None; files.len()]);
         }
         // Nobody waits for a build to look at what it is made of.
-        let own = tempfile::tempdir().context(|| "cannot make a temporary folder")?;
+        let mut own = tempfile::Builder::new();
+        let own = own.prefix("sources-").tempdir_in(self.cache.root());
+        let own = own.context(|| "cannot make a temporary folder")?;
         let at = |name: &str| own.path().join(name);
         let lock = Lock::acquire(&at("lock"), "nothing", &Silent)?;
         let mut log = Log::create(at("log"))?;

@@ -37,6 +37,16 @@ pub struct Report {
     pub sources: HashMap<String, String>,
 }
 
+impl Report {
+    /// What reached it all, as the begin of a sentence.
+    fn runs(&self) -> String {
+        match self.scenarios {
+            0 => "Earlier runs".to_owned(),
+            some => format!("{some} scenarios"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -97,7 +97,7 @@ fn introduction(report: &Report) -> Markup {
     let all = Tallies::all(&report.coverage);
     html! {
         p {
-            (report.scenarios) " scenarios reached " (all.functions.reached) " of "
+            (report.runs()) " reached " (all.functions.reached) " of "
             (all.functions.total) " functions, " (all.lines.reached) " of " (all.lines.total)
             " lines and " (all.blocks.reached) " of " (all.blocks.total)
             " blocks of the code that is instrumented. Counted are tasks and softirqs, from a "

@@ -17,8 +17,11 @@ pub fn human(report: &Report) -> String {
     let coverage = &report.coverage;
     let all = Tallies::all(coverage);
     let mut text = format!(
-        "{}: {} scenarios reached {} of {} blocks\n\n",
-        report.kernel, report.scenarios, all.blocks.reached, all.blocks.total
+        "{}: {} reached {} of {} blocks\n\n",
+        report.kernel,
+        report.runs(),
+        all.blocks.reached,
+        all.blocks.total
     );
     let mut rows = folders(coverage);
     rows.push(("all".to_owned(), all));
