@@ -39,9 +39,7 @@ pub(super) fn rates(
     seed: u64,
 ) -> Result<Rates, Failure> {
     let internal = |error: anyhow::Error| Failure::new(Status::Internal, error);
-    let folder = tempfile::tempdir()
-        .context("cannot make a folder for inputs")
-        .map_err(internal)?;
+    let folder = target::folder()?;
     let inputs = folder.path().join("inputs");
     let empty = folder.path().join("empty");
     let found = folder.path().join("found");

@@ -16,6 +16,7 @@ use crate::cli::options::ensure;
 use crate::cli::{Failure, Status};
 use crate::coverage::image::Image;
 use crate::kernel::{Extras, Kernel, KernelName};
+use crate::oracle::Property;
 use crate::report::table::Table;
 
 /// What can guide, the least first: nothing; what happened, without the kernel's code;
@@ -23,8 +24,15 @@ use crate::report::table::Table;
 const GUIDES: [&str; 4] = ["none", "state", "kernel", "all"];
 /// Of these, what bugs are looked for with.
 const SEEKERS: [usize; 2] = [0, 3];
-/// Bugs that were put in, on top of the patched kernel (kernel-patch/mutants).
-const MUTANTS: [&str; 4] = ["wake-early", "short-send", "sendfile-offset", "dirty-pipe"];
+/// A bug that was put in, on top of the patched kernel, and the properties that it breaks
+/// (kernel-patch/mutants).
+type Mutant = (&'static str, &'static [Property]);
+const MUTANTS: [Mutant; 4] = [
+    ("wake-early", &[Property::StableOnReturn]),
+    ("short-send", &[Property::StableOnReturn]),
+    ("sendfile-offset", &[Property::Counts, Property::Wire]),
+    ("dirty-pipe", &[Property::Source]),
+];
 /// libFuzzer's exit status for an input that crashes.
 const FOUND: i32 = 77;
 /// So many functions are listed.
@@ -67,7 +75,7 @@ struct Task {
     guide: usize,
     seed: u32,
     /// `None`: the kernel itself, to see what is reached.
-    mutant: Option<&'static str>,
+    mutant: Option<Mutant>,
 }
 
 /// What it came to.
@@ -85,7 +93,7 @@ pub(super) fn measure(
     tell: impl Fn(usize, usize) + Sync,
 ) -> Result<(Guidance, Vec<String>), Failure> {
     let version = name.version().unwrap_or_default();
-    let mutant = |mutant: &&'static str| KernelName::Mutant {
+    let mutant = |(mutant, _): &Mutant| KernelName::Mutant {
         version: version.to_owned(),
         name: (*mutant).to_owned(),
         extras: Extras::Kcov,
@@ -188,9 +196,7 @@ fn all(
 }
 
 fn perform(task: &Task, kernel: &Kernel, program: &Path, size: Size) -> Result<Came, Failure> {
-    let folder = tempfile::tempdir()
-        .context("cannot make a folder for a corpus")
-        .map_err(internal)?;
+    let folder = target::folder()?;
     let (corpus, found) = (folder.path().join("corpus"), folder.path().join("found"));
     for path in [&corpus, &found] {
         fs::create_dir(path)
@@ -214,14 +220,18 @@ fn perform(task: &Task, kernel: &Kernel, program: &Path, size: Size) -> Result<C
     ];
     let mut said = Vec::new();
     let mut executions = None;
+    let mut broken = None;
     let status = run.run(&arguments, |line, _| {
         if let Some(number) = progress(line) {
             executions = Some(number);
         }
+        broken = broken.take().or_else(|| violated(line));
         target::keep(&mut said, line);
     })?;
     match task.mutant {
-        Some(_) if status == FOUND => Ok(Came::Found(executions)),
+        Some((_, breaks)) if status == FOUND && broken.is_some_and(|it| breaks.contains(&it)) => {
+            Ok(Came::Found(executions))
+        }
         Some(_) => target::check(status, &said).map(|()| Came::Found(None)),
         None => {
             target::check(status, &said)?;
@@ -231,6 +241,13 @@ fn perform(task: &Task, kernel: &Kernel, program: &Path, size: Size) -> Result<C
             Ok(Came::Reached(read_trace(&text).map_err(internal)?))
         }
     }
+}
+
+/// Which property a violation is of, by the line that tells of it.
+fn violated(line: &str) -> Option<Property> {
+    let (_, rest) = line.split_once(" violates ")?;
+    let name = rest.split(',').next()?;
+    Property::ALL.into_iter().find(|it| it.to_string() == name)
 }
 
 /// How many inputs have run, by a line of libFuzzer's.
@@ -281,7 +298,7 @@ impl Guide {
                 self.blocks.push(blocks);
             }
             (Came::Found(found), Some(mutant)) => {
-                self.found.entry(mutant).or_default().push(found);
+                self.found.entry(mutant.0).or_default().push(found);
             }
             (Came::Found(_), None) => {}
         }
@@ -368,7 +385,7 @@ pub(super) fn human(it: &Guidance, names: &[String]) -> String {
     let names_of = seekers().map(|it| it.name.to_owned());
     let first = std::iter::once("mutant".to_owned());
     let mut mutants: Vec<Vec<String>> = vec![first.chain(names_of).collect()];
-    for mutant in MUTANTS {
+    for (mutant, _) in MUTANTS {
         let runs = seekers().map(|guide| {
             let runs = guide.found.get(mutant).map(Vec::as_slice);
             cell(runs.unwrap_or_default())
@@ -439,6 +456,9 @@ mod tests {
         assert_eq!(progress("#512\tpulse  ft: 29927"), Some(512));
         assert_eq!(progress("stat::number_of_executed_units: 519"), Some(519));
         assert_eq!(progress("6.12-patched violates source"), None);
+        let line = "6.12-mutant:x-kcov violates stable-on-return, in 11 of 11 runs:";
+        assert_eq!(violated(line), Some(Property::StableOnReturn));
+        assert_eq!(violated("violates nothing, in 1 of 1 runs:"), None);
     }
 
     #[test]

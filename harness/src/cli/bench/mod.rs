@@ -193,6 +193,9 @@ fn guide(args: &Args, names: &[KernelName]) -> Result<(), Failure> {
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let patched = |it: &&KernelName| it.flavour() == Some(Flavour::Patched);
+    if !names.iter().any(|it| patched(&it)) {
+        note("no kernel given is a patched one, which the bugs are put into");
+    }
     for name in names.iter().filter(patched) {
         let tell = |done, of| note(format_args!("guidance on {name}: {done} of {of} runs"));
         let (guidance, functions) = guidance::measure(name, &program, size, tell)?;

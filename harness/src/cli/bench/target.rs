@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 
 use crate::cli::{Failure, Status};
+use crate::engine::run_dir::{self, RunDir};
 use crate::kernel::KernelName;
 use crate::process;
 
@@ -58,6 +59,14 @@ impl Run<'_> {
         // By a signal only if somebody sent it one.
         Ok(status.code().unwrap_or(-1))
     }
+}
+
+/// A folder of its own for a run, which the next one sweeps away, should this one be
+/// killed.
+pub(super) fn folder() -> Result<RunDir, Failure> {
+    let cache = run_dir::cache_root().ok_or_else(|| anyhow!("no cache directory: set HOME"));
+    let made = cache.and_then(|it| RunDir::create(&it).map_err(Into::into));
+    made.map_err(|error| Failure::new(Status::Missing, error))
 }
 
 /// What a run that should have gone well ended with.
