@@ -423,6 +423,25 @@ fn no_result_is_lost_for_a_closed_or_full_stream() {
 }
 
 #[test]
+fn a_campaign_refuses_what_it_cannot_be_before_anything_is_built() {
+    let desk = Desk::new();
+    for (arguments, said) in [
+        (&["--time", "0"][..], "--time"),
+        (&["--time", "8x"], "8x"),
+        (&["--runs", "0"], "--runs"),
+        (&["--contract", "stabil"], "stabil"),
+        (&["--kernel", "6.12-patchd"], "did you mean `6.12-patched`?"),
+        (&["no-such-corpus"], "no-such-corpus"),
+    ] {
+        let output = desk.inflight(&[&["fuzz"], arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("building"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
 fn help_is_no_error_and_names_every_command() {
     let desk = Desk::new();
     let output = desk.inflight(&["--help"]);
@@ -432,8 +451,8 @@ fn help_is_no_error_and_names_every_command() {
     );
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = [
-        "check", "replay", "minimize", "explain", "coverage", "run", "kernel", "bench", "send",
-        "recv", "doctor",
+        "check", "replay", "minimize", "explain", "bisect", "coverage", "fuzz", "run", "kernel",
+        "bench", "send", "recv", "doctor",
     ];
     for command in commands {
         assert!(
