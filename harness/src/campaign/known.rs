@@ -72,10 +72,15 @@ impl Bug {
             Bug::KtlsStall => stalls_a_record(scenario) && any(&[Property::Liveness]),
             Bug::PageADatagram => sends_pages(scenario) && any(&datagrams),
             Bug::ForgottenEnd => {
-                sends_past_the_end(scenario)
-                    && (any(&datagrams)
-                        || violations.iter().any(too_long_a_datagram)
-                        || violations.iter().any(lost_with_another))
+                let broken = |past: usize| {
+                    let mut violations = violations.iter();
+                    violations.any(|it| {
+                        too_long_a_datagram(it)
+                            || lost_with_another(it)
+                            || taken_for_another(it, past)
+                    })
+                };
+                past_the_end(scenario).is_some_and(|past| any(&datagrams) || broken(past))
             }
             Bug::ForgottenOwner => {
                 let setup = &scenario.setup;
@@ -292,8 +297,16 @@ fn lost_with_another(violation: &Violation) -> bool {
         && violation.torn_by.is_some()
 }
 
-/// Whether a call over IPv6 reads on to find the end of the file.
-fn sends_past_the_end(scenario: &Scenario) -> bool {
+/// Whether it is about a byte of what was lent after the step `past`: it joined the
+/// datagram of that step, and another datagram of its length is taken for it.
+fn taken_for_another(violation: &Violation, past: usize) -> bool {
+    violation.property == Property::Completion
+        && violation.torn_by.is_some()
+        && violation.step.is_some_and(|it| it > past)
+}
+
+/// The first call over IPv6 that reads on to find the end of the file.
+fn past_the_end(scenario: &Scenario) -> Option<usize> {
     let cut = scenario.steps.iter().filter_map(|step| match step.op {
         Op::Truncate { size_bytes } => Some(size_bytes),
         _ => None,
@@ -313,7 +326,8 @@ fn sends_past_the_end(scenario: &Scenario) -> bool {
         }
         _ => false,
     };
-    scenario.setup.socket.family == Family::Udp6 && scenario.steps.iter().any(|it| past(it.op))
+    let first = scenario.steps.iter().position(|it| past(it.op));
+    first.filter(|_| scenario.setup.socket.family == Family::Udp6)
 }
 
 #[cfg(test)]

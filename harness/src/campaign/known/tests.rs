@@ -93,6 +93,23 @@ fn what_was_lent_is_lost_with_the_datagram_that_it_joined() {
     ] {
         assert!(!lost_with_another(&other), "{other:?}");
     }
+    // Another datagram of its length has arrived.
+    let torn = of(Property::Completion, Some(0), Some(3));
+    assert!(taken_for_another(&torn, 0));
+    assert!(!taken_for_another(&torn, 1));
+    assert!(!taken_for_another(
+        &of(Property::Completion, Some(0), None),
+        0
+    ));
+    let text = "socket udp6\n\nsendfile 0+4097\nuring-send-zerocopy 0+1\nsendfile 0+1\n\
+                mmap-write 0+1\n";
+    let explained = |text: &str| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        Known::of("7.3.4", "").explain(&scenario, &history(&[]), &[torn.clone()])
+    };
+    assert_eq!(explained(text), Some(Bug::ForgottenEnd));
+    assert_eq!(explained(&text.replace("4097", "4096")), None);
+    assert_eq!(explained(&text.replace("udp6", "udp4")), None);
 }
 
 #[test]
