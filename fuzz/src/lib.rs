@@ -25,7 +25,11 @@ static TARGET: LazyLock<Mutex<Target>> = LazyLock::new(|| {
     // SAFETY: only here, and only once; from now on the kernel and libFuzzer write there.
     let counters = unsafe { &mut (*extra).kernel };
     match Target::set_up(counters) {
-        Ok(target) => Mutex::new(target),
+        Ok(target) => {
+            // SAFETY: it may be called whenever libFuzzer calls exit(3).
+            unsafe { at_exit(tell) };
+            Mutex::new(target)
+        }
         Err(error) => panic!("cannot set the kernel under test up: {error}"),
     }
 });
@@ -34,6 +38,15 @@ unsafe extern "C" {
     /// _exit(2): nothing that is registered for the end of the process is done.
     #[link_name = "_exit"]
     fn exit_at_once(status: i32) -> !;
+    #[link_name = "atexit"]
+    fn at_exit(call: extern "C" fn()) -> i32;
+}
+
+/// libFuzzer is done, and a campaign wants to know of the last inputs, too.
+extern "C" fn tell() {
+    if let Ok(mut target) = TARGET.try_lock() {
+        target.tell();
+    }
 }
 
 /// Runs a scenario and ends this process, as libFuzzer wants it, if something is wrong.

@@ -142,22 +142,19 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
             artifact.display()
         )
     })?;
-    let mut log = artifact.clone().into_os_string();
-    log.push(".log");
+    let mut words = format!("Test unit written to {}\n", artifact.display());
     if let Some(outcome) = outcome.filter(|_| !is_one_more) {
+        let mut log = artifact.into_os_string();
+        log.push(".log");
         fs::write(&log, outcome.kernel_log)?;
+        words += &format!("Its kernel's log: {}\n", Path::new(&log).display());
     }
     let how = match status {
         HUNG_STATUS => "the kernel hung with this input",
         LEAKED_STATUS => "an earlier input has left something behind",
         _ => "the kernel died with this input",
     };
-    let _ = writeln!(
-        io::stderr(),
-        "ERROR: {how}\nTest unit written to {}\nIts kernel's log: {}",
-        artifact.display(),
-        Path::new(&log).display()
-    );
+    let _ = write!(io::stderr(), "ERROR: {how}\n{words}");
     // A campaign wants to know which it was.
     Ok(match spool {
         Some(_) => status,
@@ -181,8 +178,7 @@ fn keep_crash(spool: &mut Spool, scenario: &str, outcome: &Outcome) -> Result<bo
         return Ok(false);
     }
     let finding = Finding::suspect(0, crash.property, message, &scenario);
-    spool.keep(&look, finding, Some(&outcome.kernel_log))?;
-    Ok(true)
+    Ok(spool.keep(&look, finding, Some(&outcome.kernel_log))?)
 }
 
 fn kernel() -> Result<Kernel, Error> {

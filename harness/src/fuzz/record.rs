@@ -62,6 +62,12 @@ pub fn look(scenario: &Scenario, property: Property, message: &str) -> String {
     format!("{property}-{}", short_hash(&what))
 }
 
+/// The name of a record's files, but for the extension: what it looks like, and which
+/// scenario it is.
+pub fn stem(look: &str, scenario: &str) -> String {
+    format!("{look}-{}", short_hash(scenario))
+}
+
 /// Enough of a hash for a file's name.
 pub fn short_hash(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex()[..8].to_owned()
@@ -76,12 +82,6 @@ impl Record {
         if self.misses >= most {
             self.state = State::Lost;
         }
-    }
-
-    /// The name of its files, but for the extension: what it looks like, and which
-    /// scenario it is.
-    pub fn stem(&self, look: &str) -> String {
-        format!("{look}-{}", short_hash(&self.finding.original))
     }
 
     /// As a scenario that can be replayed, with what is known of it in front. `log` is
@@ -102,8 +102,13 @@ impl Record {
         if self.state == State::Lost {
             // Nobody can expect it.
             scenario.expects.clear();
-            more += "\nOn a kernel just booted it is not seen again: what ran before it had a\n\
-                     part in it.";
+            more += match self.misses {
+                0 => "\nIt could not be run again on a kernel just booted.",
+                _ => {
+                    "\nOn a kernel just booted it is not seen again: what ran before it had a\n\
+                     part in it."
+                }
+            };
         }
         if let Some(log) = log {
             more += &format!("\nThe kernel's log is in {log}.");
@@ -173,10 +178,16 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_again_is_not_expected() {
-        let text = record(State::Lost).render(None);
-        let scenario = text::parse("a.scn", &text).unwrap();
-        assert!(scenario.expects.is_empty(), "{text}");
-        assert!(text.contains("not seen again"), "{text}");
+        let mut record = record(State::Lost);
+        for (misses, words) in [(0, "could not be run again"), (1, "not seen again")] {
+            record.misses = misses;
+            let text = record.render(None);
+            let scenario = text::parse("a.scn", &text).unwrap();
+            assert!(scenario.expects.is_empty(), "{text}");
+            let said = ["could not be run again", "not seen again"].map(|it| text.contains(it));
+            assert_eq!(said.iter().filter(|it| **it).count(), 1, "{text}");
+            assert!(text.contains(words), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,12 @@ const MOST_ALIKE: usize = 3;
 const MOST_OF_A_PROPERTY: usize = 64;
 /// The file with what no kernel has lived through, one hash a line.
 const DEADLY: &str = "deadly";
+/// Ends the name of what shows that somebody is about to keep a violation; a dot begins it.
+const CLAIM: &str = "claim";
+/// What has come to inputs is told at once so often, ...
+const TOLD_AT_ONCE: u32 = 8;
+/// ... and then after so many inputs at the earliest.
+const INPUTS_A_TELL: u64 = 64;
 /// What a line with counts begins with, among what libFuzzer prints.
 pub const COUNTED: &str = "inflight-counted ";
 
@@ -50,6 +56,18 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// Whether it is to be told now, by who has told so often already: a kernel that dies
+    /// takes along what was not.
+    pub fn is_due(&self, told: u32) -> bool {
+        let has_any = !(self.excused.is_empty() && self.violations.is_empty());
+        has_any && (told < TOLD_AT_ONCE || self.inputs >= INPUTS_A_TELL)
+    }
+
+    /// Whether nothing has come to any input, nor any ran.
+    pub fn is_empty(&self) -> bool {
+        *self == Counted::default()
+    }
+
     /// As one line.
     pub fn line(&self) -> String {
         let counts = serde_json::to_string(self).unwrap_or_default();
@@ -86,7 +104,7 @@ impl Spool {
     }
 
     /// Where it is.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -114,12 +132,37 @@ impl Spool {
         names.filter(is_record).collect()
     }
 
+    /// Whether it is kept already that a scenario, by its text, does what looks so.
+    pub fn has(&self, look: &str, scenario: &str) -> bool {
+        self.has_record(&record::stem(look, scenario))
+    }
+
+    fn has_record(&self, stem: &str) -> bool {
+        self.folder.join(format!("{stem}.{EXTENSION}")).exists()
+    }
+
     /// Leaves a violation there: first for people, then for the campaign, which then
-    /// finds it whole.
+    /// finds it whole. What is there already, or is being left by another guest, stays as
+    /// it is: the campaign may have come further with it. Returns whether it was left.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn keep(&self, look: &str, finding: Finding, log: Option<&str>) -> io::Result<()> {
+    pub fn keep(&self, look: &str, finding: Finding, log: Option<&str>) -> io::Result<bool> {
+        let stem = record::stem(look, &finding.original);
+        // Guests have the same process ids, and so the same names for unfinished files:
+        // of one violation only one may write.
+        let Some(_claim) = Claim::take(&self.folder, &stem)? else {
+            return Ok(false);
+        };
+        // Only now: it may have been kept until just now.
+        if self.has_record(&stem) {
+            return Ok(false);
+        }
+        self.write(&stem, finding, log)?;
+        Ok(true)
+    }
+
+    fn write(&self, stem: &str, finding: Finding, log: Option<&str>) -> io::Result<()> {
         let record = Record {
             finding,
             kernel: self.kernel.clone(),
@@ -129,14 +172,13 @@ impl Spool {
             attempts: 0,
             misses: 0,
         };
-        let stem = record.stem(look);
         let log_name = format!("{stem}.log");
         if let Some(log) = log {
             whole::write(&self.folder, &log_name, log.as_bytes())?;
         }
         let text = record.render(log.map(|_| &*log_name));
         whole::write(&self.folder, format!("{stem}.scn"), text.as_bytes())?;
-        record.write(&self.folder, &stem)
+        record.write(&self.folder, stem)
     }
 
     /// Remembers a scenario that a kernel has not lived through: no guest of this
@@ -161,12 +203,48 @@ impl Spool {
     }
 }
 
+/// The right to write the files of one violation.
+struct Claim(PathBuf);
+
+impl Claim {
+    /// `None`: another has it.
+    fn take(folder: &Path, stem: &str) -> io::Result<Option<Claim>> {
+        let path = folder.join(format!(".{stem}.{CLAIM}"));
+        match fs::File::create_new(&path) {
+            Ok(_) => Ok(Some(Claim(path))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Removes what guests have not finished, as they were ended: none may be at work.
+///
+/// # Errors
+/// What the file system says.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_unfinished = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if is_unfinished && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scenario::text;
 
-    fn spool(folder: &std::path::Path) -> Spool {
+    fn spool(folder: &Path) -> Spool {
         Spool::at(folder.to_owned(), "6.12-stock-kcov", Contract::Stable).unwrap()
     }
 
@@ -199,6 +277,74 @@ mod tests {
         assert_eq!(guests[0].names().len(), MOST_OF_A_PROPERTY);
         assert!(!guests[1].wants("wire-new", Property::Wire));
         assert!(guests[1].wants("counts-new", Property::Counts));
+    }
+
+    #[test]
+    fn what_is_known_is_left_as_far_as_it_has_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = spool(dir.path());
+        let text = finding(0).original;
+        assert!(!first.has("wire-1", &text));
+        assert!(first.keep("wire-1", finding(0), None).unwrap());
+        let stem = record::stem("wire-1", &text);
+        let mut record = Record::read(dir.path(), &stem).unwrap();
+        record.state = State::Smaller;
+        record.write(dir.path(), &stem).unwrap();
+        // Another guest meets it, or one of the next session.
+        let next = spool(dir.path());
+        assert!(next.has("wire-1", &text) && !next.has("wire-2", &text));
+        assert!(!next.keep("wire-1", finding(0), Some("BUG")).unwrap());
+        assert_eq!(Record::read(dir.path(), &stem).unwrap(), record);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn of_guests_that_keep_the_same_at_once_one_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = "x".repeat(1 << 16);
+        for number in 0..20 {
+            // One process id, as guests have.
+            let keep = || spool(dir.path()).keep("wire-1", finding(number), Some(&log));
+            let kept: Vec<bool> = std::thread::scope(|scope| {
+                let guests: Vec<_> = (0..4).map(|_| scope.spawn(keep)).collect();
+                guests
+                    .into_iter()
+                    .map(|it| it.join().unwrap().unwrap())
+                    .collect()
+            });
+            assert_eq!(kept.iter().filter(|it| **it).count(), 1, "{number}");
+        }
+        let names = spool(dir.path()).names();
+        assert_eq!(names.len(), 20);
+        for name in names {
+            Record::read(dir.path(), name.strip_suffix(".json").unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_is_ended_while_it_writes_blocks_nobody_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let guest = spool(dir.path());
+        let stem = record::stem("wire-1", &finding(0).original);
+        std::mem::forget(Claim::take(dir.path(), &stem).unwrap().unwrap());
+        fs::write(dir.path().join(format!(".{stem}.json.7")), "{").unwrap();
+        assert!(!guest.keep("wire-1", finding(0), None).unwrap());
+        sweep(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(guest.keep("wire-1", finding(0), None).unwrap());
+    }
+
+    #[test]
+    fn what_comes_to_inputs_is_told_soon_but_not_with_each() {
+        let mut counted = Counted {
+            inputs: 500,
+            ..Counted::default()
+        };
+        assert!(!counted.is_due(0));
+        counted.excused.insert(Bug::LateSyn, 1);
+        assert!(counted.is_due(TOLD_AT_ONCE));
+        counted.inputs = 1;
+        assert!(counted.is_due(0) && !counted.is_due(TOLD_AT_ONCE));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The guest's side: one input run and judged.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -99,6 +99,8 @@ pub struct Target {
     spool: Option<Spool>,
     /// What has come to the inputs since the campaign was last told.
     untold: Counted,
+    /// How often it was told.
+    told: u32,
     /// Looks that have found something left behind.
     leaks: u32,
     /// Whether something ran that is no input.
@@ -174,6 +176,7 @@ impl Target {
             trace,
             spool: Spool::open(&kernel, contract)?,
             untold: Counted::default(),
+            told: 0,
             leaks: 0,
             has_rerun: false,
         })
@@ -224,9 +227,8 @@ impl Target {
             let observed = observed::take();
             state::mark(scenario, &verdict.history, &observed, counted, features);
         }
-        let violation = self.complaint(scenario, &verdict);
-        let text = self.say(scenario, violation)?;
-        if self.is_spent() {
+        let text = self.say_unless_known(scenario, &verdict)?;
+        if self.is_spent() || self.untold.is_due(self.told) {
             self.tell();
         }
         Ok(text.map(|text| Complaint {
@@ -240,10 +242,13 @@ impl Target {
         self.trial.is_wedged()
     }
 
-    /// Tells the campaign what has come to the inputs since it was last told.
-    fn tell(&mut self) {
-        if self.spool.is_some() {
-            eprintln!("{}", std::mem::take(&mut self.untold).line());
+    /// Tells the campaign, if this is part of one, what has come to the inputs since it
+    /// was last told.
+    pub fn tell(&mut self) {
+        if self.spool.is_some() && !self.untold.is_empty() {
+            self.told += 1;
+            // Nobody panics for it: this may be the end of the process.
+            let _ = writeln!(io::stderr(), "{}", std::mem::take(&mut self.untold).line());
         }
     }
 
@@ -277,7 +282,7 @@ impl Target {
         for scenario in &batch {
             let verdict = self.run_noted(scenario)?;
             if self.trial.is_wedged() {
-                return self.say(scenario, verdict.violations.first());
+                return self.say_unless_known(scenario, &verdict);
             }
         }
         if self.trial.leak()?.is_none() {
@@ -298,7 +303,7 @@ impl Target {
         for scenario in batch {
             let verdict = self.run_noted(scenario)?;
             if self.trial.is_wedged() {
-                return self.say(scenario, verdict.violations.first());
+                return self.say_unless_known(scenario, &verdict);
             }
             let leak = |it: &&Violation| it.property == Property::Leaks;
             let Some(leak) = verdict.violations.iter().find(leak) else {
@@ -325,6 +330,16 @@ impl Target {
         self.trial.run(scenario)
     }
 
+    /// What to say of a run, unless a known bug of this kernel is all that it shows.
+    fn say_unless_known(
+        &mut self,
+        scenario: &Scenario,
+        verdict: &Verdict,
+    ) -> io::Result<Option<String>> {
+        let violation = self.complaint(scenario, verdict);
+        self.say(scenario, violation)
+    }
+
     /// What to say of it, which ends this process. In a campaign it is kept, if there are
     /// not enough like it, and nothing is said.
     fn say(
@@ -342,7 +357,8 @@ impl Target {
         };
         *self.untold.violations.entry(property).or_default() += 1;
         let look = record::look(scenario, property, message);
-        if !spool.wants(&look, property) {
+        // What is known need not run ten times more.
+        if !spool.wants(&look, property) || spool.has(&look, &scenario.to_string()) {
             return Ok(None);
         }
         let mut finding = Finding::suspect(0, property, message.clone(), scenario);

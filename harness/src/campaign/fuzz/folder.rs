@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::fuzz::spool;
+
 /// Who holds it is at work in the folder.
 const LOCK: &str = "lock";
 
@@ -20,6 +22,14 @@ pub enum FolderError {
     /// Somebody else does.
     #[error("{}: another campaign is at work there", .0.display())]
     Busy(PathBuf),
+    /// What is unfinished cannot be removed.
+    #[error("cannot clean {}", path.display())]
+    Unswept {
+        /// Of what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file system says no.
     #[error("cannot make {}", path.display())]
     Io {
@@ -65,6 +75,9 @@ impl Folder {
         ] {
             make(&path)?;
         }
+        // All guests of the session before have ended, perhaps while they wrote.
+        let path = folder.seen();
+        spool::sweep(&path).map_err(|source| FolderError::Unswept { path, source })?;
         Ok(folder)
     }
 
