@@ -16,7 +16,6 @@ use super::{Failure, Status as Exit, usage};
 use crate::campaign::fuzz::folder::{Folder, FolderError};
 use crate::campaign::fuzz::status::{self, ResumeError, Status};
 use crate::campaign::fuzz::{self as campaign, Error, Plan, program};
-use crate::fuzz::record::State;
 use crate::fuzz::{usual, usual_contract};
 use crate::kernel::{self, Extras, KernelName};
 use crate::oracle::Contract;
@@ -35,7 +34,8 @@ use crate::report::{shell, table::Table};
 /// ended it. Open status.html there in a browser to watch it.
 ///
 /// The exit status is 0 when nothing was found that is not expected of the kernel, nor a
-/// known bug; 1 when something was. Ctrl-C ends it with 130.
+/// known bug; 1 when something was; 3 when a file cannot be read or written; 4 when no
+/// input ran; 70 when no target comes to run one. Ctrl-C ends it with 130.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// More corpus folders, which are only read (e.g. `corpus`)
@@ -50,7 +50,7 @@ pub struct Args {
     /// Stop after so long, from now on: 90, 90s, 10m, 8h, 1d, 1h30m [default: 10m, without --runs]
     #[arg(short, long, value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
-    /// Stop after so many inputs, those of the corpus with them
+    /// Stop after so many inputs, those of the corpus with them. Each guest reads the whole corpus first, so that a few more may run
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
     /// Run so many guests at a time [default: the CPUs that this process may use]
@@ -185,9 +185,15 @@ fn target(given: Option<&Path>, folder: &Folder) -> Result<PathBuf, Failure> {
             .map_err(|error| usage(anyhow!("--target {}: {error}", path.display())))?,
     };
     let copy = folder.target();
-    // One that still runs somewhere cannot be written to.
-    let _ = std::fs::remove_file(&copy);
-    std::fs::copy(&built, &copy).map_err(|error| {
+    if built == copy {
+        // That of the session before.
+        return Ok(copy);
+    }
+    // One that still runs somewhere cannot be written to, and one half copied not be run.
+    let part = folder.root().join(".target");
+    let _ = std::fs::remove_file(&part);
+    let copied = std::fs::copy(&built, &part).and_then(|_| std::fs::rename(&part, &copy));
+    copied.map_err(|error| {
         let (from, to) = (built.display(), copy.display());
         Failure::new(
             Exit::Missing,
@@ -201,7 +207,7 @@ impl From<FolderError> for Failure {
     fn from(error: FolderError) -> Failure {
         let status = match error {
             FolderError::Busy(_) => Exit::Usage,
-            FolderError::Io { .. } => Exit::Missing,
+            FolderError::Io { .. } | FolderError::Unswept { .. } => Exit::Missing,
         };
         Failure::new(status, error)
     }
@@ -232,6 +238,9 @@ fn exit(status: &Status, interrupted: bool) -> Exit {
         Exit::Interrupted
     } else if status.surprises().next().is_some() {
         Exit::Violated
+    } else if status.unreadable > 0 {
+        // Who knows what is in there.
+        Exit::Missing
     } else if status.executions == 0 {
         Exit::NothingRan
     } else {
@@ -245,11 +254,10 @@ fn human(status: &Status, out: &Path) -> String {
         let headings = ["violates", "seen", "ops", "findings", "scenario"];
         let mut table = Table::new(headings, &[2, 3]);
         for cause in &status.causes {
-            let remark = match cause.state {
-                State::New => ", not made smaller yet",
-                State::Lost => ", not seen again",
-                State::Smaller => "",
-            };
+            let remark = cause
+                .remark()
+                .map(|it| format!(", {it}"))
+                .unwrap_or_default();
             let expected = match cause.is_expected {
                 true => " (as expected)",
                 false => " (NOT EXPECTED)",
@@ -316,6 +324,8 @@ fn summary(status: &Status) -> String {
 }
 
 fn lines_of_json(status: &Status, out: &Path) -> String {
+    // JSON has no other bytes than those of text.
+    let path = |below: &Path| out.join(below).to_string_lossy().into_owned();
     let mut text = String::new();
     for cause in &status.causes {
         let line = json!({
@@ -327,8 +337,8 @@ fn lines_of_json(status: &Status, out: &Path) -> String {
             "of": cause.of,
             "minimized_ops": cause.ops,
             "message": cause.message,
-            "file": out.join(&cause.file),
-            "log": cause.log.as_ref().map(|it| out.join(it)),
+            "file": path(&cause.file),
+            "log": cause.log.as_deref().map(path),
         });
         let _ = writeln!(text, "{line}");
     }
@@ -348,7 +358,7 @@ fn lines_of_json(status: &Status, out: &Path) -> String {
         "excused": status.excused.iter().map(|(bug, times)| (bug.corpus(), *times)).collect::<serde_json::Value>(),
         "violations": status.violations,
         "failures": status.failures,
-        "status": out.join(status::FILE),
+        "status": path(Path::new(status::FILE)),
     });
     let _ = writeln!(text, "{line}");
     text
@@ -432,8 +442,11 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
     use crate::campaign::fuzz::status::Cause;
+    use crate::fuzz::record::State;
     use crate::oracle::Property;
 
     #[test]
@@ -487,6 +500,7 @@ mod tests {
                 message: "torn".into(),
                 file: "findings/a.scn".into(),
                 log: None,
+                misses: 0,
             })
             .collect();
         status
@@ -503,6 +517,13 @@ mod tests {
             let mut status = status(causes);
             assert_eq!(exit(&status, false), expected, "{causes:?}");
             assert_eq!(exit(&status, true), Exit::Interrupted);
+            status.unreadable = 1;
+            let unknown = match expected {
+                Exit::Held => Exit::Missing,
+                found => found,
+            };
+            assert_eq!(exit(&status, false), unknown, "{causes:?}");
+            status.unreadable = 0;
             status.executions = 0;
             if expected == Exit::Held {
                 assert_eq!(exit(&status, false), Exit::NothingRan);
@@ -531,6 +552,35 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0]["file"], "out/findings/a.scn");
         assert_eq!(lines[2]["surprises"], 1);
+    }
+
+    #[test]
+    fn a_folder_whose_name_is_no_text_can_be_told_of() {
+        let status = status(&[(Property::Wire, false)]);
+        let out = OsString::from_vec(b"out-\xff".to_vec());
+        let json = lines_of_json(&status, Path::new(&out));
+        let line: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        assert_eq!(line["file"], "out-\u{fffd}/findings/a.scn");
+    }
+
+    #[test]
+    fn the_target_is_a_copy_and_that_of_the_last_session_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&dir.path().join("out")).unwrap();
+        let given = dir.path().join("mine");
+        std::fs::write(&given, "one").unwrap();
+        let copy = target(Some(&given), &folder).unwrap();
+        assert_eq!(copy, folder.target());
+        // Of the copy itself, by whatever name.
+        for name in [copy.clone(), folder.root().join("log/../target")] {
+            assert_eq!(target(Some(&name), &folder).unwrap(), copy);
+            assert_eq!(std::fs::read(&copy).unwrap(), b"one");
+        }
+        std::fs::write(&given, "two").unwrap();
+        target(Some(&given), &folder).unwrap();
+        assert_eq!(std::fs::read(&copy).unwrap(), b"two");
+        assert_eq!(std::fs::read(&given).unwrap(), b"two");
+        assert!(target(Some(Path::new("/nonexistent")), &folder).is_err());
     }
 
     #[test]

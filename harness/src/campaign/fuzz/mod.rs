@@ -383,6 +383,10 @@ impl<'a> Campaign<'a> {
             let expected = expected(&self.plan.kernel.name, self.plan.contract);
             self.status.causes = self.records.causes(expected);
         }
+        for complaint in self.records.take_complaints() {
+            self.fail(complaint);
+        }
+        self.status.unreadable = self.records.unreadable();
         let executions: u64 = self.slots.iter().map(Slot::executions).sum();
         self.note_rate(executions);
         let status = &mut self.status;

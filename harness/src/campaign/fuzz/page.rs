@@ -5,7 +5,6 @@ use std::time::Duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::status::{Cause, Point, Status};
-use crate::fuzz::record::State;
 
 /// What it is called.
 pub const FILE: &str = "status.html";
@@ -181,11 +180,6 @@ fn row(cause: &Cause) -> Markup {
     let mut lines = cause.message.lines();
     let first = lines.next().unwrap_or_default();
     let more: Vec<&str> = lines.collect();
-    let state = match cause.state {
-        State::New => Some("not made smaller yet"),
-        State::Lost => Some("could not be seen again"),
-        State::Smaller => None,
-    };
     html! {
         tr {
             td {
@@ -197,7 +191,7 @@ fn row(cause: &Cause) -> Markup {
                 @if !more.is_empty() {
                     details { summary { "more" } div.message { (more.join("\n")) } }
                 }
-                @if let Some(state) = state { div.more { (state) } }
+                @if let Some(remark) = cause.remark() { div.more { (remark) } }
             }
             td.number { (cause.seen) " of " (cause.of) }
             td.number { (cause.ops) }
@@ -295,6 +289,7 @@ pub(crate) fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::record::State;
     use crate::oracle::{Contract, Property};
 
     fn status() -> Status {
@@ -320,6 +315,7 @@ mod tests {
             message: message.into(),
             file: "findings/wire-1#2.scn".into(),
             log: Some("findings/wire-1#2.log".into()),
+            misses: 0,
         }
     }
 

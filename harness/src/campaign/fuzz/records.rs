@@ -1,6 +1,6 @@
 //! What the guests have left so far, what is to be made smaller next, and the causes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,12 @@ pub(super) struct Records {
     all: BTreeMap<String, Record>,
     /// Which record a file in the folder of findings was last written from.
     published: HashMap<String, String>,
+    /// Those whose kernel's log is gone.
+    without_log: HashSet<String>,
+    /// What could not be read when it was last tried.
+    unreadable: BTreeSet<PathBuf>,
+    /// What went wrong and nobody was told yet.
+    complaints: Vec<String>,
 }
 
 /// Records with one cause, the smallest first.
@@ -43,20 +49,59 @@ impl Records {
     /// Reads those that have come since. Returns whether there are any.
     pub fn scan(&mut self, folder: &Path) -> bool {
         let before = self.all.len();
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        match &entries {
+            Ok(_) => drop(self.unreadable.remove(folder)),
+            Err(error) => self.note_unreadable(folder, error),
+        }
+        for entry in entries.into_iter().flatten() {
             let path = entry.path();
             let stem = path.file_stem().and_then(|it| it.to_str());
             let is_record = path.extension().is_some_and(|it| it == EXTENSION);
             let Some(stem) = stem.filter(|it| is_record && !it.starts_with('.')) else {
                 continue;
             };
-            if !self.all.contains_key(stem)
-                && let Ok(record) = Record::read(folder, stem)
-            {
-                self.all.insert(stem.to_owned(), record);
+            if self.all.contains_key(stem) {
+                continue;
+            }
+            match Record::read(folder, stem) {
+                Ok(record) => {
+                    self.unreadable.remove(&path);
+                    let log = folder.join(format!("{stem}.log"));
+                    if record.has_log && !log.exists() {
+                        self.note_lost_log(stem, &io::ErrorKind::NotFound.into());
+                    }
+                    self.all.insert(stem.to_owned(), record);
+                }
+                Err(error) => self.note_unreadable(&path, &error),
             }
         }
         self.all.len() > before
+    }
+
+    /// It is said once, and tried again all the same.
+    fn note_unreadable(&mut self, path: &Path, error: &io::Error) {
+        if self.unreadable.insert(path.to_owned()) {
+            let path = path.display();
+            self.complaints.push(format!("cannot read {path}: {error}"));
+        }
+    }
+
+    fn note_lost_log(&mut self, stem: &str, error: &io::Error) {
+        if self.without_log.insert(stem.to_owned()) {
+            self.complaints
+                .push(format!("cannot read seen/{stem}.log: {error}"));
+        }
+    }
+
+    /// How many files there are that could not be read: what they tell is not known.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.len() as u64
+    }
+
+    /// What went wrong since this was last asked.
+    pub fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
     }
 
     /// What is to be made smaller next: what looks like nothing that has been, first, and
@@ -141,7 +186,8 @@ impl Records {
                     ops: finding.steps_after,
                     message: finding.message.clone(),
                     file: path("scn"),
-                    log: record.has_log.then(|| path("log")),
+                    log: self.has_log(stem, record).then(|| path("log")),
+                    misses: record.misses,
                 }
             })
             .collect();
@@ -156,6 +202,7 @@ impl Records {
     /// What the file system says.
     pub fn publish(&mut self, folder: &Folder) -> io::Result<()> {
         let mut published = Vec::new();
+        let mut lost = Vec::new();
         for group in self.groups() {
             let (stem, record) = group.smallest;
             let is_new = record.state == State::New;
@@ -163,10 +210,16 @@ impl Records {
                 continue;
             }
             let name = &group.name;
-            let log = record.has_log.then(|| format!("{name}.log"));
-            if let Some(log) = &log {
-                let bytes = fs::read(folder.seen().join(format!("{stem}.log")))?;
-                whole::write(&folder.findings(), log, &bytes)?;
+            let mut log = None;
+            if self.has_log(stem, record) {
+                // A finding without it is better than none.
+                match fs::read(folder.seen().join(format!("{stem}.log"))) {
+                    Ok(bytes) => {
+                        let name = log.insert(format!("{name}.log"));
+                        whole::write(&folder.findings(), name, &bytes)?;
+                    }
+                    Err(error) => lost.push((stem.to_owned(), error)),
+                }
             }
             let file = format!("{name}.scn");
             if let Some(history) = &record.finding.history {
@@ -179,7 +232,14 @@ impl Records {
             published.push((group.name.clone(), stem.to_owned()));
         }
         self.published.extend(published);
+        for (stem, error) in lost {
+            self.note_lost_log(&stem, &error);
+        }
         Ok(())
+    }
+
+    fn has_log(&self, stem: &str, record: &Record) -> bool {
+        record.has_log && !self.without_log.contains(stem)
     }
 
     fn groups(&self) -> Vec<Group<'_>> {
@@ -420,16 +480,72 @@ mod tests {
             it.settle("wire-1-a", fails.clone(), false);
         }
         assert_eq!(it.next(), None);
-        assert_eq!(it.findings().len(), 1);
+        let [name] = &it.findings()[..] else {
+            panic!("{:?}", it.findings());
+        };
+        // It never ran: nobody can say that it was not seen.
+        let text = fs::read_to_string(it.folder.findings().join(name)).unwrap();
+        assert!(text.contains("could not be run again"), "{text}");
+        assert_eq!(
+            it.records.causes(None)[0].remark(),
+            Some("could not be run again")
+        );
     }
 
     #[test]
-    fn what_is_no_record_is_passed_over() {
+    fn what_is_no_record_is_passed_over_and_what_is_damaged_named() {
         let mut it = Fixture::new();
-        for name in ["a.json", ".b.json.1", "c.scn", "deadly"] {
+        for name in [".b.json.1", "c.scn", "deadly"] {
             fs::write(it.folder.seen().join(name), "{").unwrap();
         }
         assert!(!it.scan());
         assert!(it.records.causes(None).is_empty());
+        assert_eq!(
+            (it.records.unreadable(), it.records.take_complaints().len()),
+            (0, 0)
+        );
+        fs::write(it.folder.seen().join("a.json"), "{").unwrap();
+        assert!(!it.scan() && !it.scan());
+        let said = it.records.take_complaints();
+        assert!(
+            said.len() == 1 && said[0].contains("seen/a.json"),
+            "{said:?}"
+        );
+        assert_eq!(it.records.unreadable(), 1);
+        // Somebody has put it right.
+        it.add("a", Property::Wire, LARGE, false);
+        assert!(it.scan());
+        assert_eq!(it.records.unreadable(), 0);
+        fs::remove_dir_all(it.folder.seen()).unwrap();
+        it.scan();
+        assert_eq!(
+            (it.records.unreadable(), it.records.take_complaints().len()),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn a_finding_whose_log_is_gone_is_published_without_it() {
+        for is_gone_before in [true, false] {
+            let mut it = Fixture::new();
+            it.add("splat-1-a", Property::Splat, LARGE, true);
+            let log = it.folder.seen().join("splat-1-a.log");
+            if is_gone_before {
+                fs::remove_file(&log).unwrap();
+            }
+            it.scan();
+            if !is_gone_before {
+                fs::remove_file(&log).unwrap();
+            }
+            it.settle("splat-1-a", smaller("sendfile 0+1\n", (2, 2)), false);
+            let names = it.findings();
+            assert!(names.len() == 1 && names[0].ends_with(".scn"), "{names:?}");
+            assert_eq!(it.records.causes(None)[0].log, None);
+            let said = it.records.take_complaints();
+            assert!(
+                said.len() == 1 && said[0].contains("splat-1-a.log"),
+                "{said:?}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::campaign::known::Bug;
+use crate::fuzz::record::State;
 use crate::oracle::{Contract, Property};
 use crate::report::whole;
 
@@ -57,6 +58,9 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// What went wrong apart from the kernel under test, last.
     pub failures: Vec<String>,
+    /// Files with violations that could not be read: what they tell is not among the causes.
+    #[serde(default)]
+    pub unreadable: u64,
     /// How it came to stand so.
     pub series: Series,
 }
@@ -69,7 +73,7 @@ pub struct Cause {
     /// Whether that is what this kernel does.
     pub is_expected: bool,
     /// What has been done about the one that is shown.
-    pub state: crate::fuzz::record::State,
+    pub state: State,
     /// How many of those that were kept have it.
     pub findings: u64,
     /// In how many runs it was seen.
@@ -84,6 +88,21 @@ pub struct Cause {
     pub file: PathBuf,
     /// The kernel's log, likewise.
     pub log: Option<PathBuf>,
+    /// How often that one was run on a kernel just booted, and not seen.
+    #[serde(default)]
+    pub misses: u32,
+}
+
+impl Cause {
+    /// What is to be known of how far it has come, for people.
+    pub fn remark(&self) -> Option<&'static str> {
+        match self.state {
+            State::New => Some("not made smaller yet"),
+            State::Lost if self.misses == 0 => Some("could not be run again"),
+            State::Lost => Some("not seen again"),
+            State::Smaller => None,
+        }
+    }
 }
 
 /// A target at work.
@@ -187,6 +206,7 @@ impl Status {
             causes: Vec::new(),
             workers: Vec::new(),
             failures: Vec::new(),
+            unreadable: 0,
             series: Series {
                 every_s: 1.0,
                 points: Vec::new(),
