@@ -27,6 +27,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use super::check::expected;
 use super::minimize::{self, Item, Outcome};
-use crate::engine::{DIED_STATUS, HUNG_STATUS};
+use crate::engine::{self, DIED_STATUS, HUNG_STATUS};
 use crate::fuzz::spool::{Counted, FINDINGS_VARIABLE};
 use crate::fuzz::{CONTRACT_VARIABLE, Input, KERNEL_VARIABLE, SPENT_STATUS};
 use crate::kernel::Kernel;
@@ -68,8 +69,14 @@ const SHRINK_TIME: Duration = Duration::from_secs(60);
 const SHRINK_DEATH_TIME: Duration = Duration::from_secs(300);
 /// A target that has ended is started again after so much.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Targets in a row that run no input: it cannot be.
+/// While targets in a row run no input, this is doubled up to so much.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Targets in a row that run no input, and nobody else has run one: it cannot be.
 const MOST_BARREN: u32 = 3;
+/// The same, where all others are done and no time ends it.
+const MOST_BARREN_LAST: u32 = 8;
+/// libFuzzer's numbers are `int`s, and wrap around.
+const MOST_TOLD: u64 = i32::MAX as u64;
 /// What went wrong is shown so often.
 const MOST_FAILURES: usize = 8;
 /// The rate is that of so much time.
@@ -88,7 +95,8 @@ pub struct Plan {
     pub seed: u64,
     /// For how long.
     pub time: Option<Duration>,
-    /// So many inputs, those of the corpus with them.
+    /// So many inputs, those of the corpus with them. Each target reads the whole corpus
+    /// first, so that a few more may run.
     pub runs: Option<u64>,
     /// More corpus folders, which are only read.
     pub inputs: Vec<PathBuf>,
@@ -440,16 +448,24 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
+    /// What is left of the time, if it is limited.
+    fn left(&self) -> Option<Duration> {
+        let time = self.plan.time?;
+        Some(time.saturating_sub(self.begun.elapsed()))
+    }
+
+    /// Whether a target has run all its inputs, or has no time for more.
+    fn has_enough(&self, slot: usize) -> bool {
+        let time_is_over = self.left().is_some_and(|it| it < Duration::from_secs(1));
+        self.slots[slot].budget == Some(0) || time_is_over
+    }
+
     fn start(&mut self, slot: usize) -> Result<(), Error> {
-        let left = self
-            .plan
-            .time
-            .map(|it| it.saturating_sub(self.begun.elapsed()));
-        let budget = self.slots[slot].budget;
-        if budget == Some(0) || left.is_some_and(|it| it < Duration::from_secs(1)) {
+        if self.has_enough(slot) {
             self.slots[slot].is_done = true;
             return Ok(());
         }
+        let (left, budget) = (self.left(), self.slots[slot].budget);
         let id = self.next;
         self.next += 1;
         let env = [
@@ -517,12 +533,9 @@ impl<'a> Campaign<'a> {
     }
 
     fn note_end(&mut self, slot: usize, tail: Vec<String>) -> Result<(), Error> {
-        let Some(ended) = self.slots[slot].current.take() else {
+        let Some(mut ended) = self.slots[slot].current.take() else {
             return Ok(());
         };
-        let it = &mut self.slots[slot];
-        it.account(&ended);
-        let executions = ended.executions();
         let status = ended
             .process
             .wait()
@@ -530,21 +543,29 @@ impl<'a> Campaign<'a> {
         // libFuzzer writes what it trips over itself, too, and ends with another status.
         let how = status.code().and_then(|it| u8::try_from(it).ok());
         let is_death = how.is_some_and(|it| [DIED_STATUS, HUNG_STATUS].contains(&it));
-        let died = ended.artifact.filter(|_| is_death);
-        let it = &mut self.slots[slot];
-        if status.success() {
-            // It ends so when its time is over or its inputs have run.
-            it.is_done = true;
+        let died = ended.artifact.take().filter(|_| is_death);
+        if died.is_some() {
+            // That input ran, whether or not it came to be counted.
+            ended.counted = ended.counted.max(1);
+        }
+        let executions = ended.executions();
+        self.slots[slot].account(&ended);
+        if status.success() && self.has_enough(slot) {
+            self.slots[slot].is_done = true;
             return Ok(());
         }
+        let it = &mut self.slots[slot];
         it.restarts += 1;
-        it.not_before = Instant::now() + PAUSE;
-        it.barren = match executions == 0 && died.is_none() {
-            true => it.barren + 1,
-            false => 0,
+        it.barren = match executions {
+            0 => it.barren + 1,
+            _ => 0,
         };
-        let is_barren = it.barren >= MOST_BARREN;
+        it.not_before = Instant::now() + pause(it.barren);
         self.status.restarts += 1;
+        if status.success() && executions > 0 {
+            // It was told of an earlier end than we know of.
+            return Ok(());
+        }
         if let Some(artifact) = died {
             self.status.deaths += 1;
             self.move_out(&artifact);
@@ -553,7 +574,7 @@ impl<'a> Campaign<'a> {
         if how == Some(SPENT_STATUS) {
             return Ok(());
         }
-        if is_barren {
+        if self.is_hopeless(slot) {
             return Err(Error::Target {
                 how: status.to_string(),
                 lines: tail,
@@ -563,6 +584,17 @@ impl<'a> Campaign<'a> {
         let last = tail.last().map_or("", |it| it);
         self.fail(format!("worker {number}: {status}: {last}"));
         Ok(())
+    }
+
+    /// Whether to go on without inputs that run is of no use. One guest that cannot be had
+    /// is not: others are at work, or have been, and it may be memory that is short.
+    fn is_hopeless(&self, slot: usize) -> bool {
+        let barren = self.slots[slot].barren;
+        let fails = |it: &Slot| it.executions() == 0 && (it.is_done || it.barren > 0);
+        let is_last = |(other, it): (usize, &Slot)| other == slot || it.is_done;
+        let nobody_runs = barren >= MOST_BARREN && self.slots.iter().all(fails);
+        let ends_never = self.plan.time.is_none() && barren >= MOST_BARREN_LAST;
+        nobody_runs || ends_never && self.slots.iter().enumerate().all(is_last)
     }
 
     /// Tells what went wrong; the last few of these are kept.
@@ -621,13 +653,10 @@ impl<'a> Campaign<'a> {
             self.minimizing.insert(stem.clone());
             thread::spawn(move || {
                 let over = || give_up.load(Ordering::Relaxed);
-                let outcome = match minimize::run(&plan, &over, &mut |_, _| {}) {
-                    Ok(mut outcomes) => outcomes.remove(0),
-                    Err(error) => Outcome {
-                        failure: Some(error.to_string()),
-                        ..Outcome::default()
-                    },
-                };
+                let outcome = outcome(|| {
+                    let mut outcomes = minimize::run(&plan, &over, &mut |_, _| {})?;
+                    Ok(outcomes.remove(0))
+                });
                 let _ = tell.send((stem, outcome));
             });
         }
@@ -659,6 +688,26 @@ impl<'a> Campaign<'a> {
     }
 }
 
+/// What became of a finding, whatever happens: who waits for it is not to wait for ever.
+fn outcome(shrink: impl FnOnce() -> Result<Outcome, engine::Error>) -> Outcome {
+    let failure = match panic::catch_unwind(AssertUnwindSafe(shrink)) {
+        Ok(Ok(outcome)) => return outcome,
+        Ok(Err(error)) => error.to_string(),
+        // What it says of that has been printed.
+        Err(_) => "it panicked".to_owned(),
+    };
+    Outcome {
+        failure: Some(failure),
+        ..Outcome::default()
+    }
+}
+
+/// Before a target is started again, the last so many of which have run no input.
+fn pause(barren: u32) -> Duration {
+    let doubled = PAUSE.saturating_mul(2_u32.saturating_pow(barren.saturating_sub(1)));
+    doubled.min(LONGEST_PAUSE)
+}
+
 /// The part of `runs` that one of `jobs` has to run.
 fn share(runs: u64, jobs: usize, which: usize) -> u64 {
     let (jobs, which) = (jobs as u64, which as u64);
@@ -683,10 +732,13 @@ fn arguments(
     let seed = plan.seed.wrapping_add(id as u64) % u64::from(u32::MAX) + 1;
     let mut flags = vec![format!("-seed={seed}"), "-reload=1".into()];
     if let Some(left) = left {
-        flags.push(format!("-max_total_time={}", left.as_secs().max(1)));
+        flags.push(format!(
+            "-max_total_time={}",
+            left.as_secs().clamp(1, MOST_TOLD)
+        ));
     }
     if let Some(budget) = budget {
-        flags.push(format!("-runs={budget}"));
+        flags.push(format!("-runs={}", budget.min(MOST_TOLD)));
     }
     arguments.extend(flags.into_iter().map(OsString::from));
     arguments.extend(plan.arguments.iter().cloned());

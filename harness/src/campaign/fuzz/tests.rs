@@ -157,3 +157,92 @@ fn a_target_that_does_not_end_is_ended_with_the_campaign() {
     let pid = fs::read_to_string(folder.corpus().join("pid")).unwrap();
     assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists());
 }
+
+#[test]
+fn a_target_that_cannot_be_started_stops_no_other() {
+    // The second one, whose seed is the next one, never comes to run anything.
+    let mut it = Fixture::new(&format!(
+        "if [ $seed != 8 ]; then echo 'no memory'; exit 2; fi\n\
+         printf '#1\\tNEW    ft: 3\\n'; sleep 5; {DONE}"
+    ));
+    it.plan.jobs = 2;
+    it.plan.time = Some(Duration::from_secs(8));
+    let status = it.run().unwrap();
+    assert_eq!(status.executions, 50);
+    // Three within the first seconds, and it is waited longer each time.
+    assert!((3..6).contains(&status.workers[1].restarts), "{status:?}");
+    assert!(status.failures[0].contains("worker 2: exit status: 2: no memory"));
+}
+
+#[test]
+fn who_fails_is_waited_for_longer_and_not_too_long() {
+    let seconds: Vec<u64> = (0..9).map(|it| pause(it).as_secs()).collect();
+    assert_eq!(seconds, [1, 1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
+}
+
+#[test]
+fn a_kernel_that_dies_of_each_first_input_uses_them_up() {
+    let mut it = Fixture::new(
+        "echo 'sendfile 0+1' >\"${artifacts}crash-1\"\n\
+         echo \"Test unit written to ${artifacts}crash-1\"; exit 70",
+    );
+    it.plan.runs = Some(2);
+    let status = it.run().unwrap();
+    assert_eq!((status.executions, status.deaths), (2, 2));
+}
+
+#[test]
+fn who_ends_early_is_started_again() {
+    let mut it = Fixture::new("printf '#40\\tDONE   ft: 30 corp: 2/9b exec/s: 9\\n'");
+    it.plan.runs = Some(80);
+    let status = it.run().unwrap();
+    assert_eq!((status.executions, status.restarts), (80, 1));
+    assert!(status.failures.is_empty(), "{:?}", status.failures);
+}
+
+#[test]
+fn no_number_is_told_that_wraps_around() {
+    let it = Fixture::new("");
+    let told = |left, budget| {
+        let words = arguments(&it.plan, &it.folder(), 0, left, budget);
+        let of = |name: &str| {
+            let words = words.iter().filter_map(|it| it.to_str());
+            let mut numbers = words.filter_map(|it| it.strip_prefix(name));
+            numbers.next().map(|it| it.parse::<i32>().unwrap())
+        };
+        (of("-max_total_time="), of("-runs="))
+    };
+    assert_eq!(told(None, None), (None, None));
+    assert_eq!(
+        told(Some(Duration::from_millis(100)), Some(7)),
+        (Some(1), Some(7))
+    );
+    assert_eq!(
+        told(Some(Duration::MAX), Some(u64::MAX)),
+        (Some(i32::MAX), Some(i32::MAX))
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named() {
+    let it = Fixture::new(DONE);
+    let folder = it.folder();
+    fs::write(folder.seen().join("wire-1-a.json"), "{").unwrap();
+    let status = it.run_in(&folder).unwrap();
+    assert_eq!((status.executions, status.unreadable), (100, 1));
+    let [failure] = &status.failures[..] else {
+        panic!("{:?}", status.failures);
+    };
+    assert!(failure.contains("wire-1-a.json"), "{failure}");
+    // Who has removed it goes on with a clean slate.
+    fs::remove_file(folder.seen().join("wire-1-a.json")).unwrap();
+    assert_eq!(it.run_in(&folder).unwrap().unreadable, 0);
+}
+
+#[test]
+fn who_makes_smaller_and_panics_has_failed() {
+    let outcome = outcome(|| panic!("as it does here"));
+    assert!(!outcome.ran && outcome.finding.is_none());
+    assert_eq!(outcome.failure.as_deref(), Some("it panicked"));
+}

@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// Waits for its end, which is near once it prints no more.
-    pub fn wait(mut self) -> io::Result<ExitStatus> {
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
         self.0.wait()
     }
 }
@@ -160,7 +160,7 @@ mod tests {
                       echo 'inflight-counted {\"inputs\":9,\"excused\":{},\"violations\":{}}'; \
                       echo \"$SAID\"; exit 3";
         let (tell, news) = mpsc::channel();
-        let process = Process::start(order(dir.path(), script), tell).unwrap();
+        let mut process = Process::start(order(dir.path(), script), tell).unwrap();
         let mut executions = Vec::new();
         let tail = loop {
             match news.recv().unwrap() {
