@@ -143,14 +143,18 @@ fn the_race_is_found_made_smaller_and_kept() {
         .output()
         .unwrap();
     let (whole, causes) = said(&output);
-    // The race is what this kernel does; whatever else is found is a surprise.
-    let surprises = causes
+    // The race is what this kernel does, and all that it does.
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(whole["surprises"], 0, "{output:?}");
+    let others: Vec<&Value> = causes
         .iter()
-        .filter(|it| it["as_expected"] == false)
-        .count();
-    assert_eq!(whole["surprises"], surprises, "{output:?}");
-    let expected = i32::from(surprises > 0);
-    assert_eq!(output.status.code(), Some(expected), "{output:?}");
+        .filter(|it| it["violated"] != "stable-on-return")
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(
+        whole["violations"]["stable-on-return"].as_u64() > Some(0),
+        "{whole}"
+    );
     assert_eq!(whole["kernel"], "6.12-stock-kcov");
     assert_eq!(whole["executions"], 600, "{whole}");
     assert!(whole["features"].as_u64().unwrap() > 1000, "{whole}");
