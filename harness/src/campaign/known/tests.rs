@@ -105,7 +105,7 @@ fn what_was_lent_is_lost_with_the_datagram_that_it_joined() {
                 mmap-write 0+1\n";
     let explained = |text: &str| {
         let scenario = text::parse("known.scn", text).unwrap();
-        Known::of("7.3.4", "").explain(&scenario, &history(&[]), &[torn.clone()])
+        Known::of("7.3.4", "").explain(&scenario, &history(&[]), std::slice::from_ref(&torn))
     };
     assert_eq!(explained(text), Some(Bug::ForgottenEnd));
     assert_eq!(explained(&text.replace("4097", "4096")), None);
