@@ -11,6 +11,7 @@ use super::format::{Format, note, print};
 use super::{Failure, Status, options, usage};
 use crate::campaign::coverage::{self as campaign, Outcome, Plan};
 use crate::coverage::{Coverage, Image, ImageError, Pcs};
+use crate::fuzz;
 use crate::kernel::{self, Kernel, KernelName};
 use crate::report::coverage::{self as report, Report};
 use crate::report::whole;
@@ -19,8 +20,6 @@ mod input;
 
 use input::Input;
 
-/// The kernel that is meant where none is named.
-const DEFAULT_KERNEL: &str = "6.12-patched-kcov";
 /// What is run where nothing is named, in a checkout.
 const CORPUS: &str = "corpus";
 
@@ -145,9 +144,8 @@ fn earlier(files: &[PathBuf]) -> Result<Vec<(PathBuf, Pcs)>, Failure> {
 
 /// The kernels, as those that count; each once.
 fn names(given: &[KernelName]) -> Result<Vec<KernelName>, Failure> {
-    let usual = || DEFAULT_KERNEL.parse::<KernelName>().map_err(usage);
     let given = match given.is_empty() {
-        true => vec![usual()?],
+        true => vec![fuzz::usual()],
         false => given.to_vec(),
     };
     let mut names = Vec::new();

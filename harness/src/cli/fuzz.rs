@@ -17,7 +17,7 @@ use crate::campaign::fuzz::folder::{Folder, FolderError};
 use crate::campaign::fuzz::status::{self, ResumeError, Status};
 use crate::campaign::fuzz::{self as campaign, Error, Plan, program};
 use crate::fuzz::{usual, usual_contract};
-use crate::kernel::{self, Extras, KernelName};
+use crate::kernel::{self, KernelName};
 use crate::oracle::Contract;
 use crate::process::{interrupted, watch_for_interrupts};
 use crate::report::finding::file_name;
@@ -144,10 +144,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 
 /// The release's kernel that counts its code: the one thing that guides.
 fn counting(name: KernelName) -> KernelName {
-    let counting = name.clone().with(match name.extras() {
-        Extras::None | Extras::Kcov => Extras::Kcov,
-        Extras::Debug | Extras::DebugKcov => Extras::DebugKcov,
-    });
+    let counting = name.counting();
     if counting == name {
         // So is a tree, which is taken as it is.
         return name;

@@ -42,10 +42,17 @@ pub(super) fn read(line: &str) -> Option<Line> {
     progress(line).map(Line::Progress)
 }
 
+/// How many inputs had run on which occasion, if that is what a line tells.
+pub(crate) fn executions(line: &str) -> Option<(u64, &str)> {
+    let (executions, rest) = line.strip_prefix('#')?.split_once('\t')?;
+    let occasion = rest.split_ascii_whitespace().next()?;
+    let known = OCCASIONS.contains(&occasion);
+    Some((executions.parse().ok()?, occasion)).filter(|_| known)
+}
+
 fn progress(line: &str) -> Option<Progress> {
-    let mut words = line.strip_prefix('#')?.split_ascii_whitespace();
-    let executions = words.next()?.parse().ok()?;
-    let occasion = words.next().filter(|it| OCCASIONS.contains(it))?;
+    let (executions, occasion) = executions(line)?;
+    let mut words = line.split_ascii_whitespace();
     let mut progress = Progress {
         executions,
         is_read: occasion != "READ",

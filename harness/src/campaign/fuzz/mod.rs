@@ -45,6 +45,7 @@ use crate::oracle::Contract;
 use crate::report::whole;
 use crate::scenario::text;
 use folder::Folder;
+pub(crate) use lines::executions;
 use lines::{Line, Progress};
 pub use page::FILE as PAGE;
 pub(crate) use page::{number, time};

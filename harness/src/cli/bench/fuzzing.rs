@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::target::{self, Run};
 use super::{Measured, measure};
+use crate::campaign::fuzz;
 use crate::campaign::job::Job;
 use crate::cli::options::ensure;
 use crate::cli::{Failure, Status};
@@ -142,9 +143,8 @@ fn begins(line: &str) -> bool {
 
 /// The number of executions in a line of libFuzzer's that says `what`.
 fn executions(line: &str, what: &str) -> Option<u64> {
-    let (number, rest) = line.strip_prefix('#')?.split_once('\t')?;
-    let says = rest.split_whitespace().next() == Some(what);
-    number.parse().ok().filter(|_| says)
+    let (executions, occasion) = fuzz::executions(line)?;
+    (occasion == what).then_some(executions)
 }
 
 pub(super) fn human(rows: &[(&Kernel, Rates)]) -> String {

@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::target::{self, Run};
+use crate::campaign::fuzz;
 use crate::cli::options::ensure;
 use crate::cli::{Failure, Status};
 use crate::coverage::image::Image;
@@ -255,8 +256,8 @@ fn progress(line: &str) -> Option<u32> {
     if let Some(number) = line.strip_prefix("stat::number_of_executed_units:") {
         return number.trim().parse().ok();
     }
-    let (number, _) = line.strip_prefix('#')?.split_once('\t')?;
-    number.parse().ok()
+    let (number, _) = fuzz::executions(line)?;
+    u32::try_from(number).ok()
 }
 
 /// What the target has written: an execution and an address a line.
