@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use inflight::engine::{self, Boot, Exit};
-use inflight::kernel::{self, Flavour, Kernel, KernelName};
+use inflight::kernel::{self, Flavour, Kernel, KernelName, Machine};
 use inflight::report::shell;
 use inflight::scenario::{Expect, Expected, Scenario, text};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -134,7 +134,7 @@ fn elsewhere(
     if count == 0 || named {
         return Vec::new();
     }
-    let built = matches!(kernel::find(&kernel), Ok(Some(_)));
+    let built = matches!(kernel::find(&kernel, Machine::Uml), Ok(Some(_)));
     if !built && !listing {
         eprintln!(
             "SKIPPED (\"ignored\" below): {count} tests need a kernel that {does}\n  \
@@ -260,14 +260,13 @@ fn kernels() -> std::result::Result<Vec<KernelName>, kernel::NameError> {
 fn trial(test: Test, kernel: KernelName) -> Trial {
     Trial::test(format!("{}::{kernel}", test.name), move || {
         let progress = kernel::progress::stderr();
-        let kernel = kernel::ensure(&kernel, &*progress)?;
+        let kernel = kernel::ensure(&kernel, Machine::Uml, &*progress)?;
         boot(test, &kernel)
     })
 }
 
 fn boot(test: Test, kernel: &Kernel) -> std::result::Result<(), Failed> {
-    let mut boot = Boot::new(&kernel.image, std::env::current_exe()?);
-    boot.kernel_args = kernel.boot_args();
+    let mut boot = Boot::of(kernel, std::env::current_exe()?);
     boot.env = std::env::vars_os()
         .filter(|(name, _)| {
             let name = name.to_string_lossy();

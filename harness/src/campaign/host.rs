@@ -88,8 +88,7 @@ impl Fleet {
         let job = serde_json::to_string(job)
             .map_err(io::Error::other)
             .map_err(host("write a job"))?;
-        let mut boot = Boot::new(&kernel.image, program);
-        boot.kernel_args = kernel.boot_args();
+        let mut boot = Boot::of(kernel, program);
         boot.args = vec![OsString::from(WORKER), OsString::from(job)];
         boot.env = std::env::vars_os()
             .filter(|(name, _)| name == "RUST_BACKTRACE")

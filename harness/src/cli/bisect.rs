@@ -13,7 +13,7 @@ use super::{Failure, Status, usage};
 use crate::bisect::git::{self, Commit, Search, State};
 use crate::bisect::{self, Found, Verdict};
 use crate::campaign::replay;
-use crate::kernel::{self, ErrorKind, Flavour, Kernel, KernelName};
+use crate::kernel::{self, ErrorKind, Flavour, Kernel, KernelName, Machine};
 use crate::oracle::{Contract, Property};
 use crate::scenario::{Expected, Scenario, normalize, text};
 
@@ -128,7 +128,7 @@ fn property_of(scenario: &Scenario) -> Option<Property> {
 
 fn judge_one(bench: &Bench<'_>, name: &KernelName) -> Result<Status, Failure> {
     no_commit_mends(name)?;
-    let verdict = match kernel::ensure(name, &*kernel::progress::stderr()) {
+    let verdict = match kernel::ensure(name, Machine::Uml, &*kernel::progress::stderr()) {
         Ok(kernel) => bench.judge(&kernel)?,
         Err(error) => unbuilt(error)?,
     };
@@ -241,7 +241,7 @@ fn over_commits(
     let name = KernelName::Tree(search.source().to_owned());
     while let State::Judge(commit) = search.state() {
         let what = described(commit);
-        let verdict = match kernel::ensure(&name, &*kernel::progress::stderr()) {
+        let verdict = match kernel::ensure(&name, Machine::Uml, &*kernel::progress::stderr()) {
             Ok(kernel) => {
                 // Nobody says what the ends break, and to build them takes longest.
                 bench.property = bench.property.or(Some(Property::StableOnReturn));

@@ -342,6 +342,7 @@ mod tests {
     fn plan() -> Plan {
         let kernel = |name: &str| Kernel {
             name: name.parse().unwrap(),
+            machine: crate::kernel::Machine::Uml,
             release: "6.12".into(),
             image: "/nonexistent".into(),
             key: String::new(),

@@ -10,7 +10,7 @@ use super::format::{Format, print};
 use super::{Failure, Status};
 use crate::engine;
 use crate::kernel::space::{free_bytes, human_bytes};
-use crate::kernel::{self, KernelName, tools};
+use crate::kernel::{self, KernelName, Machine, tools};
 use crate::report::table::Table;
 
 /// Say what this machine can do, what is missing, and the command that helps.
@@ -126,7 +126,7 @@ fn json_line(check: &Check) -> String {
 
 fn checks() -> Vec<Check> {
     let mut checks = vec![platform(), cpus(), memory(), guest_memory(), tracing()];
-    let need = kernel::need(&KernelName::usual());
+    let need = kernel::need(&KernelName::usual(), Machine::Uml);
     // What cannot be told needs the most.
     let assumed = need.as_ref().ok().cloned().unwrap_or_else(|| kernel::Need {
         fetch: true,

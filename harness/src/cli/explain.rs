@@ -262,6 +262,7 @@ mod tests {
         doctored.call(Op::Sendfile(doctor::range(0, 4096)), 1, 2);
         let kernel = Kernel {
             name: "6.12-stock".parse().unwrap(),
+            machine: crate::kernel::Machine::Uml,
             image: "/nonexistent".into(),
             release: "6.12".into(),
             key: String::new(),

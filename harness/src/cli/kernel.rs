@@ -8,7 +8,7 @@ use serde_json::json;
 use super::format::{Format, note, print};
 use super::{Failure, Status, selftest};
 use crate::kernel::space::human_bytes;
-use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, progress};
+use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, Machine, progress};
 use crate::report::table::Table;
 
 /// Build, list, find and remove kernels.
@@ -30,6 +30,9 @@ enum Command {
         /// [default: 6.12-stock, 6.12-patched]
         #[arg(value_name = "NAME")]
         names: Vec<KernelName>,
+        /// Build for this engine: uml or qemu
+        #[arg(long, value_name = "ENGINE", default_value_t)]
+        engine: Machine,
         /// Fetch the newest source package first
         #[arg(long)]
         update: bool,
@@ -45,6 +48,9 @@ enum Command {
         /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug, -kcov or -debug-kcov;
         /// 6.12-mutant:NAME; tree:PATH
         name: KernelName,
+        /// Look for the one of this engine: uml or qemu
+        #[arg(long, value_name = "ENGINE", default_value_t)]
+        engine: Machine,
     },
     Selftest(selftest::Args),
     /// Remove builds for which there is a newer one, or what is named
@@ -81,9 +87,13 @@ impl From<kernel::Error> for Failure {
 /// that is not built: [`Status::Missing`].
 pub fn run(args: Args) -> Result<Status, Failure> {
     match args.command {
-        Command::Build { names, update } => build(names, update)?,
+        Command::Build {
+            names,
+            engine,
+            update,
+        } => build(names, engine, update)?,
         Command::List { format } => list(format)?,
-        Command::Path { name } => path(&name)?,
+        Command::Path { name, engine } => path(&name, engine)?,
         Command::Selftest(args) => return selftest::run(args),
         Command::Clean {
             names,
@@ -94,7 +104,7 @@ pub fn run(args: Args) -> Result<Status, Failure> {
     Ok(Status::Held)
 }
 
-fn build(mut names: Vec<KernelName>, update: bool) -> Result<(), Failure> {
+fn build(mut names: Vec<KernelName>, engine: Machine, update: bool) -> Result<(), Failure> {
     if names.is_empty() {
         names = KernelName::usual();
     }
@@ -117,7 +127,7 @@ fn build(mut names: Vec<KernelName>, update: bool) -> Result<(), Failure> {
     }
     let mut rows = Vec::new();
     for name in &names {
-        let kernel = kernel::ensure(name, &*progress)?;
+        let kernel = kernel::ensure(name, engine, &*progress)?;
         rows.push(vec![
             name.to_string(),
             kernel.release,
@@ -128,8 +138,8 @@ fn build(mut names: Vec<KernelName>, update: bool) -> Result<(), Failure> {
     print(&Table::of(rows).to_string())
 }
 
-fn path(name: &KernelName) -> Result<(), Failure> {
-    match kernel::find(name)? {
+fn path(name: &KernelName, engine: Machine) -> Result<(), Failure> {
+    match kernel::find(name, engine)? {
         Some(kernel) => print(&format!("{}\n", kernel.image.display())),
         None => Err(Failure {
             status: Status::Missing,

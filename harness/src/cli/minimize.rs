@@ -334,6 +334,7 @@ mod tests {
         let inputs = input::read(&[file], None).unwrap().inputs;
         let kernel = Kernel {
             name: "6.12-stock".parse().unwrap(),
+            machine: crate::kernel::Machine::Uml,
             image: "/nonexistent".into(),
             release: "6.12".into(),
             key: String::new(),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::engine;
-use crate::kernel::{Kernel, KernelName};
+use crate::kernel::{Kernel, KernelName, Machine};
 
 mod bench;
 mod bisect;
@@ -124,9 +124,9 @@ enum Command {
 }
 
 /// A kernel by name, built if need be.
-fn kernel(name: &str) -> Result<Kernel, Failure> {
+fn kernel(name: &str, machine: Machine) -> Result<Kernel, Failure> {
     let name = name.parse::<KernelName>().map_err(usage)?;
-    let mut kernels = options::ensure(&[name])?;
+    let mut kernels = options::ensure_on(&[name], machine)?;
     Ok(kernels.remove(0))
 }
 

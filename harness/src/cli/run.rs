@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 
 use super::{Failure, Status};
 use crate::engine::{self, Boot, Error};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Machine};
 
 /// Run a program inside a kernel, in virtual time.
 ///
@@ -21,6 +21,9 @@ pub struct Args {
     /// Run in this kernel, e.g. 6.12-stock or tree:PATH
     #[arg(long, value_name = "KERNEL", default_value = "6.12-stock")]
     pub kernel: String,
+    /// Run it by this engine: uml (virtual time), or qemu (several CPUs, real time)
+    #[arg(long, value_name = "ENGINE", default_value_t)]
+    pub engine: Machine,
     /// Let the program write to this folder, and to no other
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -55,7 +58,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// status of [`status_of`].
 pub fn run(
     args: Args,
-    kernel: impl FnOnce(&str) -> Result<Kernel, Failure>,
+    kernel: impl FnOnce(&str, Machine) -> Result<Kernel, Failure>,
 ) -> Result<u8, Failure> {
     let usage = |error| Failure {
         status: Status::Usage,
@@ -74,16 +77,15 @@ pub fn run(
         ),
         None => None,
     };
-    let kernel = kernel(&args.kernel)?;
+    let kernel = kernel(&args.kernel, args.engine)?;
     let boot = Boot {
-        kernel_args: kernel.boot_args(),
         args: arguments.to_vec(),
         env: env::vars_os().collect(),
         cwd,
         out_dirs: out_dir.into_iter().collect(),
         memory_mib: args.memory,
         wall_limit: args.timeout,
-        ..Boot::new(kernel.image, program)
+        ..Boot::of(&kernel, program)
     };
     engine::run_to_exit(boot).map_err(|error| Failure {
         status: status_of(&error),

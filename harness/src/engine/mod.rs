@@ -6,10 +6,10 @@
 //! [`enter`] is that, and [`spawn`] runs any other program:
 //!
 //! ```text
-//! host                                 guest (User Mode Linux, one host process)
+//! host                                 guest (User Mode Linux, or QEMU)
 //! spawn ─ job file in a run directory ─> PID 1: this same binary (guest::init)
-//!    <──── stdout, stderr pipes ──────── the program, on /dev/tty1 and /dev/tty2
-//!    <──── control pipe ──────────────── /dev/tty3: how the program ended
+//!    <──── stdout, stderr pipes ──────── the program, on two terminals
+//!    <──── control pipe ──────────────── a third one: how the program ended
 //!    <──── kernel log pipe ───────────── the kernel's console
 //! ```
 //!
@@ -18,38 +18,48 @@
 //! | [`cpu`] | which CPU a guest gets, agreed between all processes of the user |
 //! | [`log`] | what the kernel log says: panics and splats |
 //! | [`run_dir`] | the private directory of a run |
+//! | `launch` | what every engine does to start a guest |
 //! | `uml` | boots User Mode Linux |
+//! | `qemu` | boots a PC |
+//! | [`kvm`] | whether the CPU itself can run a PC's kernel |
 //! | `monitor` | the thread that watches a guest to its end |
 //! | `relay` | [`enter`] and [`run_to_exit`]: our streams and exit status are the guest's |
 
 pub mod cpu;
+pub mod kvm;
+mod launch;
 pub mod log;
 mod monitor;
+mod qemu;
 mod relay;
 pub mod run_dir;
 mod uml;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::guest::job;
+use crate::guest::{self, job};
+use crate::kernel::{Kernel, Machine};
 
 pub use monitor::{Guest, Output};
 pub use relay::{
     BROKEN_PIPE_STATUS, DIED_STATUS, HUNG_STATUS, Options, enter, run_to_end, run_to_exit,
 };
-pub use uml::{memory_directory, spawn};
+pub use uml::memory_directory;
 
 /// A kernel to boot and the program to run in it. Create it with [`Boot::new`]
 /// and set what differs.
 #[derive(Debug, Clone)]
 pub struct Boot {
-    /// The UML executable.
+    /// The UML executable, or the ELF file of a PC's kernel.
     pub image: PathBuf,
+    /// What it is run on.
+    pub machine: Machine,
     /// More words for the kernel command line, e.g. `seccomp=on`. Each is one
     /// word: no blanks, no quotes.
     pub kernel_args: Vec<String>,
@@ -70,6 +80,8 @@ pub struct Boot {
     /// Wall-clock limit of silence: no output, no kernel message, no [`heartbeat`].
     /// Output that nobody reads does not count as silence.
     pub idle_limit: Option<Duration>,
+    /// A network card, and what it is plugged into. Only a PC has one.
+    pub card: Option<Card>,
     /// Where run directories and CPU slots live; [`run_dir::cache_root`] unless set.
     pub cache: Option<PathBuf>,
 }
@@ -80,6 +92,7 @@ impl Boot {
     pub fn new(image: impl Into<PathBuf>, program: impl Into<PathBuf>) -> Self {
         Boot {
             image: image.into(),
+            machine: Machine::Uml,
             kernel_args: Vec::new(),
             program: program.into(),
             args: Vec::new(),
@@ -89,8 +102,50 @@ impl Boot {
             memory_mib: 128,
             wall_limit: None,
             idle_limit: None,
+            card: None,
             cache: None,
         }
+    }
+
+    /// The same in a kernel, on what that is run on and as it wants to be booted.
+    pub fn of(kernel: &Kernel, program: impl Into<PathBuf>) -> Self {
+        Boot {
+            machine: kernel.machine,
+            kernel_args: kernel.boot_args(),
+            ..Boot::new(&kernel.image, program)
+        }
+    }
+}
+
+/// A network card of a PC.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// Its address.
+    pub mac: [u8; 6],
+    /// One end of a pair of connected stream sockets; the other end's reader gets each
+    /// frame behind its length, as QEMU's `-netdev socket` does.
+    pub wire: Arc<OwnedFd>,
+}
+
+/// Boots the kernel and starts the program in it. The guest runs until its
+/// program ends, a limit is exceeded, or the [`Guest`] is dropped.
+///
+/// PID 1 of the guest is the calling binary (see [`crate::guest::init`]), which
+/// therefore must still be at its place.
+///
+/// # Errors
+/// What is wrong with `boot`, or what the host lacks. Whatever goes wrong after
+/// the kernel has started is reported by [`Guest::wait`].
+pub fn spawn(boot: Boot) -> Result<Guest, Error> {
+    guest::init::ensure_linked();
+    launch::check(&boot)?;
+    match boot.machine {
+        Machine::Uml => uml::spawn(boot),
+        Machine::Qemu(pc) => qemu::spawn(boot, pc),
+        Machine::Host => Err(Error::Host {
+            what: "run a program in namespaces of the running kernel".into(),
+            source: io::ErrorKind::Unsupported.into(),
+        }),
     }
 }
 
@@ -237,7 +292,7 @@ pub fn heartbeat() {
         let mut options = std::fs::OpenOptions::new();
         std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), libc::O_NOCTTY);
         in_guest()
-            .then(|| options.open(job::CONTROL_TTY).ok())
+            .then(|| options.open(std::env::var_os(job::CONTROL_VARIABLE)?).ok())
             .flatten()
     });
     if let Some(mut control) = control.as_ref() {

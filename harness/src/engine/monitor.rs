@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::launch::pending_bytes;
 use super::run_dir::RunDir;
-use super::uml::pending_bytes;
 use super::{Boot, Error, Exit, Limit, Outcome, copy, cpu, log};
 use crate::guest::job::Report;
 use crate::process::Supervised;
@@ -44,7 +44,7 @@ pub struct Guest {
     cancel: Option<PipeWriter>,
     monitor: Option<JoinHandle<Result<Outcome, Error>>>,
     /// Given back when the guest has gone.
-    _held: (cpu::Slot, RunDir),
+    _held: (Option<cpu::Slot>, RunDir),
 }
 
 /// A stream of the program, byte for byte. It ends when the guest ends. The guest
@@ -85,7 +85,7 @@ pub(super) fn start(
     boot: &Boot,
     kernel: Supervised,
     streams: Streams,
-    held: (cpu::Slot, RunDir),
+    held: (Option<cpu::Slot>, RunDir),
 ) -> Result<Guest, Error> {
     let life = Arc::new(Life {
         start: Instant::now(),

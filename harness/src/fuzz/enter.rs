@@ -19,7 +19,7 @@ use crate::engine::run_dir::RunDir;
 use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS, Outcome};
 use crate::guest;
 use crate::kernel::progress::Lines;
-use crate::kernel::{self, Extras, Flavour, Kernel, KernelName};
+use crate::kernel::{self, Extras, Flavour, Kernel, KernelName, Machine};
 use crate::oracle::{self, Contract};
 use crate::scenario::text;
 
@@ -95,8 +95,7 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
     let note = home.path().join("input");
     fs::write(&note, "")?;
 
-    let mut boot = Boot::new(&kernel.image, std::env::current_exe()?);
-    boot.kernel_args = kernel.boot_args();
+    let mut boot = Boot::of(&kernel, std::env::current_exe()?);
     boot.args = arguments.for_guest(seed());
     boot.cwd = std::env::current_dir()?;
     boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
@@ -186,7 +185,11 @@ fn kernel() -> Result<Kernel, Error> {
         Ok(name) if !name.is_empty() => name.parse()?,
         _ => usual(),
     };
-    Ok(kernel::ensure(&name, &Lines::new(io::stderr()))?)
+    Ok(kernel::ensure(
+        &name,
+        Machine::Uml,
+        &Lines::new(io::stderr()),
+    )?)
 }
 
 /// The patched one of the usual version, counting.

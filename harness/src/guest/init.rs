@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
@@ -21,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 
-use super::job::{CONTROL_TTY, GUEST_VARIABLE, Job, Report, STDERR_TTY, STDOUT_TTY, VARIABLE};
+use super::job::{CONTROL_VARIABLE, GUEST_VARIABLE, Job, Off, Report, VARIABLE, Ways};
 use super::{kmemleak, mounts};
 
 /// Open files that a program in the guest may have.
@@ -54,11 +55,21 @@ pub fn main_if_pid1() {
     let Some(job_file) = std::env::var_os(VARIABLE) else {
         return;
     };
-    let report = match run(Path::new(&job_file)) {
+    // First of all, while the host's /tmp and /run are still to be seen.
+    let job = match read(Path::new(&job_file)) {
+        Ok(job) => job,
+        // The kernel's console is all that is left, and a panic.
+        Err(error) => panic!("cannot understand the job file: {error}"),
+    };
+    let report = match run(&job) {
         Ok(report) => report,
         Err(Failed { what, error }) => Report::Failed(format!("{what}: {error}")),
     };
-    switch_off(&report)
+    switch_off(&report, &job.ways)
+}
+
+fn read(job_file: &Path) -> io::Result<Job> {
+    Ok(serde_json::from_slice(&std::fs::read(job_file)?)?)
 }
 
 /// What PID 1 could not do.
@@ -76,11 +87,8 @@ fn failed<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Fail
     }
 }
 
-fn run(job_file: &Path) -> Result<Report, Failed> {
-    // First of all, while the host's /tmp and /run are still to be seen.
-    let text = std::fs::read(job_file).map_err(failed("read the job file"))?;
-    let job: Job = serde_json::from_slice(&text).map_err(failed("understand the job file"))?;
-    mounts::set_up(&job).map_err(|(what, error)| Failed { what, error })?;
+fn run(job: &Job) -> Result<Report, Failed> {
+    mounts::set_up(job).map_err(|(what, error)| Failed { what, error })?;
     for setting in &job.sysctls {
         check_sysctl(setting).map_err(failed(format!("boot with sysctl.{setting}")))?;
     }
@@ -89,11 +97,11 @@ fn run(job_file: &Path) -> Result<Report, Failed> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core files"))?;
     setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
         .map_err(failed("raise the limit of open files"))?;
-    let stdout = open_tty(STDOUT_TTY).map_err(failed("open standard output"))?;
-    let stderr = open_tty(STDERR_TTY).map_err(failed("open standard error"))?;
+    let stdout = open_tty(&job.ways.stdout).map_err(failed("open standard output"))?;
+    let stderr = open_tty(&job.ways.stderr).map_err(failed("open standard error"))?;
 
     let streams = (&stdout, &stderr);
-    let program = start(&job, streams)?;
+    let program = start(job, streams)?;
     let report = wait_for(program)?;
     // Nothing may still be writing when the host is told that all is done.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
@@ -138,6 +146,7 @@ fn start(job: &Job, (stdout, stderr): (&File, &File)) -> Result<libc::pid_t, Fai
         .env_clear()
         .envs(job.env.iter().map(|(name, value)| (&name.0, &value.0)))
         .env(GUEST_VARIABLE, "1")
+        .env(CONTROL_VARIABLE, &job.ways.control)
         .env("TMPDIR", "/tmp")
         .env_remove(VARIABLE)
         .stdin(Stdio::null())
@@ -181,11 +190,25 @@ fn reap() -> nix::Result<(libc::pid_t, libc::c_int)> {
 /// over 2048 bytes at a time, and a pipe takes up to PIPE_BUF (4096) bytes whole or
 /// not at all (pipe(7)), so nothing stays in the line's buffer
 /// (arch/um/drivers/line.c), which nobody would flush.
+///
+/// A PC's consoles are worked the same way: the kernel waits until the host has taken what
+/// it writes (drivers/char/virtio_console.c:put_chars). They come to be some time after
+/// PID 1.
 fn open_tty(path: &str) -> io::Result<File> {
-    let tty = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NOCTTY)
-        .open(path)?;
+    const ATTEMPTS: usize = 1000;
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NOCTTY);
+    let mut tty = options.open(path);
+    for _ in 0..ATTEMPTS {
+        let is_early = |errno| [libc::ENODEV, libc::ENOENT, libc::ENXIO].contains(&errno);
+        match &tty {
+            Err(error) if error.raw_os_error().is_some_and(is_early) => {}
+            _ => break,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        tty = options.open(path);
+    }
+    let tty = tty?;
     let mut termios = tcgetattr(&tty)?;
     cfmakeraw(&mut termios);
     tcsetattr(&tty, SetArg::TCSANOW, &termios)?;
@@ -206,10 +229,10 @@ fn check_flushed(tty: &File) -> Result<(), Failed> {
     Ok(())
 }
 
-fn switch_off(report: &Report) -> ! {
+fn switch_off(report: &Report, ways: &Ways) -> ! {
     // Files in the output directory, before the host is told that all is done.
     nix::unistd::sync();
-    let told = open_tty(CONTROL_TTY)
+    let told = open_tty(&ways.control)
         .and_then(|mut control| control.write_all(report.to_line().as_bytes()));
     if let Err(error) = told {
         // Standard error of PID 1 is the kernel's console.
@@ -217,7 +240,11 @@ fn switch_off(report: &Report) -> ! {
     } else if let Report::Failed(what) = report {
         eprintln!("inflight: the guest cannot {what}");
     }
-    match reboot(RebootMode::RB_POWER_OFF) {
+    let how = match ways.off {
+        Off::Power => RebootMode::RB_POWER_OFF,
+        Off::Reset => RebootMode::RB_AUTOBOOT,
+    };
+    match reboot(how) {
         Ok(never) => match never {},
         // The kernel panics, and the host learns it that way.
         Err(errno) => panic!("cannot switch off: {errno}"),

@@ -15,12 +15,71 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) const GUEST_VARIABLE: &str = "INFLIGHT_GUEST";
 /// The variable that names the job file to PID 1.
 pub const VARIABLE: &str = "INFLIGHT_JOB";
-/// The program's standard output in the guest.
-pub const STDOUT_TTY: &str = "/dev/tty1";
-/// The program's standard error in the guest.
-pub const STDERR_TTY: &str = "/dev/tty2";
-/// Where PID 1 writes [`Report`] lines, and [`crate::engine::heartbeat`] signs of life.
-pub const CONTROL_TTY: &str = "/dev/tty3";
+/// The variable that tells every program in a guest where signs of life go
+/// ([`crate::engine::heartbeat`]).
+pub const CONTROL_VARIABLE: &str = "INFLIGHT_CONTROL";
+
+/// The ways between a guest and its host, which differ from engine to engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ways {
+    /// The program's standard output: a terminal.
+    pub stdout: String,
+    /// The program's standard error: another.
+    pub stderr: String,
+    /// The terminal where PID 1 writes [`Report`] lines, and programs signs of life.
+    pub control: String,
+    /// How the host's files are reached.
+    pub files: Files,
+    /// How the machine is switched off.
+    pub off: Off,
+}
+
+/// How the host's files are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Files {
+    /// By hostfs, whose option is a path of the host.
+    Hostfs,
+    /// By 9P over virtio; the output directories have the tags of [`out_tag`].
+    NineP,
+}
+
+/// How the machine is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Off {
+    /// It has a switch.
+    Power,
+    /// It has none, and ends where another would boot again.
+    Reset,
+}
+
+/// What the output directory of this number is called on a PC.
+pub fn out_tag(number: usize) -> String {
+    format!("out{number}")
+}
+
+impl Ways {
+    /// Those of User Mode Linux.
+    pub fn uml() -> Ways {
+        Ways {
+            stdout: "/dev/tty1".into(),
+            stderr: "/dev/tty2".into(),
+            control: "/dev/tty3".into(),
+            files: Files::Hostfs,
+            off: Off::Power,
+        }
+    }
+
+    /// Those of a PC, whose terminals are consoles of virtio.
+    pub fn pc() -> Ways {
+        Ways {
+            stdout: "/dev/hvc0".into(),
+            stderr: "/dev/hvc1".into(),
+            control: "/dev/hvc2".into(),
+            files: Files::NineP,
+            off: Off::Reset,
+        }
+    }
+}
 
 /// A string of the system: text where it is UTF-8, a list of bytes where not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +140,8 @@ pub struct Job {
     pub visible: Vec<OsText>,
     /// `NAME=VALUE` that the kernel was booted with, and that must hold.
     pub sysctls: Vec<String>,
+    /// The ways to the host.
+    pub ways: Ways,
 }
 
 /// A line of the control channel.
@@ -150,6 +211,7 @@ mod tests {
             out_dirs: vec!["/var/x".into()],
             visible: vec!["/tmp/x".into()],
             sysctls: vec!["fs.splice_stable=2".into()],
+            ways: Ways::pc(),
         };
         let text = serde_json::to_string(&job).unwrap();
         assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);

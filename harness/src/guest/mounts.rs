@@ -1,6 +1,6 @@
 //! The file systems of a guest.
 //!
-//! The root is the *host's* root, through hostfs, and read-only. Over it go the
+//! The root is the *host's* root, through hostfs or 9P, and read-only. Over it go the
 //! kernel's own file systems, and tmpfs where programs expect to write. Only the
 //! output directories are writable and the host's.
 //!
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 
 use super::init::c_path;
-use super::job::{Job, hidden_part};
+use super::job::{Files, Job, hidden_part, out_tag};
 
 /// What failed, completing "cannot", and why.
 pub(super) type Failure = (String, io::Error);
@@ -53,15 +53,25 @@ pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
         uncover(&path, &tree)
             .map_err(|error| (format!("make {} visible", path.display()), error))?;
     }
-    for out_dir in &job.out_dirs {
+    for (number, out_dir) in job.out_dirs.iter().enumerate() {
         let path = out_dir.path();
-        mount(
-            Some("none"),
-            path,
-            Some("hostfs"),
-            MsFlags::empty(),
-            Some(path),
-        )
+        match job.ways.files {
+            Files::Hostfs => mount(
+                Some("none"),
+                path,
+                Some("hostfs"),
+                MsFlags::empty(),
+                Some(path),
+            ),
+            // What is written is with the host when write(2) returns.
+            Files::NineP => mount(
+                Some(&*out_tag(number)),
+                path,
+                Some("9p"),
+                MsFlags::empty(),
+                Some("trans=virtio,version=9p2000.L,cache=none"),
+            ),
+        }
         .map_err(|errno| {
             let what = format!("mount the output directory {}", path.display());
             (what, errno.into())

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::error::Context as _;
-use super::{Error, Kernel, KernelName, files};
+use super::{Error, Kernel, KernelName, Machine, files};
 
 /// Names the cache's folder.
 pub const CACHE_VARIABLE: &str = "INFLIGHT_CACHE";
@@ -169,7 +169,12 @@ impl Cache {
     }
 
     /// The kernel with this key.
-    pub(super) fn get(&self, name: &KernelName, slug: &str, key: &str) -> Option<Kernel> {
+    pub(super) fn get(
+        &self,
+        name: (&KernelName, Machine),
+        slug: &str,
+        key: &str,
+    ) -> Option<Kernel> {
         let folder = self.kernels().join(format!("{slug}-{key}"));
         let meta = read_meta(&folder)?;
         (meta.key == key).then(|| kernel(name, &folder, meta))
@@ -192,7 +197,7 @@ impl Cache {
     /// Puts a kernel in: all of it or nothing. The lock of its source is held.
     pub(super) fn put(
         &self,
-        name: &KernelName,
+        (name, machine): (&KernelName, Machine),
         slug: &str,
         source: &Path,
         log: &Path,
@@ -209,7 +214,7 @@ impl Cache {
             let file = fs::File::open(&to).at("open", &to)?;
             file.sync_all().at("write", &to)
         };
-        copy(&source.join("linux"), "linux")?;
+        copy(&source.join(machine.arch().target()), "linux")?;
         copy(&source.join(".config"), "config")?;
         copy(log, "build.log")?;
         meta.image_bytes = fs::metadata(new.join("linux")).at("read", &new)?.len();
@@ -218,7 +223,7 @@ impl Cache {
         // One that is there already is broken: `get` did not want it.
         files::remove_tree(&folder)?;
         fs::rename(&new, &folder).at("create", &folder)?;
-        Ok(kernel(name, &folder, meta))
+        Ok(kernel((name, machine), &folder, meta))
     }
 
     /// Kernels and sources.
@@ -290,9 +295,10 @@ impl SourceInfo {
     }
 }
 
-pub(super) fn kernel(name: &KernelName, folder: &Path, meta: Meta) -> Kernel {
+pub(super) fn kernel((name, machine): (&KernelName, Machine), folder: &Path, meta: Meta) -> Kernel {
     Kernel {
         name: name.clone(),
+        machine,
         image: folder.join("linux"),
         release: meta.release,
         key: meta.key,
@@ -367,17 +373,18 @@ mod tests {
             built_unix_s: 7,
         };
         let name: KernelName = "6.12-stock".parse().unwrap();
+        let name = (&name, Machine::Uml);
         let slug = "6.12-stock";
-        assert!(cache.get(&name, slug, "k").is_none());
+        assert!(cache.get(name, slug, "k").is_none());
         let kernel = cache
-            .put(&name, slug, source, &source.join("log"), meta)
+            .put(name, slug, source, &source.join("log"), meta)
             .unwrap();
         assert_eq!(fs::read(&kernel.image).unwrap(), b"image");
-        assert!(cache.get(&name, slug, "k").is_some());
-        assert!(cache.get(&name, slug, "other").is_none());
+        assert!(cache.get(name, slug, "k").is_some());
+        assert!(cache.get(name, slug, "other").is_none());
         assert_eq!(cache.list().len(), 1);
         fs::write(&kernel.image, "im").unwrap();
-        assert!(cache.get(&name, slug, "k").is_none());
+        assert!(cache.get(name, slug, "k").is_none());
         assert!(cache.list().is_empty());
     }
 }

@@ -1,10 +1,18 @@
 //! Did Kconfig take our configuration?
 
 /// Without one of these the suite cannot run.
-const REQUIRED: [&str; 14] = [
+const REQUIRED: [&str; 22] = [
     "CONFIG_64BIT",
     "CONFIG_UML_TIME_TRAVEL_SUPPORT",
     "CONFIG_HOSTFS",
+    "CONFIG_SMP",
+    "CONFIG_PVH",
+    "CONFIG_PCI",
+    "CONFIG_VIRTIO_PCI",
+    "CONFIG_VIRTIO_CONSOLE",
+    "CONFIG_VIRTIO_NET",
+    "CONFIG_NET_9P_VIRTIO",
+    "CONFIG_9P_FS",
     "CONFIG_BINFMT_ELF",
     "CONFIG_PROC_FS",
     "CONFIG_TTY",
@@ -80,6 +88,7 @@ fn meant(fragment: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::machine::Arch;
     use crate::kernel::name::Extras;
 
     #[test]
@@ -115,9 +124,9 @@ mod tests {
 
     #[test]
     fn our_fragment_asks_for_everything_that_is_required() {
-        let fragment = crate::kernel::series::PatchFiles::Embedded
-            .fragment(Extras::None)
-            .unwrap();
+        let files = crate::kernel::series::PatchFiles::Embedded;
+        let of = |arch| files.fragment(arch, Extras::None).unwrap();
+        let fragment = [of(Arch::Um), of(Arch::X86_64)].concat();
         let fragment = String::from_utf8_lossy(&fragment);
         for symbol in REQUIRED {
             let line = format!("{symbol}=y");

@@ -6,11 +6,17 @@ use std::process::Command;
 
 use super::command::{Event, clean};
 use super::error::Context as _;
+use super::machine::Arch;
 use super::source::Site;
 use super::{Error, config, files, recover};
 
 /// Lines that make prints for the slim configuration of 6.12, built from nothing.
-const OBJECTS: u64 = 1322;
+fn objects_of(arch: Arch) -> u64 {
+    match arch {
+        Arch::Um => 1322,
+        Arch::X86_64 => 1880,
+    }
+}
 
 /// What a build was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub(super) struct Built {
 pub(super) struct Job<'a> {
     /// The kernel's name, for people.
     pub name: &'a str,
+    /// What for.
+    pub arch: Arch,
     /// The tree.
     pub source: &'a Path,
     /// The configuration to put on top of `allnoconfig`.
@@ -36,7 +44,7 @@ pub(super) struct Job<'a> {
     pub objects: Option<u64>,
 }
 
-/// Makes `linux` in the tree. What a killed build left is continued.
+/// Makes the kernel in the tree. What a killed build left is continued.
 ///
 /// # Errors
 /// Kconfig drops a line that nothing works without, or make fails: with the end
@@ -53,11 +61,12 @@ pub(super) fn build(job: Job<'_>, site: &mut Site<'_>) -> Result<Built, Error> {
     configure(job, site)?;
 
     site.progress.step(&format!("compiling {name}"));
-    let total = fresh.then_some(job.objects.unwrap_or(OBJECTS));
+    let total = fresh.then_some(job.objects.unwrap_or(objects_of(job.arch)));
     let mut objects = 0;
     let progress = site.progress;
-    let mut command = make(source);
-    command.arg(format!("-j{}", job.jobs)).arg("linux");
+    let mut command = make(source, job.arch);
+    let target = job.arch.target();
+    command.arg(format!("-j{}", job.jobs)).arg(target);
     let status = site.log.run(command, site.lock, &mut |event| {
         if let Event::Line(line) = event
             && is_object(line)
@@ -74,8 +83,7 @@ pub(super) fn build(job: Job<'_>, site: &mut Site<'_>) -> Result<Built, Error> {
     let release = source.join("include/config/kernel.release");
     let release = files::read(&release)?.unwrap_or_default();
     let release = String::from_utf8_lossy(&release).trim().to_owned();
-    if release.is_empty() || fs::metadata(source.join("linux")).is_ok_and(|image| image.len() == 0)
-    {
+    if release.is_empty() || fs::metadata(source.join(target)).is_ok_and(|image| image.len() == 0) {
         return Err(site.log.failure(&format!("make left no kernel of {name}")));
     }
     Ok(Built {
@@ -89,7 +97,7 @@ fn configure(job: Job<'_>, site: &mut Site<'_>) -> Result<(), Error> {
     site.progress.step(&format!("configuring {name}"));
     let fragment = source.with_file_name("fragment.config");
     files::write(&fragment, job.fragment, 0o644)?;
-    let mut command = make(source);
+    let mut command = make(source, job.arch);
     command
         .env("KCONFIG_ALLCONFIG", &fragment)
         .arg("allnoconfig");
@@ -114,14 +122,14 @@ fn configure(job: Job<'_>, site: &mut Site<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `make ARCH=um` in `source`. The image is a function of the key's ingredients
+/// `make ARCH=...` in `source`. The image is a function of the key's ingredients
 /// only: neither the time nor who builds where gets in.
-fn make(source: &Path) -> Command {
+fn make(source: &Path, arch: Arch) -> Command {
     let mut command = clean("make");
     command
         .arg("-C")
         .arg(source)
-        .arg("ARCH=um")
+        .arg(format!("ARCH={}", arch.word()))
         .env("KBUILD_BUILD_USER", "inflight")
         .env("KBUILD_BUILD_HOST", "inflight")
         .env("KBUILD_BUILD_VERSION", "1")

@@ -32,6 +32,7 @@ mod error;
 mod files;
 mod flavour;
 mod lock;
+pub mod machine;
 mod make;
 mod name;
 pub mod progress;
@@ -49,6 +50,7 @@ use std::path::PathBuf;
 use cache::Cache;
 pub use cache::{Entry, EntryKind};
 pub use error::{Error, ErrorKind};
+pub use machine::Machine;
 pub use name::{Extras, Flavour, KernelName, NameError};
 pub use progress::Progress;
 pub use series::PATCH_VARIABLE;
@@ -59,7 +61,9 @@ use workshop::Workshop;
 pub struct Kernel {
     /// Its name.
     pub name: KernelName,
-    /// The UML executable.
+    /// What it is run on.
+    pub machine: Machine,
+    /// The UML executable, or the ELF file of a PC's kernel; empty for the host's.
     pub image: PathBuf,
     /// `uname -r` of the source, e.g. `6.12.117`.
     pub release: String,
@@ -68,6 +72,21 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The kernel that runs already.
+    fn of_host() -> Result<Kernel, Error> {
+        let release = "/proc/sys/kernel/osrelease";
+        let release = std::fs::read_to_string(release).map_err(|error| {
+            Error::missing(format!("cannot read {release}: {error}"), "mount /proc")
+        })?;
+        Ok(Kernel {
+            name: KernelName::Host,
+            machine: Machine::Host,
+            image: PathBuf::new(),
+            release: release.trim().to_owned(),
+            key: String::new(),
+        })
+    }
+
     /// Words for [`crate::engine::Boot::kernel_args`] that suit this kernel.
     ///
     /// From 6.16 User Mode Linux can run its processes under a seccomp filter,
@@ -87,7 +106,7 @@ impl Kernel {
             .map(|number| number.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let mut args = Vec::new();
-        if version >= (6, 16) {
+        if self.machine == Machine::Uml && version >= (6, 16) {
             args.push("seccomp=auto".to_owned());
         }
         if let KernelName::Release {
@@ -185,8 +204,12 @@ pub fn source_files(name: &KernelName, files: &[String]) -> Result<Vec<Option<Ve
 ///
 /// # Errors
 /// See [`Error::kind`].
-pub fn ensure(name: &KernelName, progress: &dyn Progress) -> Result<Kernel, Error> {
-    Workshop::from_env()?.ensure(name, progress)
+pub fn ensure(
+    name: &KernelName,
+    machine: Machine,
+    progress: &dyn Progress,
+) -> Result<Kernel, Error> {
+    Workshop::from_env()?.ensure(name, machine, progress)
 }
 
 /// The patches of the series that makes a patched kernel, in order: file and subject.
@@ -214,16 +237,16 @@ pub fn ensure_first(
 ///
 /// # Errors
 /// The name, tree or series makes no sense, or the cache cannot be read.
-pub fn find(name: &KernelName) -> Result<Option<Kernel>, Error> {
-    Workshop::from_env()?.find(name)
+pub fn find(name: &KernelName, machine: Machine) -> Result<Option<Kernel>, Error> {
+    Workshop::from_env()?.find(name, machine)
 }
 
 /// What has to be done before these kernels can be booted; does nothing of it.
 ///
 /// # Errors
 /// As [`find`].
-pub fn need(names: &[KernelName]) -> Result<Need, Error> {
-    Workshop::from_env()?.need(names)
+pub fn need(names: &[KernelName], machine: Machine) -> Result<Need, Error> {
+    Workshop::from_env()?.need(names, machine)
 }
 
 /// Fetches the source of a catalog version anew if the archive has a newer one;
@@ -261,6 +284,7 @@ mod tests {
         let args = |name: &str| {
             let kernel = Kernel {
                 name: name.parse().unwrap(),
+                machine: Machine::Uml,
                 image: "/x/linux".into(),
                 release: "6.12.117".to_owned(),
                 key: String::new(),
@@ -277,6 +301,7 @@ mod tests {
         let args = |release: &str| {
             let kernel = Kernel {
                 name: KernelName::Tree("/x".into()),
+                machine: Machine::Uml,
                 image: "/x/linux".into(),
                 release: release.to_owned(),
                 key: String::new(),

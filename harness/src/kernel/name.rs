@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::catalog::{self, VERSIONS};
 
 /// What a kernel is called: `6.12-stock`, `6.12-patched-debug`, `6.12-mutant:NAME`,
-/// `tree:PATH`.
+/// `tree:PATH`, `host`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KernelName {
     /// A version of the catalog and a flavour.
@@ -30,6 +30,8 @@ pub enum KernelName {
     },
     /// A source tree of the user's, taken as it is.
     Tree(PathBuf),
+    /// The one that runs already.
+    Host,
 }
 
 /// What is done to the source, and how it is booted.
@@ -148,7 +150,7 @@ impl KernelName {
     pub fn flavour(&self) -> Option<Flavour> {
         match self {
             KernelName::Release { flavour, .. } => Some(*flavour),
-            KernelName::Mutant { .. } | KernelName::Tree(_) => None,
+            KernelName::Mutant { .. } | KernelName::Tree(_) | KernelName::Host => None,
         }
     }
 
@@ -159,7 +161,7 @@ impl KernelName {
             KernelName::Release { version, .. } | KernelName::Mutant { version, .. } => {
                 Some(version)
             }
-            KernelName::Tree(_) => None,
+            KernelName::Tree(_) | KernelName::Host => None,
         }
     }
 
@@ -174,7 +176,7 @@ impl KernelName {
     pub fn extras(&self) -> Extras {
         match self {
             KernelName::Release { extras, .. } | KernelName::Mutant { extras, .. } => *extras,
-            KernelName::Tree(_) => Extras::None,
+            KernelName::Tree(_) | KernelName::Host => Extras::None,
         }
     }
 
@@ -195,7 +197,7 @@ impl KernelName {
             KernelName::Release { extras, .. } | KernelName::Mutant { extras, .. } => {
                 *extras = wanted;
             }
-            KernelName::Tree(_) => {}
+            KernelName::Tree(_) | KernelName::Host => {}
         }
         self
     }
@@ -225,6 +227,7 @@ impl fmt::Display for KernelName {
                 extras,
             } => f.pad(&format!("{version}-mutant:{name}{}", extras.suffix())),
             KernelName::Tree(path) => f.pad(&format!("tree:{}", path.display())),
+            KernelName::Host => f.pad("host"),
         }
     }
 }
@@ -237,6 +240,9 @@ impl FromStr for KernelName {
     /// name looks like a slip, what was probably meant. Whether the folder of
     /// `tree:PATH` is a kernel tree shows when it is built.
     fn from_str(name: &str) -> Result<Self, NameError> {
+        if name == "host" {
+            return Ok(KernelName::Host);
+        }
         if let Some(path) = name.strip_prefix("tree:") {
             if path.is_empty() {
                 return Err(NameError {
@@ -277,7 +283,7 @@ impl FromStr for KernelName {
             why += &format!("`{known}`, ");
         }
         why += "each of them with `-debug`, `-kcov` or `-debug-kcov` at its end, \
-                `VERSION-mutant:NAME`, and `tree:PATH` for a source tree of your own";
+                `VERSION-mutant:NAME`, `tree:PATH` for a source tree of your own, and `host`";
         if let Some(guess) = guess(name, &known) {
             why += &format!("; did you mean `{guess}`?");
         }
@@ -360,6 +366,7 @@ mod tests {
             "7.3-mutant:dirty-pipe-debug-kcov",
             "tree:/usr/src/linux",
             "tree:.",
+            "host",
             // Not ours to read anything into.
             "tree:linux-debug",
         ] {
@@ -413,8 +420,8 @@ mod tests {
             error("5.10-stock"),
             format!(
                 "unknown kernel `5.10-stock`: known are {known}each of them with `-debug`, \
-                 `-kcov` or `-debug-kcov` at its end, `VERSION-mutant:NAME`, and `tree:PATH` for \
-                 a source tree of your own"
+                 `-kcov` or `-debug-kcov` at its end, `VERSION-mutant:NAME`, `tree:PATH` for a \
+                 source tree of your own, and `host`"
             )
         );
         assert!(
@@ -460,7 +467,7 @@ mod tests {
         for name in [
             "5.10-stock",
             "7.1-patched",
-            "host",
+            "hosts",
             "5.10-mutant:dirty-pipe",
             "6.12-mutant:",
             "6.12-mutant:../x",

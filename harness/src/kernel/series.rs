@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
+use super::machine::Arch;
 use super::name::Extras;
 use super::{Error, files};
 
@@ -74,19 +75,20 @@ impl PatchFiles {
         }
     }
 
-    /// The configuration fragment for User Mode Linux; what the extras take follows.
-    pub(super) fn fragment(&self, extras: Extras) -> Result<Vec<u8>, Error> {
-        let mut names = vec!["config/uml.config"];
+    /// The configuration fragment; what the extras take follows.
+    pub(super) fn fragment(&self, arch: Arch, extras: Extras) -> Result<Vec<u8>, Error> {
+        let mut names = arch.fragments().to_vec();
         if extras.watches() {
-            names.push("config/debug.config");
+            names.extend(["debug.config", arch.watching()]);
         }
         if extras.counts() {
-            names.push("config/kcov.config");
+            names.push("kcov.config");
         }
         let mut fragment = Vec::new();
         for name in names {
-            let part = self.read(name)?;
-            let part = part.ok_or_else(|| Error::Input(format!("no {}", self.place(name))))?;
+            let name = format!("config/{name}");
+            let part = self.read(&name)?;
+            let part = part.ok_or_else(|| Error::Input(format!("no {}", self.place(&name))))?;
             fragment.extend_from_slice(&part);
         }
         Ok(fragment)
@@ -97,10 +99,10 @@ impl PatchFiles {
         matches!(self.read(&format!("{version}/series")), Ok(Some(_)))
     }
 
-    /// What virtual time needs of a version: no flavour goes without it. Empty
-    /// where it needs nothing.
-    pub(super) fn base(&self, version: &str) -> Result<Series, Error> {
-        let patches = self.listed(&format!("uml/{version}"))?;
+    /// What the engine needs of a version: no flavour goes without it. Empty where it
+    /// needs nothing.
+    pub(super) fn base(&self, arch: Arch, version: &str) -> Result<Series, Error> {
+        let patches = self.listed(&format!("{}/{version}", arch.base()))?;
         Ok(Series {
             patches: patches.unwrap_or_default(),
         })
@@ -123,8 +125,8 @@ impl PatchFiles {
     }
 
     /// The base and the series of a version.
-    pub(super) fn series(&self, version: &str) -> Result<Series, Error> {
-        let mut series = self.base(version)?;
+    pub(super) fn series(&self, arch: Arch, version: &str) -> Result<Series, Error> {
+        let mut series = self.base(arch, version)?;
         let Some(patches) = self.listed(version)? else {
             return Err(Error::Input(format!(
                 "there is no {version}-patched: no {}",
@@ -449,7 +451,7 @@ rename to renamed.txt
                 "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n",
             ),
         ]);
-        let series = files.series("6.12").unwrap();
+        let series = files.series(Arch::Um, "6.12").unwrap();
         let names: Vec<_> = series.patches.iter().map(|patch| &patch.name).collect();
         assert_eq!(names, ["6.12/0002-b.patch", "6.12/0001-a.patch"]);
         assert_eq!(series.touched().len(), 5);
@@ -470,14 +472,14 @@ rename to renamed.txt
             ("3", "no patch `../1/a.patch`", "3/series:1"),
         ];
         for (version, what, place) in cases {
-            let error = files.series(version).unwrap_err().to_string();
+            let error = files.series(Arch::Um, version).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
             let place = folder.path().join(place).display().to_string();
             assert!(error.contains(&place), "{error}");
         }
         assert!(
             files
-                .fragment(Extras::None)
+                .fragment(Arch::Um, Extras::None)
                 .unwrap_err()
                 .to_string()
                 .contains("config/uml.config")
@@ -515,12 +517,16 @@ rename to renamed.txt
     #[test]
     fn the_fragments_are_in_the_binary() {
         for extras in [Extras::None, Extras::Debug, Extras::Kcov, Extras::DebugKcov] {
-            let fragment = PatchFiles::Embedded.fragment(extras).unwrap();
+            let fragment = PatchFiles::Embedded.fragment(Arch::Um, extras).unwrap();
             let fragment = String::from_utf8_lossy(&fragment);
             let has = |line: &str| fragment.lines().any(|it| it == line);
             assert!(has("CONFIG_UML_TIME_TRAVEL_SUPPORT=y"));
             assert_eq!(has("CONFIG_KASAN=y"), extras.watches());
             assert_eq!(has("CONFIG_KCOV=y"), extras.counts());
+            let fragment = PatchFiles::Embedded.fragment(Arch::X86_64, extras).unwrap();
+            let fragment = String::from_utf8_lossy(&fragment);
+            assert!(fragment.lines().any(|it| it == "CONFIG_VIRTIO_NET=y"));
+            assert!(!fragment.contains("UML"));
         }
     }
 }

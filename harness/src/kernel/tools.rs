@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use super::command::{Event, Log, clean, shown};
 use super::lock::Lock;
+use super::machine::Arch;
 use super::{Cache, Error, Progress};
 
 /// Something that a build runs.
@@ -59,6 +60,16 @@ pub const TOOLS: &[Tool] = &[
 
 /// What building a fuzz target needs besides: libFuzzer is C++.
 const CXX: &[Tool] = &[program("c++", "g++")];
+
+/// What building a PC's kernel needs besides: its build checks its own objects.
+const PC: &[Tool] = &[Tool {
+    name: "libelf's development files",
+    package: "libelf-dev",
+    probe: Probe::CompilerFile("libelf.so"),
+}];
+
+/// What runs a PC.
+pub const QEMU: &[Tool] = &[program("qemu-system-x86_64", "qemu-system-x86")];
 
 /// The tools that are not there.
 #[must_use]
@@ -138,20 +149,18 @@ pub fn install_command(missing: &[Tool]) -> String {
 /// The error that says so.
 fn lacking(missing: &[Tool]) -> Error {
     let names: Vec<_> = missing.iter().map(|tool| tool.name).collect();
-    let what = match CXX.contains(&missing[0]) {
-        true => "fuzz target",
-        false => "kernel",
+    let what = match missing[0] {
+        it if CXX.contains(&it) => "building a fuzz target",
+        it if QEMU.contains(&it) => "the engine qemu",
+        _ => "building a kernel",
     };
     Error::missing(
-        format!(
-            "building a {what} needs {}, not found here",
-            names.join(", ")
-        ),
+        format!("{what} needs {}, not found here", names.join(", ")),
         install_command(missing),
     )
 }
 
-/// Whether [`ensure`] installs what is missing, instead of asking for it.
+/// Whether what is missing is installed by us, instead of being asked for.
 #[must_use]
 pub fn can_install() -> bool {
     nix::unistd::geteuid().is_root() && find("apt-get").is_some() && find("dpkg").is_some()
@@ -162,14 +171,25 @@ pub fn can_install() -> bool {
 ///
 /// # Errors
 /// [`Error::Missing`] with the command to run, or with what apt-get said.
-pub fn ensure(progress: &dyn Progress) -> Result<(), Error> {
-    ensure_all(TOOLS, progress)
+pub(super) fn ensure(arch: Arch, progress: &dyn Progress) -> Result<(), Error> {
+    match arch {
+        Arch::Um => ensure_all(TOOLS, progress),
+        Arch::X86_64 => ensure_all(&[TOOLS, PC].concat(), progress),
+    }
+}
+
+/// The same for QEMU, which only its engine needs.
+///
+/// # Errors
+/// As when a build tool is missing: with the command to run, or with what apt-get said.
+pub fn ensure_qemu(progress: &dyn Progress) -> Result<(), Error> {
+    ensure_all(QEMU, progress)
 }
 
 /// The same for the C++ compiler, which only a fuzz target needs.
 ///
 /// # Errors
-/// As [`ensure`].
+/// As [`ensure_qemu`].
 pub fn ensure_cxx(progress: &dyn Progress) -> Result<(), Error> {
     ensure_all(CXX, progress)
 }

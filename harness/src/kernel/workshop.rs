@@ -11,6 +11,7 @@ use super::command::Log;
 use super::error::Context as _;
 use super::flavour::Tree;
 use super::lock::Lock;
+use super::machine::{Arch, Machine};
 use super::name::Extras;
 use super::progress::Silent;
 use super::recipe::Recipe;
@@ -36,6 +37,7 @@ pub(super) struct Workshop {
 /// A kernel to be made: what its name means here and now.
 struct Order<'a> {
     name: &'a KernelName,
+    machine: Machine,
     /// As in file names: `6.12-stock`, `tree-0123456789ab`.
     slug: String,
     /// Name of the image for people and for `meta.json`; a tree's path is the real
@@ -75,7 +77,7 @@ impl Workshop {
     /// A kernel made of a version of the catalog.
     fn of_catalog(
         &self,
-        name: &KernelName,
+        (name, arch): (&KernelName, Arch),
         version: &str,
         extras: Extras,
         slug: String,
@@ -92,40 +94,53 @@ impl Workshop {
                 }));
         };
         series.patches.extend(self.patches.extras(extras, version)?);
-        let source = format!("{version}{}", extras.suffix());
-        let origin = match extras {
-            Extras::None => Origin::Release(entry),
+        let source = format!("{version}{}{}", arch.suffix(), extras.suffix());
+        let origin = match (arch, extras) {
+            (Arch::Um, Extras::None) => Origin::Release(entry),
             // make(1) would compile all anew, back and forth.
             _ => Origin::Second(entry),
         };
         Ok((slug, label, source, origin, series))
     }
 
-    fn order<'a>(&self, name: &'a KernelName) -> Result<Order<'a>, Error> {
-        let fragment = self.patches.fragment(name.extras())?;
-        let (slug, label, source, origin, series) = match name {
+    fn order<'a>(&self, name: &'a KernelName, machine: Machine) -> Result<Order<'a>, Error> {
+        let arch = machine.arch();
+        let fragment = self.patches.fragment(arch, name.extras())?;
+        let (mut slug, mut label, source, origin, series) = match name {
+            KernelName::Host => {
+                return Err(Error::Input(
+                    "`host` is the kernel that runs already: nothing is built for it".to_owned(),
+                ));
+            }
             KernelName::Release {
                 version,
                 flavour,
                 extras,
             } => {
                 let series = match flavour {
-                    Flavour::Stock => self.patches.base(version)?,
-                    Flavour::Patched | Flavour::Detach => self.patches.series(version)?,
+                    Flavour::Stock => self.patches.base(arch, version)?,
+                    Flavour::Patched | Flavour::Detach => self.patches.series(arch, version)?,
                 };
                 let label = name.image().to_string();
-                self.of_catalog(name, version, *extras, label.clone(), label, series)?
+                self.of_catalog((name, arch), version, *extras, label.clone(), label, series)?
             }
             KernelName::Mutant {
                 version,
                 name: mutant,
                 extras,
             } => {
-                let mut series = self.patches.series(version)?;
+                let mut series = self.patches.series(arch, version)?;
                 series.patches.push(self.patches.mutant(mutant, version)?);
                 // A colon separates paths in more than one variable.
                 let slug = format!("{version}-mutant-{mutant}{}", extras.suffix());
-                self.of_catalog(name, version, *extras, slug, name.to_string(), series)?
+                self.of_catalog(
+                    (name, arch),
+                    version,
+                    *extras,
+                    slug,
+                    name.to_string(),
+                    series,
+                )?
             }
             KernelName::Tree(path) => {
                 let path = tree::check(path)?;
@@ -135,15 +150,21 @@ impl Workshop {
                 (
                     slug.clone(),
                     label,
-                    slug,
+                    slug + arch.suffix(),
                     Origin::Tree(path),
                     Series::default(),
                 )
             }
         };
         let recipe = Recipe::new(&series, &fragment);
+        slug += arch.suffix();
+        if arch != Arch::Um {
+            // Two kernels of one name: neither is an older build of the other.
+            label += &format!(" for {}", arch.base());
+        }
         Ok(Order {
             name,
+            machine,
             slug,
             label,
             source,
@@ -165,19 +186,26 @@ impl Workshop {
         }
     }
 
-    pub(super) fn find(&self, name: &KernelName) -> Result<Option<Kernel>, Error> {
-        let order = self.order(name)?;
+    pub(super) fn find(
+        &self,
+        name: &KernelName,
+        machine: Machine,
+    ) -> Result<Option<Kernel>, Error> {
+        if *name == KernelName::Host {
+            return Ok(Some(Kernel::of_host()?));
+        }
+        let order = self.order(name, machine)?;
         let source = self.source_id(&order)?;
         Ok(self.lookup(&order, source.as_deref(), tools::compiler().as_deref()))
     }
 
-    pub(super) fn need(&self, names: &[KernelName]) -> Result<Need, Error> {
+    pub(super) fn need(&self, names: &[KernelName], machine: Machine) -> Result<Need, Error> {
         let mut need = Need::default();
         for name in names {
-            if self.find(name)?.is_some() {
+            if self.find(name, machine)?.is_some() {
                 continue;
             }
-            let order = self.order(name)?;
+            let order = self.order(name, machine)?;
             if self.source_id(&order)?.is_none() {
                 need.fetch = true;
                 need.free_bytes = space::FETCH_BYTES;
@@ -196,7 +224,9 @@ impl Workshop {
     ) -> Option<Kernel> {
         if let (Some(source), Some(compiler)) = (source, compiler) {
             let key = order.recipe.key(source, compiler);
-            return self.cache.get(order.name, &order.slug, &key);
+            return self
+                .cache
+                .get((order.name, order.machine), &order.slug, &key);
         }
         let fits = |meta: &Meta| {
             meta.name == order.label
@@ -206,7 +236,7 @@ impl Workshop {
         };
         let built = self.cache.kernels_built();
         let (folder, meta) = built.into_iter().find(|(_, meta)| fits(meta))?;
-        Some(kernel(order.name, &folder, meta))
+        Some(kernel((order.name, order.machine), &folder, meta))
     }
 
     /// The patches of the series of a patched kernel, in order: name and subject.
@@ -214,8 +244,8 @@ impl Workshop {
         let KernelName::Release { version, .. } = name else {
             return Err(Error::Input(format!("{name} has no series of patches")));
         };
-        let base = self.patches.base(version)?.patches.len();
-        let series = self.patches.series(version)?;
+        let base = self.patches.base(Arch::Um, version)?.patches.len();
+        let series = self.patches.series(Arch::Um, version)?;
         let own = series.patches.iter().skip(base);
         Ok(own.map(|it| (it.name.clone(), it.subject())).collect())
     }
@@ -228,10 +258,12 @@ impl Workshop {
         progress: &dyn Progress,
     ) -> Result<Kernel, Error> {
         let all = self.patches(name)?.len();
-        let mut order = self.order(name)?;
+        let mut order = self.order(name, Machine::Uml)?;
         if count < all {
             let base = match name {
-                KernelName::Release { version, .. } => self.patches.base(version)?.patches.len(),
+                KernelName::Release { version, .. } => {
+                    self.patches.base(Arch::Um, version)?.patches.len()
+                }
                 _ => 0,
             };
             // What comes after the series is for kernels that watch themselves.
@@ -246,9 +278,13 @@ impl Workshop {
     pub(super) fn ensure(
         &self,
         name: &KernelName,
+        machine: Machine,
         progress: &dyn Progress,
     ) -> Result<Kernel, Error> {
-        self.ensure_order(&self.order(name)?, progress)
+        if *name == KernelName::Host {
+            return Kernel::of_host();
+        }
+        self.ensure_order(&self.order(name, machine)?, progress)
     }
 
     fn ensure_order(&self, order: &Order<'_>, progress: &dyn Progress) -> Result<Kernel, Error> {
@@ -259,7 +295,7 @@ impl Workshop {
             return Ok(kernel);
         }
         if self.install_tools {
-            tools::ensure(progress)?;
+            tools::ensure(order.machine.arch(), progress)?;
         }
         let lock = self.lock(order, progress)?;
         let mut log = Log::create(self.cache.log_path(&order.slug))?;
@@ -309,6 +345,7 @@ impl Workshop {
         let built = make::build(
             make::Job {
                 name: &order.label,
+                arch: order.machine.arch(),
                 source: &place.source(),
                 fragment: &order.fragment,
                 jobs: self.jobs,
@@ -337,7 +374,7 @@ impl Workshop {
                 .map_or(0, |time| time.as_secs()),
         };
         self.cache.put(
-            order.name,
+            (order.name, order.machine),
             &order.slug,
             &place.source(),
             site.log.path(),
@@ -350,7 +387,7 @@ impl Workshop {
         name: &KernelName,
         files: &[String],
     ) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let order = self.order(name)?;
+        let order = self.order(name, Machine::Uml)?;
         let tree = Tree::new(self.cache.source_home(&order.source));
         if !tree.source().is_dir() {
             return Ok(vec![None; files.len()]);
@@ -501,7 +538,7 @@ impl Workshop {
         name: &KernelName,
         progress: &dyn Progress,
     ) -> Result<Option<String>, Error> {
-        let order = self.order(name)?;
+        let order = self.order(name, Machine::Uml)?;
         let (Origin::Release(version) | Origin::Second(version)) = order.origin else {
             return Err(Error::Input(format!(
                 "{}: the source is yours; there is nothing to fetch",
@@ -509,7 +546,7 @@ impl Workshop {
             )));
         };
         if self.install_tools {
-            tools::ensure(progress)?;
+            tools::ensure(Arch::Um, progress)?;
         }
         let what = format!("the source of {}", version.version);
         let lock = Lock::acquire(&self.cache.lock_path(version.version), &what, progress)?;
@@ -541,7 +578,10 @@ impl Workshop {
                     }
                     _ => name.image().to_string(),
                 };
-                for (folder, _) in built.iter().filter(|(_, meta)| meta.name == label) {
+                // Whatever it is built for.
+                let elsewhere = format!("{label} for ");
+                let is_it = |name: &str| name == label || name.starts_with(&elsewhere);
+                for (folder, _) in built.iter().filter(|(_, meta)| is_it(&meta.name)) {
                     remove(folder)?;
                 }
             }

@@ -120,8 +120,7 @@ fn one(kernel: &Kernel, test: &Test, files: &[PathBuf]) -> Result<Report, engine
         "mkdir /tmp/selftest && cp -- \"$@\" /tmp/selftest && cd /tmp/selftest || exit 99\n{}",
         test.script
     );
-    let mut boot = Boot::new(&kernel.image, "/bin/sh");
-    boot.kernel_args = kernel.boot_args();
+    let mut boot = Boot::of(kernel, "/bin/sh");
     boot.args = vec!["-c".into(), script.into(), "sh".into()];
     let names = files.iter().filter_map(|file| file.file_name());
     boot.args.extend(names.map(OsString::from));

@@ -6,6 +6,7 @@ const SPLAT: &str = "[    9.000000] WARNING: CPU: 0 PID: 33 at net/core/stream.c
 fn plan() -> Plan {
     let kernel = Kernel {
         name: "6.12-patched".parse().unwrap(),
+        machine: crate::kernel::Machine::Uml,
         release: "6.12".into(),
         image: "/nonexistent".into(),
         key: String::new(),

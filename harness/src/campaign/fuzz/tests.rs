@@ -25,6 +25,7 @@ impl Fixture {
         let plan = Plan {
             kernel: Kernel {
                 name: "6.12-stock-kcov".parse::<KernelName>().unwrap(),
+                machine: crate::kernel::Machine::Uml,
                 image: "/nonexistent".into(),
                 release: "6.12".into(),
                 key: String::new(),

@@ -17,6 +17,7 @@ use super::{Order, Origin, Workshop};
 use crate::kernel::command::{Event, Log, clean};
 use crate::kernel::error::Context as _;
 use crate::kernel::flavour::Tree;
+use crate::kernel::machine::{Arch, Machine};
 use crate::kernel::source::Site;
 use crate::kernel::{Built, Error, KernelName, Progress, SelftestFile, catalog, files, tools};
 
@@ -30,7 +31,7 @@ impl Workshop {
         progress: &dyn Progress,
     ) -> Result<Vec<Built>, Error> {
         let name = source_of(name);
-        let order = self.order(&name)?;
+        let order = self.order(&name, Machine::Uml)?;
         self.cache.provide()?;
         if let (Some(source), Some(compiler)) = (self.source_id(&order)?, tools::compiler())
             && let Some(built) = states(&self.shelf(&order, &source, &compiler), wanted)
@@ -38,7 +39,7 @@ impl Workshop {
             return Ok(built);
         }
         if self.install_tools {
-            tools::ensure(progress)?;
+            tools::ensure(Arch::Um, progress)?;
         }
         let lock = self.lock(&order, progress)?;
         let log = self.cache.log_path(&format!("{}-selftests", order.source));

@@ -41,8 +41,8 @@ fn both_flavours_come_from_one_tree_and_share_objects() {
     let toy = Toy::new();
     let told = Told::default();
     let name = "6.12-stock".parse().unwrap();
-    assert_eq!(toy.workshop().find(&name).unwrap(), None);
-    let stock = toy.workshop().ensure(&name, &told).unwrap();
+    assert_eq!(toy.workshop().find(&name, Machine::Uml).unwrap(), None);
+    let stock = toy.workshop().ensure(&name, Machine::Uml, &told).unwrap();
     assert_eq!(
         fs::read_to_string(&stock.image).unwrap(),
         "stock splice\npipe\n"
@@ -70,7 +70,10 @@ fn both_flavours_come_from_one_tree_and_share_objects() {
     for file in ["linux", "config", "meta.json", "build.log"] {
         assert!(folder.join(file).is_file(), "{file}");
     }
-    assert_eq!(toy.workshop().find(&name).unwrap().unwrap(), stock);
+    assert_eq!(
+        toy.workshop().find(&name, Machine::Uml).unwrap().unwrap(),
+        stock
+    );
     assert_eq!(toy.ensure("6.12-stock").unwrap(), stock);
     assert_eq!(toy.trace(), [""; 0], "nothing was built twice");
 
@@ -312,7 +315,7 @@ fn two_builders_build_once() {
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| {
             toy.workshop()
-                .ensure(&"6.12-stock".parse().unwrap(), &told)
+                .ensure(&"6.12-stock".parse().unwrap(), Machine::Uml, &told)
                 .unwrap()
         });
         while told.0.lock().unwrap().is_empty() {
@@ -359,7 +362,7 @@ fn a_killed_build_is_continued() {
     builder.kill().unwrap();
     builder.wait().unwrap();
     let name: KernelName = "6.12-patched".parse().unwrap();
-    assert_eq!(toy.workshop().find(&name).unwrap(), None);
+    assert_eq!(toy.workshop().find(&name, Machine::Uml).unwrap(), None);
     toy.release();
     assert_eq!(toy.image("6.12-patched"), "patched splice\npipe\n");
     assert_eq!(toy.image("6.12-stock"), "stock splice\npipe\n");
@@ -433,7 +436,7 @@ fn no_space_is_said_before_anything_is_written() {
     let mut workshop = toy.workshop();
     workshop.free_bytes = |_| Ok(1_000_000_000);
     let error = workshop
-        .ensure(&"6.12-stock".parse().unwrap(), &Silent)
+        .ensure(&"6.12-stock".parse().unwrap(), Machine::Uml, &Silent)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Missing);
     assert!(
@@ -493,7 +496,11 @@ fn a_tree_that_does_not_compile_is_the_users_turn() {
 #[test]
 fn the_need_shrinks_with_what_is_there() {
     let toy = Toy::new();
-    let need = || toy.workshop().need(&KernelName::usual()).unwrap();
+    let need = || {
+        toy.workshop()
+            .need(&KernelName::usual(), Machine::Uml)
+            .unwrap()
+    };
     let first = need();
     assert!(first.fetch && first.build == KernelName::usual());
     assert_eq!(first.free_bytes, space::FETCH_BYTES);

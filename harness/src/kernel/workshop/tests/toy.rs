@@ -95,7 +95,9 @@ impl Toy {
         toy.write_tree("archive");
         toy.write("archive-version", "1.0");
         toy.write("patches/config/uml.config", FRAGMENT);
+        toy.write("patches/config/common.config", "");
         toy.write("patches/config/debug.config", "CONFIG_WATCH=y\n");
+        toy.write("patches/config/debug-uml.config", "");
         toy.write("patches/6.12/series", "0001.patch\n");
         toy.write("patches/6.12/0001.patch", PATCH);
         toy
@@ -129,7 +131,8 @@ impl Toy {
     }
 
     pub fn ensure(&self, name: &str) -> Result<Kernel, Error> {
-        self.workshop().ensure(&name.parse().unwrap(), &Silent)
+        self.workshop()
+            .ensure(&name.parse().unwrap(), Machine::Uml, &Silent)
     }
 
     pub fn image(&self, name: &str) -> String {

@@ -9,6 +9,7 @@ use crate::scenario::Op;
 fn kernel(name: &str) -> Kernel {
     Kernel {
         name: name.parse().unwrap(),
+        machine: crate::kernel::Machine::Uml,
         image: "/nonexistent".into(),
         release: "6.12.117".into(),
         key: String::new(),
