@@ -18,6 +18,12 @@ const TICK_NS: i64 = 64 * 10_000_000;
 /// a hundred times at one instant it moves (kernel-patch/uml/), for whoever reads it next.
 const AFTER_NS: i64 = 100_000;
 
+/// Whether the kernel's time only moves when nobody can run.
+pub fn is_virtual() -> io::Result<bool> {
+    let command_line = std::fs::read_to_string("/proc/cmdline")?;
+    Ok(command_line.contains("time-travel=inf-cpu"))
+}
+
 /// Sleeps until the timers of the kernel stand as they do after every other call.
 pub fn await_tick() -> io::Result<()> {
     let clock = ClockId::CLOCK_MONOTONIC;
@@ -56,6 +62,11 @@ impl Clock {
             order: AtomicU64::new(0),
             latest_ns: AtomicU64::new(0),
         }
+    }
+
+    /// Whether time moves only when nobody can run.
+    pub fn is_virtual(&self) -> bool {
+        self.virtual_time
     }
 
     /// A stamp after something that may have waited.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::thread::JoinHandleExt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::connection::Listener;
 use super::mailbox::Mailbox;
 use super::reader::{Buffer, Read, Received, Reception};
 use super::receiver::Receiver;
+use super::rest::Watch;
 use super::stage::Stage;
 use crate::history::Call;
 use crate::scenario::Actor;
@@ -45,8 +46,10 @@ pub struct Crew {
     actors: [Tasks; 3],
     /// Whom a signal goes to.
     pub threads: Threads,
+    /// To see who of them rests.
+    watches: [Watch; 3],
     /// One a connection.
-    readers: [Arc<Mailbox<Errand>>; 3],
+    readers: [Errands; 3],
     /// What they tell.
     pub events: Arc<Mailbox<Event>>,
 }
@@ -62,6 +65,9 @@ pub enum Door {
     /// The connection is there.
     Open(Receiver),
 }
+
+/// Where a reader is sent, and how it is seen to rest.
+type Errands = (Arc<Mailbox<Errand>>, Watch);
 
 /// What an actor is to do, and on which stage.
 type Tasks = Arc<Mailbox<(Arc<Stage>, Task)>>;
@@ -95,6 +101,7 @@ impl Crew {
         Ok(Crew {
             actors: [a.0, b.0, c.0],
             threads: [a.1, b.1, c.1],
+            watches: [a.2, b.2, c.2],
             readers: [
                 reader(Actor::A, &events)?,
                 reader(Actor::B, &events)?,
@@ -109,6 +116,19 @@ impl Crew {
         self.actors[actor.index()].put((Arc::clone(stage), Task::Step(step)));
     }
 
+    /// Whether an actor sleeps, and has taken the steps that it was handed: all but those
+    /// that wait behind one that is blocked.
+    pub fn actor_rests(&self, actor: Actor, outstanding: usize) -> bool {
+        let index = actor.index();
+        let queued = outstanding.saturating_sub(1);
+        self.actors[index].len() <= queued && self.watches[index].sleeps()
+    }
+
+    /// Whether the reader of this actor's connection sleeps.
+    pub fn reader_rests(&self, of: Actor) -> bool {
+        self.readers[of.index()].1.sleeps()
+    }
+
     /// Has an actor wait, for so long at most, for what its ring has to tell.
     pub fn collect(&self, actor: Actor, stage: &Arc<Stage>, patience: Duration) {
         let task = Task::Collect(actor, patience);
@@ -118,7 +138,7 @@ impl Crew {
     /// Lets the reader of this actor's connection in; it then waits for orders.
     pub fn receive(&self, of: Actor, door: Door, reception: Reception) -> Arc<Mailbox<Read>> {
         let orders = Arc::new(Mailbox::new());
-        self.readers[of.index()].put(Errand {
+        self.readers[of.index()].0.put(Errand {
             door,
             reception,
             orders: Arc::clone(&orders),
@@ -127,10 +147,13 @@ impl Crew {
     }
 }
 
-fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Tasks, Pthread)> {
+fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Tasks, Pthread, Watch)> {
     let mailbox = Tasks::new(Mailbox::new());
     let (tasks, events) = (Arc::clone(&mailbox), Arc::clone(events));
+    let (tell, watch) = mpsc::channel();
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        // Whoever started it waits for that.
+        let _ = tell.send(Watch::here());
         loop {
             let (stage, task) = tasks.take();
             let event = match task {
@@ -152,7 +175,8 @@ fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Tasks, Pthread
             events.put(event);
         }
     })?;
-    Ok((mailbox, thread.as_pthread_t()))
+    let watch = watch.recv().map_err(io::Error::other)??;
+    Ok((mailbox, thread.as_pthread_t(), watch))
 }
 
 /// Gives the signal that actors send a handler that does nothing, and that does not
@@ -170,19 +194,22 @@ fn catch_signals() -> io::Result<()> {
     Ok(())
 }
 
-fn reader(of: Actor, events: &Arc<Mailbox<Event>>) -> io::Result<Arc<Mailbox<Errand>>> {
+fn reader(of: Actor, events: &Arc<Mailbox<Event>>) -> io::Result<Errands> {
     let mailbox: Arc<Mailbox<Errand>> = Arc::new(Mailbox::new());
     let (errands, events) = (Arc::clone(&mailbox), Arc::clone(events));
+    let (tell, watch) = mpsc::channel();
     thread::Builder::new()
         .name("reader".into())
         .spawn(move || {
+            // As above.
+            let _ = tell.send(Watch::here());
             let mut buffer = Buffer::new();
             loop {
                 let result = errands.take().run(&mut buffer, &events);
                 events.put(Event::Received(of, result));
             }
         })?;
-    Ok(mailbox)
+    Ok((mailbox, watch.recv().map_err(io::Error::other)??))
 }
 
 impl Errand {

@@ -48,6 +48,11 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// How many things are in it.
+    pub fn len(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     /// Takes the first thing out; waits for it as long as it takes.
     pub fn take(&self) -> T {
         loop {

@@ -51,6 +51,7 @@ mod pair;
 mod reader;
 mod receiver;
 mod relay;
+mod rest;
 mod ring;
 mod rtnl;
 mod run;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::together::{BLOCKED_AFTER, Run};
+use super::together::Run;
 use crate::scenario::{Actor, Op, Step};
 
 /// Whether a step waits for another actor to be blocked.
@@ -15,7 +15,7 @@ impl Run<'_> {
     /// now, and who has waited for that.
     pub(super) fn next_event_or_answer(&mut self, patience: Duration) -> Option<Option<usize>> {
         while self.has_awaits {
-            let event = self.next_event(BLOCKED_AFTER);
+            let event = self.event_or_rest();
             if event.is_some() {
                 return event;
             }
@@ -29,7 +29,7 @@ impl Run<'_> {
     /// Answers everybody for whom the wait is over; false: nobody. Nobody can run when
     /// this is called, so who is in an operation is blocked in it. One who only sleeps
     /// goes on by itself. Two who await each other are both blocked, and both go on.
-    fn answer(&self) -> bool {
+    pub(super) fn answer(&self) -> bool {
         let steps = &self.stage.scenario.steps;
         let running = self.stage.running();
         let mut answered = false;

@@ -11,6 +11,7 @@ use super::super::settle;
 use super::super::stage::Stage;
 use super::streams::Incoming;
 use super::{GRACE, RESCUE, RunError, history};
+use crate::guest::rest;
 use crate::history::{Call, History, Outcome};
 use crate::oracle::{HELD_NS, bound_ns};
 use crate::scenario::{Actor, Op, ReaderMode, Step};
@@ -66,7 +67,7 @@ impl Run<'_> {
                 }
             }
             while self
-                .next_event_or_answer(BLOCKED_AFTER)
+                .next_event_or_rest()
                 .is_some_and(|done| done != Some(index))
             {}
         }
@@ -146,6 +147,48 @@ impl Run<'_> {
                 Some(None)
             }
         }
+    }
+
+    /// Waits for one event; `None`: everybody is blocked who has something to do, and is
+    /// told so who waits for that.
+    fn next_event_or_rest(&mut self) -> Option<Option<usize>> {
+        loop {
+            let event = self.event_or_rest();
+            if event.is_some() || !(self.has_awaits && self.answer()) {
+                return event;
+            }
+        }
+    }
+
+    /// The same, and nobody is told. In virtual time the clock says it: it moves when
+    /// nobody can run. Where it always moves, everybody who has something to do is looked
+    /// at, twice: who sleeps both times is blocked.
+    pub fn event_or_rest(&mut self) -> Option<Option<usize>> {
+        if self.stage.clock.is_virtual() {
+            return self.next_event(BLOCKED_AFTER);
+        }
+        let mut looks = 0;
+        loop {
+            let event = self.next_event(rest::BETWEEN);
+            if event.is_some() {
+                return event;
+            }
+            looks = if self.all_rest() { looks + 1 } else { 0 };
+            if looks == 2 {
+                return None;
+            }
+        }
+    }
+
+    fn all_rest(&self) -> bool {
+        let actors = Actor::SENDING_SIDE.into_iter();
+        let mut busy = actors.filter(|it| self.outstanding[it.index()] > 0);
+        let told = |it: &Incoming| it.orders.len() == 0 && self.crew.reader_rests(it.actor);
+        busy.all(|it| self.crew.actor_rests(it, self.outstanding[it.index()]))
+            && self
+                .incoming
+                .iter()
+                .all(|it| it.received.is_some() || told(it))
     }
 
     pub fn finish(mut self) -> Result<(Arc<Stage>, History), RunError> {
