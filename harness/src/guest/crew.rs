@@ -116,17 +116,17 @@ impl Crew {
         self.actors[actor.index()].put((Arc::clone(stage), Task::Step(step)));
     }
 
-    /// Whether an actor sleeps, and has taken the steps that it was handed: all but those
-    /// that wait behind one that is blocked.
-    pub fn actor_rests(&self, actor: Actor, outstanding: usize) -> bool {
+    /// Whether an actor sleeps, and is not about to wake for a step.
+    pub fn actor_rests(&self, actor: Actor) -> bool {
         let index = actor.index();
-        let queued = outstanding.saturating_sub(1);
-        self.actors[index].len() <= queued && self.watches[index].sleeps()
+        !self.actors[index].wakes() && self.watches[index].sleeps()
     }
 
-    /// Whether the reader of this actor's connection sleeps.
+    /// Whether the reader of this actor's connection sleeps, and is not about to wake for
+    /// that.
     pub fn reader_rests(&self, of: Actor) -> bool {
-        self.readers[of.index()].1.sleeps()
+        let (errands, watch) = &self.readers[of.index()];
+        !errands.wakes() && watch.sleeps()
     }
 
     /// Has an actor wait, for so long at most, for what its ring has to tell.

@@ -18,6 +18,8 @@ struct Inner<T> {
     /// The reader, while it waits. A condition variable would make a system call
     /// for every item, whether anybody waits or not.
     waiting: Option<Thread>,
+    /// Whether it was woken, and has yet to look.
+    woken: bool,
 }
 
 impl<T> Default for Mailbox<T> {
@@ -33,6 +35,7 @@ impl<T> Mailbox<T> {
             inner: Mutex::new(Inner {
                 queue: VecDeque::new(),
                 waiting: None,
+                woken: false,
             }),
         }
     }
@@ -42,15 +45,17 @@ impl<T> Mailbox<T> {
         let mut inner = self.lock();
         inner.queue.push_back(item);
         let waiting = inner.waiting.take();
+        inner.woken |= waiting.is_some();
         drop(inner);
         if let Some(reader) = waiting {
             reader.unpark();
         }
     }
 
-    /// How many things are in it.
-    pub fn len(&self) -> usize {
-        self.lock().queue.len()
+    /// Whether the reader was woken by something that it has yet to take out: it seems to
+    /// sleep, and does not.
+    pub fn wakes(&self) -> bool {
+        self.lock().woken
     }
 
     /// Takes the first thing out; waits for it as long as it takes.
@@ -69,13 +74,14 @@ impl<T> Mailbox<T> {
         self.take_or_announce().or_else(|| {
             thread::park_timeout(patience);
             let mut inner = self.lock();
-            inner.waiting = None;
+            (inner.waiting, inner.woken) = (None, false);
             inner.queue.pop_front()
         })
     }
 
     fn take_or_announce(&self) -> Option<T> {
         let mut inner = self.lock();
+        inner.woken = false;
         let item = inner.queue.pop_front();
         if item.is_none() {
             inner.waiting = Some(thread::current());
@@ -93,6 +99,19 @@ impl<T> Mailbox<T> {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn who_was_woken_wakes_until_it_looks() {
+        let mailbox = Mailbox::new();
+        assert!(!mailbox.wakes());
+        assert_eq!(mailbox.take_or_announce(), None::<u8>);
+        mailbox.put(1);
+        assert!(mailbox.wakes());
+        assert_eq!(mailbox.take(), 1);
+        // Nobody waits now, so nobody is woken.
+        mailbox.put(2);
+        assert!(!mailbox.wakes());
+    }
 
     #[test]
     fn things_come_out_in_order() {

@@ -183,12 +183,10 @@ impl Run<'_> {
     fn all_rest(&self) -> bool {
         let actors = Actor::SENDING_SIDE.into_iter();
         let mut busy = actors.filter(|it| self.outstanding[it.index()] > 0);
-        let told = |it: &Incoming| it.orders.len() == 0 && self.crew.reader_rests(it.actor);
-        busy.all(|it| self.crew.actor_rests(it, self.outstanding[it.index()]))
-            && self
-                .incoming
-                .iter()
-                .all(|it| it.received.is_some() || told(it))
+        let rests = |it: &Incoming| !it.orders.wakes() && self.crew.reader_rests(it.actor);
+        let mut incoming = self.incoming.iter();
+        busy.all(|it| self.crew.actor_rests(it))
+            && incoming.all(|it| it.received.is_some() || rests(it))
     }
 
     pub fn finish(mut self) -> Result<(Arc<Stage>, History), RunError> {
