@@ -11,6 +11,7 @@ use super::super::settle;
 use super::super::stage::Stage;
 use super::streams::Incoming;
 use super::{GRACE, RESCUE, RunError, history};
+use crate::engine;
 use crate::guest::rest;
 use crate::history::{Call, History, Outcome};
 use crate::oracle::{HELD_NS, bound_ns};
@@ -18,6 +19,9 @@ use crate::scenario::{Actor, Op, ReaderMode, Step};
 
 /// How long a step may run before its actor counts as blocked.
 pub(super) const BLOCKED_AFTER: Duration = Duration::from_micros(1);
+
+/// After so long without an event the host hears that somebody waits.
+const BETWEEN_BEATS: Duration = Duration::from_secs(5);
 
 /// What the reader is told to do for a step of its own.
 fn order(step: usize, op: Op) -> Read {
@@ -114,9 +118,13 @@ impl Run<'_> {
         let clock = &self.stage.clock;
         let since_ns = clock.latest_ns();
         loop {
-            let event = self.crew.events.take_within(patience);
+            let event = self.crew.events.take_within(patience.min(BETWEEN_BEATS));
             if event.is_some() {
                 return event;
+            }
+            if patience > BETWEEN_BEATS {
+                // Where time passes by the clock, a long wait is no hang of the kernel.
+                engine::heartbeat();
             }
             // Stamps go by the latest reading, so it is read whenever time passes;
             // that also tells a wait that ended early.
