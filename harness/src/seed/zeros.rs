@@ -157,21 +157,21 @@ impl Zeros {
         &self.file
     }
 
-    /// Changes the first byte through the mapping.
+    /// Changes the first byte through the mapping: a store and nothing else, since it
+    /// comes right after a send has returned.
     pub fn stain(&mut self) {
         self.store(STAIN);
     }
 
     /// Makes it zero again.
     pub fn clean(&mut self) {
-        self.store(0);
+        // Somebody may have made the file shorter: a store would be a SIGBUS.
+        if self.file.metadata().is_ok_and(|it| it.len() > 0) {
+            self.store(0);
+        }
     }
 
     fn store(&mut self, byte: u8) {
-        // Somebody may have made the file shorter: a store would be a SIGBUS.
-        if self.file.metadata().is_ok_and(|it| it.len() == 0) {
-            return;
-        }
         // SAFETY: the mapping has this byte; volatile, because somebody else looks at
         // it: the network card.
         unsafe { self.start.as_ptr().cast::<u8>().write_volatile(byte) };
@@ -268,7 +268,7 @@ mod tests {
             .truncate(true)
             .open(&path)
             .unwrap();
-        zeros.stain();
+        zeros.clean();
         drop(zeros);
         assert!(fs::read(&path).unwrap().is_empty());
     }

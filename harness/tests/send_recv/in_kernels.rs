@@ -12,7 +12,7 @@ fn script(kernel: &str, text: &str) -> Output {
     let prelude = r#"
         cd /tmp
         truncate -s 65536 zeros
-        await_recv() { until grep -q Listening recv.err; do sleep 0.01; done; }
+        await_recv() { until grep -qs Listening recv.err; do sleep 0.01; done; }
     "#;
     Command::new(env!("CARGO_BIN_EXE_inflight"))
         .args(["run", "--timeout", "120", "--kernel", kernel, "--"])

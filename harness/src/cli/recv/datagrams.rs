@@ -12,7 +12,7 @@ use super::{Args, Kept, canonical};
 use crate::cli::format::note;
 use crate::cli::{Failure, Status};
 use crate::seed::judge::Judge;
-use crate::seed::loss;
+use crate::seed::loss::{Amount, sentence};
 use crate::seed::message::{Answer, Notice, Verdict};
 use crate::seed::meter::Meter;
 use crate::seed::socket::{Woken, wait};
@@ -80,8 +80,8 @@ struct Flow {
 /// How the sender has ended.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// It has sent so many datagrams.
-    Said { datagrams: u64 },
+    /// It has sent so much.
+    Said(Amount),
     /// An empty datagram: somebody else's way to say it.
     Empty,
 }
@@ -155,12 +155,14 @@ impl Receiver<'_> {
                 let _ = self.socket.send_to(ready.as_bytes(), flow.address);
             }
             Some(Notice::End {
-                count, datagrams, ..
+                count,
+                bytes,
+                datagrams,
             }) => {
                 flow.count = Some(count);
                 // The first time only: it is said again and again.
                 if flow.end.is_none() {
-                    flow.end = Some(End::Said { datagrams });
+                    flow.end = Some(End::Said(Amount { bytes, datagrams }));
                     flow.heard = Instant::now();
                 }
             }
@@ -208,7 +210,7 @@ impl Flow {
     /// Whether there is nothing to wait for.
     fn is_complete(&self) -> bool {
         match self.end {
-            Some(End::Said { datagrams }) => self.meter.datagrams() >= Some(datagrams),
+            Some(End::Said(sent)) => self.meter.bytes() >= sent.bytes,
             Some(End::Empty) => true,
             None => false,
         }
@@ -233,9 +235,12 @@ impl Flow {
     }
 
     fn tell_end(&self, args: &Args) {
-        let arrived = self.meter.datagrams().unwrap_or_default();
+        let arrived = Amount {
+            bytes: self.meter.bytes(),
+            datagrams: self.meter.datagrams().unwrap_or_default(),
+        };
         match self.end {
-            Some(End::Said { datagrams }) => note(loss::sentence(datagrams, arrived)),
+            Some(End::Said(sent)) => note(sentence(sent, arrived)),
             Some(End::Empty) => note("the sender has not said how many datagrams it sent"),
             None => note(format_args!(
                 "no datagram for {} s, and no end was said: some may be lost",

@@ -12,7 +12,7 @@ use super::rounds::{Session, Stop};
 use crate::cli::format::note;
 use crate::cli::{Failure, Status};
 use crate::seed::judge::Corruption;
-use crate::seed::loss;
+use crate::seed::loss::{Amount, sentence};
 use crate::seed::message::{Answer, Notice, Verdict};
 use crate::seed::signals;
 use crate::seed::socket::{Woken, unacknowledged, wait};
@@ -157,7 +157,9 @@ impl Session<'_> {
     /// Whether bytes are missing that must not: TCP loses none.
     fn compare_bytes(&self, answer: &Answer) -> Option<String> {
         if let (Some(sent), Some(arrived)) = (self.meter.datagrams(), answer.datagrams) {
-            let lost = loss::sentence(sent, arrived);
+            let amount = |bytes, datagrams| Amount { bytes, datagrams };
+            let sent = amount(self.meter.bytes(), sent);
+            let lost = sentence(sent, amount(answer.bytes, arrived));
             note(format_args!("the receiver saw only zeros; {lost}"));
             return None;
         }
