@@ -29,6 +29,7 @@
 //! | [`bisect`] | which change turns the verdict: patches of a series, commits of a tree |
 //! | [`selftest`] | the kernel's own tests on several kernels, compared |
 //! | [`report`] | findings as files, tables |
+//! | [`seed`] | the two programs of 2008, `send` and `recv`, with no suite around them |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
 //! There is no agent and no wire protocol: any binary that links this library
@@ -52,5 +53,6 @@ pub mod process;
 pub mod reference;
 pub mod report;
 pub mod scenario;
+pub mod seed;
 pub mod selftest;
 pub mod trial;

@@ -362,10 +362,8 @@ fn the_programs_of_2008_say_what_is_wrong() {
     send("zeros", "10", &["127.0.0.1:1"]);
     let args = ["recv", "-a", "192.0.2.99", "-p", "2008", "-c", "10"];
     desk.refuses(&args, &["192.0.2.99"]);
-    desk.refuses(
-        &["recv", "-a", "localhost", "-p", "1", "-c", "1"],
-        &["localhost"],
-    );
+    let args = ["recv", "-a", "[localhost]", "-p", "1", "-c", "1"];
+    desk.refuses(&args, &["--address", "[localhost]"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::engine;
 use crate::kernel::{Kernel, KernelName, Machine};
 
+mod alone;
 mod bench;
 mod bisect;
 mod check;
@@ -26,6 +27,8 @@ pub mod run;
 mod selftest;
 mod send;
 mod worker;
+
+pub use alone::{main_of_recv, main_of_send};
 
 /// Exit statuses, the same for every subcommand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,10 +175,15 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(failure) => Err(failure),
         },
     };
+    exit("inflight", result)
+}
+
+/// The exit status of a result; an error is said by `program`.
+fn exit(program: &str, result: Result<Status, Failure>) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status as u8),
         Err(failure) => {
-            format::note(format_args!("inflight: {failure}"));
+            format::note(format_args!("{program}: {failure}"));
             ExitCode::from(failure.status as u8)
         }
     }
