@@ -10,6 +10,7 @@
 //! * [`replay`]: given scenarios on several kernels at once;
 //! * [`minimize`]: given findings made smaller, several at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
+//! * [`two_machines`]: the two programs of 2008, on a machine each;
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
 pub mod check;
@@ -22,4 +23,5 @@ pub mod job;
 pub mod known;
 pub mod minimize;
 pub mod replay;
+pub mod two_machines;
 pub mod worker;

@@ -14,18 +14,21 @@ mod bench;
 mod bisect;
 mod check;
 mod coverage;
+mod demo;
 mod doctor;
 mod explain;
 mod format;
 mod fuzz;
 mod kernel;
 mod minimize;
+mod node;
 mod options;
 mod recv;
 mod replay;
 pub mod run;
 mod selftest;
 mod send;
+mod switch;
 mod worker;
 
 pub use alone::{main_of_recv, main_of_send};
@@ -118,12 +121,17 @@ enum Command {
     Coverage(coverage::Args),
     Run(run::Args),
     Kernel(kernel::Args),
+    Demo(demo::Args),
     Doctor(doctor::Args),
     Bench(bench::Args),
     Send(send::Args),
     Recv(recv::Args),
     #[command(hide = true)]
     Worker(worker::Args),
+    #[command(hide = true)]
+    Node(node::Args),
+    #[command(hide = true)]
+    Switch(switch::Args),
 }
 
 /// A kernel by name, built if need be.
@@ -164,6 +172,9 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Kernel(args) => kernel::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Node(args) => node::run(&args),
+        Command::Switch(args) => switch::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),
         Command::Send(args) => send::run(&args),

@@ -21,6 +21,7 @@
 //! | `launch` | what every engine does to start a guest |
 //! | `uml` | boots User Mode Linux |
 //! | `qemu` | boots a PC |
+//! | [`wire`] | what joins the cards of two PCs |
 //! | [`kvm`] | whether the CPU itself can run a PC's kernel |
 //! | `monitor` | the thread that watches a guest to its end |
 //! | `relay` | [`enter`] and [`run_to_exit`]: our streams and exit status are the guest's |
@@ -34,6 +35,7 @@ mod qemu;
 mod relay;
 pub mod run_dir;
 mod uml;
+pub mod wire;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -122,9 +124,11 @@ impl Boot {
 pub struct Card {
     /// Its address.
     pub mac: [u8; 6],
-    /// One end of a pair of connected stream sockets; the other end's reader gets each
-    /// frame behind its length, as QEMU's `-netdev socket` does.
-    pub wire: Arc<OwnedFd>,
+    /// How long what is to be sent waits in the card's ring before the card reads it from
+    /// memory, as where a card is busy or gathers work; 0: it begins at once.
+    pub ring_delay_us: u32,
+    /// A port of a switch: see [`wire::ports`].
+    pub port: Arc<OwnedFd>,
 }
 
 /// Boots the kernel and starts the program in it. The guest runs until its

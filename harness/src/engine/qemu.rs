@@ -83,7 +83,7 @@ pub(super) fn spawn(boot: Boot, pc: Pc) -> Result<Guest, Error> {
     let mut inherited: Vec<RawFd> = [&ends.log, &ends.stdout, &ends.stderr, &ends.control]
         .map(AsRawFd::as_raw_fd)
         .into();
-    inherited.extend(boot.card.iter().map(|it| it.wire.as_raw_fd()));
+    inherited.extend(boot.card.iter().map(|it| it.port.as_raw_fd()));
     let cpu = slot.as_ref().map(cpu::Slot::cpu);
     // SAFETY: between fork and exec; system calls only, on memory copied in.
     unsafe {
@@ -219,12 +219,17 @@ fn consoles(ends: &Ends) -> Vec<OsString> {
 
 fn card(card: &Card) -> Vec<OsString> {
     let mac: Vec<String> = card.mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    let wire = card.wire.as_raw_fd();
+    let port = card.port.as_raw_fd();
+    let mut device = format!("virtio-net-pci,netdev=net,mac={}", mac.join(":"));
+    if card.ring_delay_us > 0 {
+        let delay_ns = u64::from(card.ring_delay_us) * 1000;
+        device += &format!(",tx=timer,x-txtimer={delay_ns}");
+    }
     vec![
         "-netdev".into(),
-        format!("socket,id=net,fd={wire}").into(),
+        format!("tap,id=net,fd={port},vhost=off").into(),
         "-device".into(),
-        format!("virtio-net-pci,netdev=net,mac={}", mac.join(":")).into(),
+        device.into(),
     ]
 }
 

@@ -20,6 +20,7 @@
 //! * `bare`: the same calls with nothing around them, to measure against;
 //! * [`transfer`]: what a way of sending costs in virtual time;
 //! * [`tap`]: the packets on their way;
+//! * [`node`], [`switch`]: a machine of a network of machines, and what joins two;
 //! * `run`: the scheduler that turns a scenario into a history.
 
 mod bare;
@@ -45,6 +46,7 @@ mod loopback;
 mod mailbox;
 mod mounts;
 pub mod netns;
+pub mod node;
 pub mod observed;
 mod orphan;
 mod pair;
@@ -57,6 +59,7 @@ mod rtnl;
 mod run;
 mod settle;
 mod stage;
+pub mod switch;
 mod sysctl;
 pub mod tap;
 pub mod transfer;

@@ -165,6 +165,27 @@ impl Rtnl {
         self.acknowledge("add address", |socket| socket.request(&request)?.recv_ack())
     }
 
+    /// Assigns an address, and says who is at the other end of the interface.
+    pub fn add_peer(
+        &mut self,
+        interface: Interface,
+        address: IpAddr,
+        peer: IpAddr,
+    ) -> io::Result<()> {
+        let header = rt_addr::Ifaddrmsg {
+            ifa_family: family(address),
+            ifa_index: interface.index as u32,
+            ifa_prefixlen: if address.is_ipv6() { 128 } else { 32 },
+            ..Default::default()
+        };
+        let mut request = rt_addr::Request::new()
+            .set_create()
+            .set_excl()
+            .op_newaddr_do(&header);
+        request.encode().push_local(address).push_address(peer);
+        self.acknowledge("add address", |socket| socket.request(&request)?.recv_ack())
+    }
+
     /// Adds a neighbour that never needs to be asked for: address resolution
     /// would otherwise wait in the delay queue ahead of the first packet.
     pub fn add_neighbour(
