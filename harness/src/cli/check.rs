@@ -170,6 +170,7 @@ fn rate(outcome: &Outcome) -> f64 {
 fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
     let headings = [
         "kernel",
+        "engine",
         "contract",
         "verdict",
         "first at",
@@ -178,8 +179,8 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
         "per second",
         "virtual",
     ];
-    let mut table = Table::new(headings, &[3, 4, 5, 6, 7]);
-    for outcome in outcomes {
+    let mut table = Table::new(headings, &[4, 5, 6, 7, 8]);
+    for (outcome, kernel) in outcomes.iter().zip(&plan.kernels) {
         let verdict = match violated(outcome) {
             Some(property) => format!("violates {property}"),
             None if all_skipped(outcome) => "skipped".to_string(),
@@ -192,6 +193,7 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
         let finding = outcome.finding.as_ref();
         table.row([
             outcome.kernel.to_string(),
+            kernel.machine.to_string(),
             plan.contract.to_string(),
             verdict + surprise,
             finding.map_or("-".into(), |it| (it.index + 1).to_string()),
@@ -265,11 +267,12 @@ fn beside(plan: &Plan, outcomes: &[Outcome], kernel: &Kernel) -> String {
 
 fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
     let mut text = String::new();
-    for (outcome, saved) in outcomes.iter().zip(saved) {
+    for ((outcome, saved), kernel) in outcomes.iter().zip(saved).zip(&plan.kernels) {
         let finding = outcome.finding.as_ref();
         let path: Option<&Path> = saved.as_ref().map(|saved| &*saved.path);
         let line = json!({
             "kernel": outcome.kernel.to_string(),
+            "engine": kernel.machine.to_string(),
             "contract": plan.contract,
             "scenarios": outcome.scenarios,
             "violated": violated(outcome),

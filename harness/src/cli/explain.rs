@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let rows: Vec<Row<'_>> = (plan.kernels.iter().zip(&outcomes))
         .map(|(kernel, outcome)| {
             let of = (&args.file, &scenario);
-            Row::new(of, &kernel.name, plan.contract, outcome)
+            Row::new(of, kernel, plan.contract, outcome)
         })
         .collect();
     if let Err(error) = folder.fill(&files) {

@@ -10,7 +10,7 @@ use super::format::{Format, print};
 use super::options::On;
 use super::{Failure, Status};
 use crate::campaign::replay::{self, Outcome, Plan};
-use crate::kernel::{Kernel, KernelName};
+use crate::kernel::{Kernel, KernelName, Machine};
 use crate::oracle::{Contract, Property, not_by};
 use crate::report::table::Table;
 use crate::scenario::{Expected, Means, Scenario, normalize, text};
@@ -40,6 +40,7 @@ pub struct Args {
 pub(super) struct Row<'a> {
     file: &'a PathBuf,
     kernel: &'a KernelName,
+    engine: Machine,
     contract: Contract,
     expected: Option<Property>,
     means: Option<Means>,
@@ -72,9 +73,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let outcomes = replay::run(&plan)?;
     let mut rows = Vec::new();
     for ((file, scenario), index) in files.iter().zip(&scenarios).zip(0..) {
-        for (Kernel { name, .. }, outcomes) in plan.kernels.iter().zip(&outcomes) {
+        for (kernel, outcomes) in plan.kernels.iter().zip(&outcomes) {
             let outcome: &Outcome = &outcomes[index];
-            rows.push(Row::new((file, scenario), name, plan.contract, outcome));
+            rows.push(Row::new((file, scenario), kernel, plan.contract, outcome));
         }
     }
     match args.format {
@@ -133,13 +134,16 @@ impl<'a> Row<'a> {
     /// A scenario, from its file, as it fared.
     pub fn new(
         (file, scenario): (&'a PathBuf, &Scenario),
-        kernel: &'a KernelName,
+        kernel: &'a Kernel,
         contract: Contract,
         outcome: &'a Outcome,
     ) -> Row<'a> {
+        let engine = kernel.machine;
+        let kernel = &kernel.name;
         Row {
             file,
             kernel,
+            engine,
             contract,
             expected: expected(scenario, kernel, contract),
             means: expected_means(scenario, kernel),
@@ -199,6 +203,7 @@ impl Row<'_> {
         json!({
             "file": self.file,
             "kernel": self.kernel.to_string(),
+            "engine": self.engine.to_string(),
             "contract": self.contract,
             "scenarios": self.outcome.runs,
             "violated": self.violated(),
@@ -216,7 +221,7 @@ impl Row<'_> {
 
 /// What is told of them to people.
 pub(super) fn human(rows: &[Row<'_>], seconds: f64) -> String {
-    let mut table = Table::new(["file", "kernel", "verdict", "seen"], &[]);
+    let mut table = Table::new(["file", "kernel", "engine", "verdict", "seen"], &[]);
     let mut details = String::new();
     // Why, and how often.
     let mut skipped: Vec<(String, usize)> = Vec::new();
@@ -234,6 +239,7 @@ pub(super) fn human(rows: &[Row<'_>], seconds: f64) -> String {
         table.row([
             row.file.display().to_string(),
             row.kernel.to_string(),
+            row.engine.to_string(),
             format!("{verdict}{surprise}"),
             format!("{} of {}", row.reproduced(), row.outcome.runs),
         ]);
@@ -276,7 +282,13 @@ mod tests {
     fn judged(line: &str, kernel: &str, counters: &[Counters]) -> (bool, String) {
         let text = format!("expect {line}\n\nsendfile 0+4096\nmmap-write 0+4096\n");
         let scenario = text::parse("t.scn", &text).unwrap();
-        let kernel = kernel.parse().unwrap();
+        let kernel = Kernel {
+            name: kernel.parse().unwrap(),
+            machine: Machine::Uml,
+            image: "/x".into(),
+            release: String::new(),
+            key: String::new(),
+        };
         let outcome = Outcome {
             runs: 2,
             violated: Vec::new(),

@@ -47,6 +47,8 @@ pub enum Feature {
     Ext4,
     /// A setting of the stack that each namespace has for itself.
     Setting,
+    /// A clock that only moves when nobody can run: waiting costs nothing by it.
+    VirtualTime,
 }
 
 impl Feature {
@@ -76,6 +78,7 @@ impl Feature {
             Feature::Bbr => "BBR",
             Feature::Ext4 => "ext4",
             Feature::Setting => "a setting of the stack",
+            Feature::VirtualTime => "virtual time",
         }
     }
 
@@ -90,6 +93,7 @@ impl Feature {
             }
             Feature::Ktls => "sudo modprobe tls, or --engine uml",
             Feature::Mptcp | Feature::Setting => "--engine uml",
+            Feature::VirtualTime => "--engine uml, or --engine qemu:icount",
             Feature::Vsock => "sudo modprobe vsock_loopback, or --engine uml",
             Feature::IoUring => "sudo sysctl -w kernel.io_uring_disabled=0, or --engine uml",
             Feature::Bbr => "sudo modprobe tcp_bbr, or --engine uml",
@@ -130,7 +134,7 @@ impl Feature {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
                 socket.set_tcp_congestion(Congestion::Bbr.name().as_bytes())
             }
-            Feature::Ext4 | Feature::Setting => Ok(()),
+            Feature::Ext4 | Feature::Setting | Feature::VirtualTime => Ok(()),
         }
     }
 }
@@ -169,6 +173,15 @@ impl Lack {
             reason: reason.into(),
             remedy: what.remedy().to_owned(),
         }
+    }
+
+    /// What a scenario asks for that would take longer than `patience`, and has.
+    pub fn of_patience(patience: Duration) -> Lack {
+        let seconds = patience.as_secs();
+        Lack::new(
+            Feature::VirtualTime,
+            format!("it waits for more than {seconds} s of real time"),
+        )
     }
 
     /// The lack that an error is about.

@@ -51,6 +51,9 @@ use crate::scenario::{
 
 /// See [`RESCUE_NS`].
 pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
+/// For how long the reader waits for the end where time passes by the clock. Some wait
+/// for half an hour of virtual time.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call may go on after the reader has reset the connection.
 const GRACE: Duration = Duration::from_secs(300);
 /// Files kept for the next scenario of the same setup.
@@ -185,6 +188,15 @@ impl Guest {
         Ok(())
     }
 
+    /// When the reader gives up. In virtual time, when no protocol explains any more why
+    /// there is no end; else when nobody wants to wait any longer.
+    fn deadline_ns(&self, scenario: &Scenario) -> u64 {
+        match self.virtual_time {
+            true => bound_ns(scenario),
+            false => bound_ns(scenario).min(PATIENCE.as_nanos() as u64),
+        }
+    }
+
     /// Runs one normalized scenario.
     pub fn run(&mut self, scenario: &Scenario) -> Result<History, RunError> {
         let clock = Arc::new(Clock::new(self.virtual_time));
@@ -225,6 +237,11 @@ impl Guest {
             false => self.run_together(scenario, file, clock)?,
         };
         drop(window);
+        if history.end == End::GivenUp && history.end_ns < bound_ns(scenario) {
+            // By virtual time it might have been seen to the end.
+            self.listeners.clear();
+            return Err(RunError::SetUp(Lack::of_patience(PATIENCE).into()));
+        }
         if let Some(before) = before {
             let after = counters::asked(scenario).map_err(context("counters"))?;
             history.counters = after.map(|after| after.since(before));
@@ -269,7 +286,7 @@ impl Guest {
             .expect("every family has its door");
         doorman.expect(Reception {
             clock: Arc::clone(clock),
-            deadline_ns: bound_ns(scenario),
+            deadline_ns: self.deadline_ns(scenario),
             quickack: None,
             relay: None,
         });
@@ -307,7 +324,7 @@ impl Guest {
     ) -> Result<(Arc<Stage>, History), RunError> {
         let reception = Reception {
             clock: Arc::clone(clock),
-            deadline_ns: bound_ns(scenario),
+            deadline_ns: self.deadline_ns(scenario),
             quickack: scenario.setup.socket.tcp.quickack,
             relay: (scenario.setup.relay).then(|| Arc::clone(&self.relay)),
         };
