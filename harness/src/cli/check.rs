@@ -229,7 +229,12 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
     for (kernel, saved) in plan.kernels.iter().zip(saved) {
         if let Some(Saved { path, finding }) = saved {
             let path = shell::quote(&path.display().to_string());
-            let name = shell::quote(&kernel.name.to_string());
+            let mut name = shell::quote(&kernel.name.to_string());
+            let engine = match kernel.machine {
+                Machine::Qemu(_) => format!(" --engine {}", kernel.machine),
+                Machine::Uml | Machine::Host => String::new(),
+            };
+            name += &engine;
             let others = beside(plan, outcomes, kernel);
             let _ = write!(
                 text,
