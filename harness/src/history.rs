@@ -170,6 +170,9 @@ pub struct History {
     pub counters: Option<Counters>,
     /// What was left when everything was closed; `None`: nobody looked.
     pub leftovers: Option<Leftovers>,
+    /// Whether time passed by the clock, whoever else the machine was busy with.
+    #[serde(default)]
+    pub by_the_clock: bool,
 }
 
 /// What a scenario left behind, beyond what was there before it.

@@ -139,6 +139,7 @@ mod tests {
             beside: Vec::new(),
             counters: None,
             leftovers: None,
+            by_the_clock: false,
         };
         let mut run = Run {
             history,

@@ -442,6 +442,7 @@ fn history(
         beside,
         counters: None,
         leftovers: None,
+        by_the_clock: !stage.clock.is_virtual(),
     };
     history.calls.extend(received.calls);
     history.calls.sort_by_key(|call| call.entry.order);

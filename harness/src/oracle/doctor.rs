@@ -61,6 +61,7 @@ impl Plan {
                 beside: Vec::new(),
                 counters: None,
                 leftovers: None,
+                by_the_clock: false,
             },
         }
     }

@@ -51,6 +51,9 @@ pub const AWAIT_NS: u64 = 5 * SECOND;
 /// Nothing that waits for the network outlives SIGKILL; a tick of the clock, with room.
 const KILL_NS: u64 = 20 * MS;
 
+/// The same where others keep the machine busy, and time passes meanwhile.
+const KILL_BY_THE_CLOCK_NS: u64 = 2 * SECOND;
+
 /// Nanoseconds of virtual time from the start of a scenario, before the
 /// handshake, by which its last call has returned and its stream has ended.
 ///
@@ -183,10 +186,14 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
         End::Failed(libc::ETIMEDOUT) => may_time_out,
         _ => false,
     };
+    let kill_ns = match history.by_the_clock {
+        true => KILL_BY_THE_CLOCK_NS,
+        false => KILL_NS,
+    };
     for call in &history.calls {
         let took_ns = call.exit.time_ns.saturating_sub(call.entry.time_ns);
         if let Some(survived_ns) = survived_ns(scenario, history, call)
-            && survived_ns > KILL_NS
+            && survived_ns > kill_ns
         {
             let name = name_step(scenario, call.step);
             let message = format!("{name} was killed and went on for {}", secs(survived_ns));

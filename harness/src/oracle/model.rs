@@ -399,6 +399,7 @@ impl Kernel<'_> {
                 beside: Vec::new(),
                 counters: None,
                 leftovers: None,
+                by_the_clock: false,
             },
             torn,
         }

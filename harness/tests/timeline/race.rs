@@ -68,6 +68,7 @@ fn run(kernel: &str, [sends, sent, writes, wrote]: [(u64, u64); 4], arrives: u8)
         beside: Vec::new(),
         counters: None,
         leftovers: None,
+        by_the_clock: false,
     };
     let scenario = scenario();
     Run {

@@ -186,6 +186,7 @@ fn history(calls: &[(usize, u64, u64, Outcome)]) -> History {
         beside: Vec::new(),
         counters: None,
         leftovers: None,
+        by_the_clock: false,
     }
 }
 

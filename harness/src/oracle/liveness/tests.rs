@@ -32,19 +32,21 @@ fn a_call_that_does_not_return_is_flagged() {
     );
 }
 
+/// A call that went on for so long after it was killed.
+fn killed(survived_ns: u64) -> Plan {
+    let mut plan = race();
+    plan.history.calls[0].exit = stamp(9);
+    plan.history.calls[0].exit.time_ns += survived_ns;
+    plan.history.calls[0].outcome = Outcome::Killed;
+    plan.history.calls[0].offset_after = None;
+    plan.call(Op::Kill { to: Actor::A }, 8, 9);
+    plan.scenario.steps[1].actor = Actor::B;
+    plan.history.end_ns += survived_ns;
+    plan
+}
+
 #[test]
 fn a_call_that_outlives_its_kill_is_flagged() {
-    let killed = |survived_ns: u64| {
-        let mut plan = race();
-        plan.history.calls[0].exit = stamp(9);
-        plan.history.calls[0].exit.time_ns += survived_ns;
-        plan.history.calls[0].outcome = Outcome::Killed;
-        plan.history.calls[0].offset_after = None;
-        plan.call(Op::Kill { to: Actor::A }, 8, 9);
-        plan.scenario.steps[1].actor = Actor::B;
-        plan.history.end_ns += survived_ns;
-        plan
-    };
     assert_eq!(killed(0).violations(), []);
     assert_eq!(killed(KILL_NS / 2).violations(), []);
     let violation = killed(KILL_NS).violation();
@@ -54,6 +56,18 @@ fn a_call_that_outlives_its_kill_is_flagged() {
         "{}",
         violation.message
     );
+}
+
+#[test]
+fn who_counts_by_the_clock_waits_longer_for_the_killed() {
+    let killed = |survived_ns: u64| {
+        let mut plan = killed(survived_ns);
+        plan.history.by_the_clock = true;
+        plan
+    };
+    assert_eq!(killed(KILL_NS).violations(), []);
+    let violation = killed(KILL_BY_THE_CLOCK_NS).violation();
+    assert_eq!(violation.property, Property::Liveness);
 }
 
 #[test]
