@@ -97,7 +97,10 @@ pub fn run(
 pub fn status_of(error: &Error) -> Status {
     match error {
         Error::Program { .. } | Error::CommandLine { .. } | Error::Guest { .. } => Status::Usage,
-        Error::Image { .. } | Error::NoStart { .. } | Error::Registers { .. } => Status::Missing,
+        Error::Image { .. }
+        | Error::NoStart { .. }
+        | Error::Registers { .. }
+        | Error::Namespaces { .. } => Status::Missing,
         Error::Host { source, .. } if is_lacking(source) => Status::Missing,
         Error::Host { .. } => Status::Internal,
     }

@@ -21,11 +21,13 @@
 //! | `launch` | what every engine does to start a guest |
 //! | `uml` | boots User Mode Linux |
 //! | `qemu` | boots a PC |
+//! | [`host`] | runs programs in namespaces of the host's own kernel |
 //! | [`kvm`] | whether the CPU itself can run a PC's kernel |
 //! | `monitor` | the thread that watches a guest to its end |
 //! | `relay` | [`enter`] and [`run_to_exit`]: our streams and exit status are the guest's |
 
 pub mod cpu;
+pub mod host;
 pub mod kvm;
 mod launch;
 pub mod log;
@@ -142,10 +144,7 @@ pub fn spawn(boot: Boot) -> Result<Guest, Error> {
     match boot.machine {
         Machine::Uml => uml::spawn(boot),
         Machine::Qemu(pc) => qemu::spawn(boot, pc),
-        Machine::Host => Err(Error::Host {
-            what: "run a program in namespaces of the running kernel".into(),
-            source: io::ErrorKind::Unsupported.into(),
-        }),
+        Machine::Host => host::spawn(boot),
     }
 }
 
@@ -263,6 +262,14 @@ pub enum Error {
         /// The kernel's last lines.
         log: Vec<String>,
     },
+    /// The host's kernel does not let us have namespaces of our own.
+    #[error("no namespaces to run in: {why}\n  remedy: {remedy}")]
+    Namespaces {
+        /// What is in the way.
+        why: String,
+        /// What may help.
+        remedy: String,
+    },
     /// PID 1 could not set up the guest or start the program.
     #[error("the guest cannot {what}")]
     Guest {
@@ -282,6 +289,12 @@ impl Error {
 /// Whether this process runs inside a guest.
 pub fn in_guest() -> bool {
     std::env::var_os(job::GUEST_VARIABLE).is_some_and(|value| value == "1")
+}
+
+/// Whether the kernel has others to serve: programs of the engine `host` leave alone what
+/// is not theirs.
+pub fn shares_kernel() -> bool {
+    std::env::var_os(job::SHARED_VARIABLE).is_some_and(|value| value == "1")
 }
 
 /// A sign of life for [`Boot::idle_limit`], for programs that work for long

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::engine;
 use crate::scenario::Setup;
 
 const FILE: &str = "/proc/sys/kernel/random/fixed_seed";
@@ -16,8 +17,12 @@ const FILE: &str = "/proc/sys/kernel/random/fixed_seed";
 pub struct Entropy(Option<File>);
 
 impl Entropy {
-    /// Of this kernel; one that was not built with a fixed seed keeps its own.
+    /// Of this kernel; one that was not built with a fixed seed keeps its own, and so does
+    /// one that others draw from.
     pub fn open() -> io::Result<Entropy> {
+        if engine::shares_kernel() {
+            return Ok(Entropy(None));
+        }
         match OpenOptions::new().write(true).open(FILE) {
             Ok(file) => Ok(Entropy(Some(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Entropy(None)),

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::unistd::ftruncate;
@@ -192,6 +192,12 @@ impl SentFile {
         let mapping = mapping.expect("a scenario that syncs maps its file");
         // SAFETY: the mapping is whole, and its bytes stay as they are.
         unsafe { msync(mapping.start, mapping.len.get(), MsFlags::MS_SYNC) }
+    }
+
+    /// Has the kernel give back what of it is in the page cache, and of no other file.
+    pub fn drop_cache(&self) -> io::Result<()> {
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        Ok(posix_fadvise(&self.file, 0, 0, advice)?)
     }
 
     /// pwrite(2) of `generation` of the pattern.

@@ -3,7 +3,8 @@
 //! The kernel under test starts this same binary as its init. [`main_if_pid1`],
 //! which runs before `main`, then makes the guest a place to live in, starts the
 //! job's program, reaps whatever ends, tells the host how the program ended, and
-//! switches the machine off. PID 1 must never end: the kernel would panic.
+//! switches the machine off. PID 1 must never end: the kernel would panic. Only that of
+//! namespaces of the host's kernel may, and takes all of them with it.
 
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
@@ -17,13 +18,15 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 
-use super::job::{CONTROL_VARIABLE, GUEST_VARIABLE, Job, Off, Report, VARIABLE, Ways};
-use super::{kmemleak, mounts};
+use super::job::{
+    CONTROL_VARIABLE, GUEST_VARIABLE, Job, Off, Report, SHARED_VARIABLE, VARIABLE, Ways,
+};
+use super::{kmemleak, mounts, namespaces};
 
 /// Open files that a program in the guest may have.
 const OPEN_FILES: u64 = 65_536;
@@ -88,6 +91,17 @@ fn failed<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Fail
 }
 
 fn run(job: &Job) -> Result<Report, Failed> {
+    let shared = job.ways.shares_kernel();
+    if shared {
+        // What begins the log of every kernel.
+        eprintln!("Linux version {}: the kernel that runs already", release());
+        namespaces::leave().map_err(|error| {
+            let (why, remedy) = namespaces::why_refused(&error);
+            failed("leave the host's namespaces")(io::Error::other(format!(
+                "{why}; remedy: {remedy}"
+            )))
+        })?;
+    }
     mounts::set_up(job).map_err(|(what, error)| Failed { what, error })?;
     for setting in &job.sysctls {
         check_sysctl(setting).map_err(failed(format!("boot with sysctl.{setting}")))?;
@@ -95,7 +109,15 @@ fn run(job: &Job) -> Result<Report, Failed> {
     set_host_name().map_err(failed("set the host name"))?;
     loopback_up().map_err(failed("set the loopback interface up"))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core files"))?;
-    setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
+    let (_, most) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(failed("read the limit of open files"))?;
+    // What the host allows, and no more, where the files are the host's.
+    let most = if shared {
+        most.min(OPEN_FILES)
+    } else {
+        OPEN_FILES
+    };
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
         .map_err(failed("raise the limit of open files"))?;
     let stdout = open_tty(&job.ways.stdout).map_err(failed("open standard output"))?;
     let stderr = open_tty(&job.ways.stderr).map_err(failed("open standard error"))?;
@@ -106,6 +128,10 @@ fn run(job: &Job) -> Result<Report, Failed> {
     // Nothing may still be writing when the host is told that all is done.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     while reap().is_ok() {}
+    if shared {
+        // A pipe has what was written, and what the kernel has lost is no matter of ours.
+        return Ok(report);
+    }
     check_flushed(&stdout)?;
     check_flushed(&stderr)?;
     // On the kernel's console, where reports of bugs belong.
@@ -149,6 +175,8 @@ fn start(job: &Job, (stdout, stderr): (&File, &File)) -> Result<libc::pid_t, Fai
         .env(CONTROL_VARIABLE, &job.ways.control)
         .env("TMPDIR", "/tmp")
         .env_remove(VARIABLE)
+        .env_remove(SHARED_VARIABLE)
+        .envs(job.ways.shares_kernel().then_some((SHARED_VARIABLE, "1")))
         .stdin(Stdio::null())
         .stdout(copy(stdout)?)
         .stderr(copy(stderr)?)
@@ -209,6 +237,9 @@ fn open_tty(path: &str) -> io::Result<File> {
         tty = options.open(path);
     }
     let tty = tty?;
+    if !std::io::IsTerminal::is_terminal(&tty) {
+        return Ok(tty);
+    }
     let mut termios = tcgetattr(&tty)?;
     cfmakeraw(&mut termios);
     tcsetattr(&tty, SetArg::TCSANOW, &termios)?;
@@ -230,8 +261,10 @@ fn check_flushed(tty: &File) -> Result<(), Failed> {
 }
 
 fn switch_off(report: &Report, ways: &Ways) -> ! {
-    // Files in the output directory, before the host is told that all is done.
-    nix::unistd::sync();
+    if !ways.shares_kernel() {
+        // Files in the output directory, before the host is told that all is done.
+        nix::unistd::sync();
+    }
     let told = open_tty(&ways.control)
         .and_then(|mut control| control.write_all(report.to_line().as_bytes()));
     if let Err(error) = told {
@@ -243,12 +276,18 @@ fn switch_off(report: &Report, ways: &Ways) -> ! {
     let how = match ways.off {
         Off::Power => RebootMode::RB_POWER_OFF,
         Off::Reset => RebootMode::RB_AUTOBOOT,
+        Off::Stay => std::process::exit(0),
     };
     match reboot(how) {
         Ok(never) => match never {},
         // The kernel panics, and the host learns it that way.
         Err(errno) => panic!("cannot switch off: {errno}"),
     }
+}
+
+fn release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    release.map_or_else(|_| "?".into(), |it| it.trim().to_owned())
 }
 
 fn set_host_name() -> nix::Result<()> {

@@ -6,6 +6,7 @@
 //! version.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -18,15 +19,17 @@ pub const VARIABLE: &str = "INFLIGHT_JOB";
 /// The variable that tells every program in a guest where signs of life go
 /// ([`crate::engine::heartbeat`]).
 pub const CONTROL_VARIABLE: &str = "INFLIGHT_CONTROL";
+/// The variable that tells programs that the kernel is not theirs alone.
+pub const SHARED_VARIABLE: &str = "INFLIGHT_SHARED_KERNEL";
 
 /// The ways between a guest and its host, which differ from engine to engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ways {
-    /// The program's standard output: a terminal.
+    /// The program's standard output: a terminal, or a pipe.
     pub stdout: String,
     /// The program's standard error: another.
     pub stderr: String,
-    /// The terminal where PID 1 writes [`Report`] lines, and programs signs of life.
+    /// The one where PID 1 writes [`Report`] lines, and programs signs of life.
     pub control: String,
     /// How the host's files are reached.
     pub files: Files,
@@ -41,6 +44,8 @@ pub enum Files {
     Hostfs,
     /// By 9P over virtio; the output directories have the tags of [`out_tag`].
     NineP,
+    /// They are there.
+    Own,
 }
 
 /// How the machine is switched off.
@@ -50,6 +55,8 @@ pub enum Off {
     Power,
     /// It has none, and ends where another would boot again.
     Reset,
+    /// It is not ours: PID 1 just ends.
+    Stay,
 }
 
 /// What the output directory of this number is called on a PC.
@@ -78,6 +85,24 @@ impl Ways {
             files: Files::NineP,
             off: Off::Reset,
         }
+    }
+
+    /// Those of the kernel that runs already: pipes, open as these descriptors in PID 1
+    /// and in all that it starts.
+    pub fn host([stdout, stderr, control]: [RawFd; 3]) -> Ways {
+        let path = |fd: RawFd| format!("/proc/self/fd/{fd}");
+        Ways {
+            stdout: path(stdout),
+            stderr: path(stderr),
+            control: path(control),
+            files: Files::Own,
+            off: Off::Stay,
+        }
+    }
+
+    /// Whether the kernel has others to serve.
+    pub fn shares_kernel(&self) -> bool {
+        self.off == Off::Stay
     }
 }
 

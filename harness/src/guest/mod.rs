@@ -1,8 +1,9 @@
 //! What happens inside the kernel under test.
 //!
-//! * [`init`], `mounts`: the first process: mounts, the program, power off;
+//! * [`init`], `mounts`, [`namespaces`]: the first process: mounts, the program, power off;
 //! * [`job`]: what the first process is told to do, and what it tells the host;
 //! * `netns`, `rtnl`, `link`: two network namespaces and the queues between;
+//! * [`lacks`]: what a kernel lacks that was not built for this;
 //! * `tun`: a link on which packets leave the kernel;
 //! * `loopback`: a link that does not leave the namespace;
 //! * `ethtool`, `sysctl`: what the interfaces do for the stack, and its settings;
@@ -25,7 +26,7 @@
 mod bare;
 mod borrowed;
 mod child;
-mod clock;
+pub mod clock;
 mod connection;
 pub mod counters;
 mod crew;
@@ -39,11 +40,13 @@ pub mod init;
 pub mod job;
 mod kmemleak;
 mod kmsg;
+pub mod lacks;
 pub mod leftovers;
 pub mod link;
 mod loopback;
 mod mailbox;
 mod mounts;
+pub mod namespaces;
 pub mod netns;
 pub mod observed;
 mod orphan;

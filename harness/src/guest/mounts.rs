@@ -4,8 +4,13 @@
 //! kernel's own file systems, and tmpfs where programs expect to write. Only the
 //! output directories are writable and the host's.
 //!
+//! Where the kernel is the host's the root is what it was, and read-only from here on, as
+//! is what /proc and /sys say of more than these namespaces.
+//!
 //! This keeps accidents away, not malice: the program is root in the guest, and may
 //! mount hostfs again, writable, with the rights of the user who booted it.
+
+mod shared;
 
 use std::fs::{self, File};
 use std::io;
@@ -22,10 +27,23 @@ pub(super) type Failure = (String, io::Error);
 
 /// Mounts all of it.
 pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
+    let own = job.ways.files == Files::Own;
+    // As they are now, and not as the rest will be.
+    let out_trees = match own {
+        true => cut_out(job)?,
+        false => Vec::new(),
+    };
+    if own {
+        shared::read_only(Path::new("/"))
+            .map_err(|error| ("make the host's files read-only".to_owned(), error))?;
+    }
     let carried = carry(job)?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     required("proc", "/proc", quiet, None)?;
-    required("devtmpfs", "/dev", MsFlags::MS_NOSUID, None)?;
+    match own {
+        true => required("tmpfs", "/dev", MsFlags::MS_NOSUID, Some("mode=755"))?,
+        false => required("devtmpfs", "/dev", MsFlags::MS_NOSUID, None)?,
+    }
     required("tmpfs", "/tmp", quiet, Some("mode=1777"))?;
     for directory in ["/dev/shm", "/dev/pts"] {
         make_directory(Path::new(directory))?;
@@ -39,7 +57,16 @@ pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
         ("debugfs", "/sys/kernel/debug", None),
         ("tracefs", "/sys/kernel/tracing", None),
     ] {
-        let _ = mount(Some(kind), target, Some(kind), quiet, options);
+        // What is below it changes the machine.
+        let flags = match own && target.starts_with("/sys") {
+            true => quiet | MsFlags::MS_RDONLY,
+            false => quiet,
+        };
+        let _ = mount(Some(kind), target, Some(kind), flags, options);
+    }
+    if own {
+        shared::guard_proc()?;
+        let _ = std::os::unix::fs::symlink("pts/ptmx", "/dev/ptmx");
     }
     for (target, link) in [
         ("/proc/self/fd", "/dev/fd"),
@@ -52,6 +79,9 @@ pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
     for (path, tree) in carried {
         uncover(&path, &tree)
             .map_err(|error| (format!("make {} visible", path.display()), error))?;
+    }
+    for (path, tree) in out_trees {
+        attach(&path, &tree).map_err(|error| (format!("open {}", path.display()), error))?;
     }
     for (number, out_dir) in job.out_dirs.iter().enumerate() {
         let path = out_dir.path();
@@ -71,6 +101,7 @@ pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
                 MsFlags::empty(),
                 Some("trans=virtio,version=9p2000.L,cache=none"),
             ),
+            Files::Own => Ok(()),
         }
         .map_err(|errno| {
             let what = format!("mount the output directory {}", path.display());
@@ -102,23 +133,37 @@ fn carry(job: &Job) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
         .iter()
         .filter_map(|path| hidden_part(path.path()))
         .collect();
+    let own = job.ways.files == Files::Own;
+    if own {
+        let devices = shared::DEVICES.iter().map(PathBuf::from);
+        paths.extend(devices.filter(|it| it.exists()));
+    }
     paths.sort_unstable();
     // What lies in another one comes with it.
     paths.dedup_by(|later, earlier| later.starts_with(earlier));
-    paths
-        .into_iter()
-        .map(|path| match cut(&path) {
-            Ok(tree) => Ok((path, tree)),
-            Err(error) => Err((format!("take hold of {}", path.display()), error)),
-        })
-        .collect()
+    paths.into_iter().map(|path| hold(path, own)).collect()
 }
 
-/// open_tree(2) with OPEN_TREE_CLONE: a detached bind mount of `path`.
-fn cut(path: &Path) -> io::Result<OwnedFd> {
+/// The same of the output directories.
+fn cut_out(job: &Job) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+    let paths = job.out_dirs.iter().map(|it| it.path().to_owned());
+    paths.map(|path| hold(path, true)).collect()
+}
+
+fn hold(path: PathBuf, deep: bool) -> Result<(PathBuf, OwnedFd), Failure> {
+    match cut(&path, deep) {
+        Ok(tree) => Ok((path, tree)),
+        Err(error) => Err((format!("take hold of {}", path.display()), error)),
+    }
+}
+
+/// open_tree(2) with OPEN_TREE_CLONE: a detached bind mount of `path`, and of what is
+/// mounted in it if it is `deep`.
+fn cut(path: &Path, deep: bool) -> io::Result<OwnedFd> {
     const OPEN_TREE_CLONE: libc::c_int = 1;
     let path = c_path(path)?;
-    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
+    let recursive = if deep { shared::AT_RECURSIVE } else { 0 };
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | recursive;
     // SAFETY: a NUL-terminated path and integers; the result is checked.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
     if fd < 0 {
@@ -130,7 +175,6 @@ fn cut(path: &Path) -> io::Result<OwnedFd> {
 
 /// Puts a tree back where it was.
 fn uncover(path: &Path, tree: &OwnedFd) -> io::Result<()> {
-    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_int = 4;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -140,6 +184,12 @@ fn uncover(path: &Path, tree: &OwnedFd) -> io::Result<()> {
     } else {
         File::create(path)?;
     }
+    attach(path, tree)
+}
+
+/// Mounts a tree.
+fn attach(path: &Path, tree: &OwnedFd) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_int = 4;
     let path = c_path(path)?;
     // SAFETY: NUL-terminated paths and integers; the result is checked.
     let moved = unsafe {

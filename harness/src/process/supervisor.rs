@@ -40,6 +40,8 @@ pub(super) fn enter(lifeline: RawFd, directory: Option<&CStr>) -> io::Result<()>
         on_child.sa_flags = libc::SA_NOCLDSTOP;
         libc::sigaction(libc::SIGCHLD, &on_child, ptr::null_mut());
         let supervisor = libc::getpid();
+        // Who is to be the first of a PID namespace does not see its parent from there.
+        let own = libc::syscall(libc::SYS_pidfd_open, supervisor, 0);
         match libc::fork() {
             -1 => Err(io::Error::last_os_error()),
             0 => {
@@ -47,7 +49,8 @@ pub(super) fn enter(lifeline: RawFd, directory: Option<&CStr>) -> io::Result<()>
                 // Linux does when it panics) is not to reach the supervisor.
                 libc::setpgid(0, 0);
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                if libc::getppid() != supervisor {
+                let parent = libc::getppid();
+                if parent != supervisor && (parent != 0 || has_ended(own)) {
                     libc::_exit(1);
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
@@ -56,6 +59,21 @@ pub(super) fn enter(lifeline: RawFd, directory: Option<&CStr>) -> io::Result<()>
             program => supervise(program, lifeline, directory),
         }
     }
+}
+
+/// Whether a process has ended of which this should be a pidfd; true if it is none.
+unsafe fn has_ended(pidfd: libc::c_long) -> bool {
+    let Ok(fd) = RawFd::try_from(pidfd) else {
+        return true;
+    };
+    let mut asked = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one struct, which outlives the call. A negative descriptor is passed over, so
+    // it has to be looked at.
+    fd < 0 || unsafe { libc::poll(&mut asked, 1, 0) } != 0
 }
 
 /// Its arrival is all that counts: it ends ppoll(2).
