@@ -4,6 +4,8 @@ use std::io;
 
 use crate::capture::Capture;
 use crate::engine;
+#[cfg(doc)]
+use crate::guest::lacks::Lack;
 use crate::guest::{Guest, KernelLog, RunError};
 use crate::history::History;
 use crate::minimize::{self, Budget, Judge, Memory, Minimized, Plan};
@@ -14,7 +16,8 @@ use crate::scenario::Scenario;
 #[derive(Debug)]
 pub struct Trial {
     guest: Guest,
-    log: KernelLog,
+    /// `None`: others log there, too.
+    log: Option<KernelLog>,
     contract: Contract,
     virtual_ns: u64,
     wedged: bool,
@@ -36,7 +39,10 @@ impl Trial {
     pub fn set_up(contract: Contract) -> io::Result<Trial> {
         Ok(Trial {
             // It is kept open, and so it comes before the guest counts open files.
-            log: KernelLog::open()?,
+            log: match engine::shares_kernel() {
+                true => None,
+                false => Some(KernelLog::open()?),
+            },
             guest: Guest::set_up()?,
             contract,
             virtual_ns: 0,
@@ -67,9 +73,9 @@ impl Trial {
     ///
     /// # Errors
     /// When the set-up fails or an earlier run has wedged this kernel: nothing
-    /// was tested then.
+    /// was tested then. [`Lack::of`] tells what a kernel lacks that others serve.
     pub fn run(&mut self, scenario: &Scenario) -> io::Result<Verdict> {
-        self.judge(scenario, |guest| guest.run(scenario))
+        self.judge(scenario, Guest::run)
     }
 
     /// Runs `scenario` as [`Trial::run_again`] does, and keeps all of its packets, or the
@@ -85,7 +91,7 @@ impl Trial {
             return Ok((verdict, None));
         }
         let mut packets = None;
-        let verdict = self.judge(scenario, |guest| {
+        let verdict = self.judge(scenario, |guest, scenario| {
             let (result, capture) = guest.run_watched(scenario)?;
             packets = capture;
             result
@@ -96,8 +102,10 @@ impl Trial {
     fn judge(
         &mut self,
         scenario: &Scenario,
-        run: impl FnOnce(&mut Guest) -> Result<History, RunError>,
+        run: impl FnOnce(&mut Guest, &Scenario) -> Result<History, RunError>,
     ) -> io::Result<Verdict> {
+        let scenario = self.guest.fit(scenario)?;
+        let scenario = &*scenario;
         if self.wedged {
             return Err(io::Error::other(
                 "a call of an earlier scenario still hangs; boot again",
@@ -107,7 +115,7 @@ impl Trial {
             // What came before is not this one's.
             self.guest.leftovers()?;
         }
-        let history = match run(&mut self.guest) {
+        let history = match run(&mut self.guest, scenario) {
             Ok(mut history) => {
                 if self.looks {
                     history.leftovers = self.guest.leftovers()?;
@@ -123,7 +131,9 @@ impl Trial {
         let ends_ns = history.beside.iter().map(|stream| stream.end_ns);
         self.virtual_ns += ends_ns.fold(history.end_ns, u64::max);
         let mut violations = oracle::judge(self.contract, scenario, &history);
-        violations.extend(oracle::splats(&self.log.news()?));
+        if let Some(log) = &mut self.log {
+            violations.extend(oracle::splats(&log.news()?));
+        }
         Ok(Verdict {
             history,
             violations,
@@ -158,7 +168,7 @@ impl Trial {
             return Ok(None);
         };
         let usually = std::mem::replace(&mut self.looks, false);
-        let verdict = self.judge(&first, |guest| guest.run(&first));
+        let verdict = self.judge(&first, Guest::run);
         self.looks = usually;
         let verdict = verdict?;
         let heard = verdict.breaks(Property::Splat);

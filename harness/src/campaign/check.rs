@@ -6,6 +6,7 @@
 //! the first violation of a seed is the same on every machine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fs;
 use std::time::{Duration, Instant};
 
 use super::crash::{self, Crash};
@@ -13,6 +14,7 @@ use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Finding, Job};
 use super::known::Bug;
 use crate::engine::{self, Exit};
+use crate::guest::lacks::{Feature, Lack};
 use crate::kernel::{Flavour, Kernel, KernelName};
 use crate::minimize::Budget;
 use crate::oracle::{self, Contract, Property};
@@ -57,6 +59,17 @@ pub struct Outcome {
     pub ran: Vec<Ran>,
     /// How many of them broke something by a known bug of the kernel.
     pub excused: BTreeMap<Bug, u64>,
+    /// How many were not run, by what the kernel lacks for them; the first of each.
+    pub skipped: BTreeMap<Feature, (u64, Lack)>,
+    /// Their numbers.
+    pub skipped_cases: BTreeSet<u64>,
+}
+
+impl Outcome {
+    /// How many cases were not run since the kernel lacks something.
+    pub fn skips(&self) -> u64 {
+        self.skipped.values().map(|(cases, _)| cases).sum()
+    }
 }
 
 /// The cases that one guest ran: `first`, and every `stride`th after it.
@@ -91,19 +104,32 @@ pub enum News<'a> {
 }
 
 /// What a kernel is expected to do with many cases: `None`: hold. A stock kernel
-/// breaks stable-on-return, for that is the race.
+/// breaks stable-on-return, for that is the race; and so does the one that runs already,
+/// unless it has the series, and that is switched on.
 pub fn expected(kernel: &KernelName, contract: Contract) -> Option<Property> {
-    match (kernel.flavour(), contract) {
-        (Some(Flavour::Stock), Contract::Stable) => Some(Property::StableOnReturn),
-        _ => None,
-    }
+    let races = match kernel {
+        KernelName::Host => !is_stable(fs::read_to_string(STABLE).ok().as_deref()),
+        _ => kernel.flavour() == Some(Flavour::Stock),
+    };
+    (races && contract == Contract::Stable).then_some(Property::StableOnReturn)
+}
+
+/// The switch of the series.
+const STABLE: &str = "/proc/sys/fs/splice_stable";
+
+/// Whether a kernel keeps its promise, by what its switch says, if it has one.
+fn is_stable(switch: Option<&str>) -> bool {
+    switch.is_some_and(|it| it.trim() != "0")
 }
 
 /// What the cases that were run on any of the kernels of one campaign exercised, each
 /// counted once.
 pub fn coverage<'a>(seed: u64, outcomes: impl IntoIterator<Item = &'a Outcome>) -> Coverage {
-    let ran = outcomes.into_iter().flat_map(|outcome| &outcome.ran);
-    let cases: BTreeSet<u64> = ran.flat_map(Ran::indices).collect();
+    let ran = |outcome: &'a Outcome| {
+        let cases = outcome.ran.iter().flat_map(Ran::indices);
+        cases.filter(|case| !outcome.skipped_cases.contains(case))
+    };
+    let cases: BTreeSet<u64> = outcomes.into_iter().flat_map(ran).collect();
     let mut coverage = Coverage::default();
     for case in cases {
         coverage.add(&strategy::case(seed, case));
@@ -159,6 +185,8 @@ struct Shard {
     highest: Option<u64>,
     /// Cases begun.
     cases: u64,
+    /// Those of them that did not run after all.
+    skipped: u64,
     virtual_ns: u64,
     done: bool,
 }
@@ -193,6 +221,7 @@ impl<'a> Campaign<'a> {
                     at: first,
                     highest: None,
                     cases: 0,
+                    skipped: 0,
                     virtual_ns: 0,
                     done: false,
                 });
@@ -207,6 +236,8 @@ impl<'a> Campaign<'a> {
             failures: Vec::new(),
             ran: Vec::new(),
             excused: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            skipped_cases: BTreeSet::new(),
         };
         Campaign {
             plan,
@@ -305,6 +336,13 @@ impl<'a> Campaign<'a> {
                     self.stop(id);
                 }
             }
+            Event::Skipped(lack) => {
+                shard.skipped += 1;
+                let outcome = &mut self.outcomes[kernel];
+                outcome.skipped_cases.insert(shard.at);
+                let skipped = outcome.skipped.entry(lack.what);
+                skipped.or_insert((0, lack)).0 += 1;
+            }
             Event::Excused(bug) => {
                 *self.outcomes[kernel].excused.entry(bug).or_default() += 1;
             }
@@ -323,7 +361,11 @@ impl<'a> Campaign<'a> {
                     .failures
                     .push(format!("case {case}: {why}"));
             }
-            Event::Replayed(_) | Event::Explained | Event::Covered | Event::Transferred(_) => {}
+            Event::Replayed(_)
+            | Event::Explained
+            | Event::Covered
+            | Event::Transferred(_)
+            | Event::Lacks(_) => {}
         }
     }
 
@@ -404,7 +446,7 @@ impl<'a> Campaign<'a> {
 
     fn account(&mut self, shard: &Shard, until: Instant) {
         let outcome = &mut self.outcomes[shard.kernel];
-        outcome.scenarios += shard.cases;
+        outcome.scenarios += shard.cases - shard.skipped;
         outcome.virtual_ns += shard.virtual_ns;
         outcome.ran.push(Ran {
             first: shard.first,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::known::Bug;
+use crate::guest::lacks::Lack;
 use crate::guest::transfer::{Took, Transfer};
 use crate::history::{Counters, History};
 use crate::minimize::{Minimized, Size, Stopped};
@@ -83,6 +84,8 @@ pub enum Job {
         /// How often.
         times: u32,
     },
+    /// Say what this kernel lacks.
+    Probe,
     /// One connection, timed.
     Transfer {
         /// The scenario whose link is used, as text.
@@ -105,6 +108,10 @@ pub enum Event {
     },
     /// A case broke something, but by a known bug of this kernel.
     Excused(Bug),
+    /// The case that was about to run did not: this kernel lacks something.
+    Skipped(Lack),
+    /// What this kernel lacks.
+    Lacks(Vec<Lack>),
     /// A violation was seen; it is now run again and made smaller.
     Suspect(Finding),
     /// The same, smaller than last told.
@@ -174,6 +181,9 @@ pub struct Replayed {
     pub file: usize,
     /// How often it ran.
     pub runs: u32,
+    /// Why it did not run at all, if it did not.
+    #[serde(default)]
+    pub skipped: Option<Lack>,
     /// The properties that were broken, and in how many runs.
     pub violated: Vec<(Property, u32)>,
     /// Of the first violation, for people.

@@ -10,6 +10,7 @@ use super::crash::Crash;
 use super::host::{End, Fleet, Id, Report};
 use super::job::{Event, Job, Replayed};
 use crate::engine::{self, Exit};
+use crate::guest::lacks::Lack;
 use crate::history::Counters;
 use crate::kernel::Kernel;
 use crate::oracle::{Contract, Property};
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub counters: Vec<Counters>,
     /// What went wrong apart from the kernel under test.
     pub failure: Option<String>,
+    /// What the kernel lacks, so that it was not run.
+    pub skipped: Option<Lack>,
 }
 
 /// Runs `plan`; the outcomes by kernel, then by scenario.
@@ -183,6 +186,7 @@ impl<'a> Replay<'a> {
                     digests: None,
                     counters: Vec::new(),
                     failure: None,
+                    skipped: None,
                 },
                 // A wedged kernel ends its worker early, and well.
                 (None, Exit::Status(0)) if batch.told => {
@@ -222,6 +226,7 @@ impl Outcome {
             digests: None,
             counters: Vec::new(),
             failure: Some(why),
+            skipped: None,
         }
     }
 
@@ -241,6 +246,7 @@ impl From<Replayed> for Outcome {
             digests: Some(replayed.digests),
             counters: replayed.counters,
             failure: None,
+            skipped: replayed.skipped,
         }
     }
 }

@@ -10,7 +10,8 @@ use super::explain::Explained;
 use super::job::{Event, Finding, Job, Replayed};
 use super::known::{Bug, Known};
 use crate::engine;
-use crate::guest::Bare;
+use crate::guest::lacks::{Lack, Lacks};
+use crate::guest::{Bare, clock};
 use crate::history::Counters;
 use crate::kcov::{self, Contexts, Machine};
 use crate::minimize::{Budget, Memory, Plan, Reliability, Stopped};
@@ -23,6 +24,8 @@ const REPETITIONS: u32 = 10;
 /// Cases from one look at what is left behind to the next: it costs as much as several
 /// cases.
 const CASES_A_LOOK: usize = 512;
+/// How long a violation is made smaller where time passes by the clock.
+const SHRINK_TIME: Duration = Duration::from_secs(60);
 /// Rounds without the harness from one sign of life to the next.
 const BARE_ROUNDS_A_BEAT: u32 = 1000;
 
@@ -32,6 +35,10 @@ pub fn work(job: &Job, out: impl Write) -> io::Result<()> {
         out,
         start: Instant::now(),
         scenarios: 0,
+        shrink_time: match clock::is_virtual()? {
+            true => Duration::MAX,
+            false => SHRINK_TIME,
+        },
     };
     let event = match worker.perform(job) {
         Ok(()) => Event::Done {
@@ -47,6 +54,7 @@ struct Worker<W> {
     out: W,
     start: Instant,
     scenarios: u64,
+    shrink_time: Duration,
 }
 
 /// What counts of what a scenario breaks.
@@ -179,6 +187,10 @@ impl<W: Write> Worker<W> {
                 }
                 Ok(())
             }
+            Job::Probe => {
+                let lacks = Lacks::find()?;
+                self.tell(&Event::Lacks(lacks.iter().cloned().collect()))
+            }
             Job::Transfer { text, transfer } => {
                 let setup = read(text)?.setup;
                 let took = transfer.run(&setup, || {
@@ -217,7 +229,14 @@ impl<W: Write> Worker<W> {
         wanted: Wanted<'_>,
     ) -> io::Result<bool> {
         self.about(index, trial)?;
-        let verdict = trial.run(scenario)?;
+        let verdict = match trial.run(scenario) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let lack = Lack::of(&error).cloned().ok_or(error)?;
+                self.tell(&Event::Skipped(lack))?;
+                return Ok(false);
+            }
+        };
         self.scenarios += 1;
         self.examined(trial, index, scenario, verdict, shrink_runs, wanted)
     }
@@ -317,10 +336,10 @@ impl<W: Write> Worker<W> {
         let before = self.repeat(trial, scenario, finding);
         let plan = Plan {
             property,
-            // The guest's clock is virtual, so only runs can bound this.
+            // Where the guest's clock is virtual only runs can bound this.
             budget: Budget {
                 runs: shrink_runs,
-                time: Duration::MAX,
+                time: self.shrink_time,
             },
             tries: before.tries(),
             memory: &mut Memory::new(),
@@ -384,6 +403,7 @@ impl<W: Write> Worker<W> {
             let mut replayed = Replayed {
                 file,
                 runs: 0,
+                skipped: None,
                 violated: Vec::new(),
                 message: None,
                 digests: 0,
@@ -392,7 +412,13 @@ impl<W: Write> Worker<W> {
             let mut digests = HashSet::new();
             for _ in 0..times {
                 self.about(file as u64, &trial)?;
-                let verdict = trial.run_again(&scenario)?;
+                let verdict = match trial.run_again(&scenario) {
+                    Ok(verdict) => verdict,
+                    Err(error) => {
+                        replayed.skipped = Some(Lack::of(&error).cloned().ok_or(error)?);
+                        break;
+                    }
+                };
                 self.scenarios += 1;
                 replayed.runs += 1;
                 digests.insert(verdict.history.digest(&scenario));

@@ -14,25 +14,33 @@ use super::options::{On, seed};
 use super::{Failure, Status};
 use crate::campaign::check::{self, News, Outcome, Plan};
 use crate::campaign::job::Finding;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Machine};
 use crate::oracle::Property;
 use crate::report::finding::{self, Origin};
 use crate::report::{features, shell, table::Table};
+
+/// Cases a kernel, unless others are asked for.
+const CASES: u64 = 10_000;
+/// The same, and for how long, where time passes by the clock.
+const CASES_ON_HOST: u64 = 500;
+const TIME_ON_HOST: Duration = Duration::from_secs(120);
 
 /// Generate scenarios, run them on kernels, shrink and save what breaks.
 ///
 /// A stock kernel is expected to break stable-on-return: that is the race. It is
 /// searched up to the first violation, which is then made smaller. Every other
 /// kernel is expected to hold in all cases. Kernels that are not built yet are
-/// built first.
+/// built first. Where time passes by the clock (--engine host) less is run unless it is
+/// asked for: 500 cases, and 120 seconds of them; cases that need what the kernel lacks
+/// are skipped, and counted.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     on: On,
-    /// Run so many scenarios on each kernel
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    cases: u64,
-    /// Stop after so many seconds; what was run by then counts
+    /// Run so many scenarios on each kernel [default: 10000; on the host's kernel 500]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    cases: Option<u64>,
+    /// Stop after so many seconds; what was run by then counts [default: never; on the host's kernel after 120]
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
     /// Generate the scenarios from this seed [default: a new one, printed]
@@ -58,13 +66,20 @@ struct Saved {
 /// Runs the campaign.
 pub fn run(args: &Args) -> Result<Status, Failure> {
     let seed = seed(args.seed)?;
+    let kernels = args.on.kernels()?;
+    let shared = kernels.iter().any(|it| it.machine == Machine::Host);
+    // A given number of cases is run to its end, and a given time is used.
+    let (cases, time) = match (args.cases, args.time) {
+        (None, None) if shared => (CASES_ON_HOST, Some(TIME_ON_HOST)),
+        (cases, time) => (cases.unwrap_or(CASES), time.map(Duration::from_secs)),
+    };
     let plan = Plan {
-        kernels: args.on.kernels()?,
+        kernels,
         contract: args.on.contract,
         seed,
-        cases: args.cases,
+        cases,
         jobs: args.on.jobs(),
-        time: args.time.map(Duration::from_secs),
+        time,
         shrink_runs: args.shrink_runs,
     };
     note(format_args!(
@@ -128,12 +143,18 @@ fn status(plan: &Plan, outcomes: &[Outcome]) -> Status {
     }
 }
 
+/// Whether no case could be run since the kernel lacks something.
+fn all_skipped(outcome: &Outcome) -> bool {
+    outcome.scenarios == 0 && outcome.skips() > 0
+}
+
 fn violated(outcome: &Outcome) -> Option<Property> {
     outcome.finding.as_ref().map(|finding| finding.property)
 }
 
 fn as_expected(plan: &Plan, outcome: &Outcome) -> bool {
-    violated(outcome) == check::expected(&outcome.kernel, plan.contract)
+    let expected = check::expected(&outcome.kernel, plan.contract);
+    violated(outcome) == expected
 }
 
 /// Scenarios a second on one CPU.
@@ -161,6 +182,7 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
     for outcome in outcomes {
         let verdict = match violated(outcome) {
             Some(property) => format!("violates {property}"),
+            None if all_skipped(outcome) => "skipped".to_string(),
             None => "holds".to_string(),
         };
         let surprise = match as_expected(plan, outcome) {
@@ -187,6 +209,15 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
                 "{}: {cases} of its scenarios met a known bug, see {}",
                 outcome.kernel,
                 bug.corpus()
+            );
+        }
+    }
+    for outcome in outcomes {
+        for (cases, lack) in outcome.skipped.values() {
+            let _ = writeln!(
+                text,
+                "{}: {cases} of its scenarios were skipped: {lack}",
+                outcome.kernel
             );
         }
     }
@@ -256,6 +287,7 @@ fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> 
             "seed": plan.seed,
             "failures": outcome.failures,
             "excused": excused(outcome),
+            "skipped": skipped(outcome),
             "features": features::json(&check::coverage(plan.seed, [outcome])),
         });
         let _ = writeln!(text, "{line}");
@@ -267,6 +299,13 @@ fn lines_of_json(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> 
 fn excused(outcome: &Outcome) -> serde_json::Value {
     let pairs = outcome.excused.iter();
     pairs.map(|(bug, cases)| (bug.corpus(), *cases)).collect()
+}
+
+/// Cases that were not run, by what is lacking, with the reason.
+fn skipped(outcome: &Outcome) -> serde_json::Value {
+    let all = outcome.skipped.values();
+    all.map(|(cases, lack)| json!({ "cases": cases, "lack": lack }))
+        .collect()
 }
 
 fn indent(text: &str) -> String {
@@ -383,6 +422,8 @@ mod tests {
             failures: Vec::new(),
             ran: Vec::new(),
             excused: Default::default(),
+            skipped: Default::default(),
+            skipped_cases: Default::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::ethtool::Ethtool;
+use super::lacks::{Feature, Lacks};
 use super::loopback::Loopback;
 use super::netns::NetNs;
 use super::rtnl::{self, COUNTED_NS, Gate, Interface, Rtnl};
@@ -23,9 +24,10 @@ const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 #[derive(Debug)]
 pub struct Link {
     receiver: NetNs,
-    veth: Path,
     /// Or why there is none: only a scenario that asks for it has to know.
-    tun: io::Result<(Path, [Carrier; 2])>,
+    veth: io::Result<Path>,
+    /// The same.
+    tun: io::Result<Path>,
     loopback: Loopback,
     current: DeviceKind,
     sysctls: Sysctls,
@@ -50,27 +52,29 @@ impl Link {
     /// receiver's, and joins the two. Threads started later inherit the
     /// sender's namespace, so this comes before any of them.
     pub fn create() -> io::Result<Link> {
+        Link::create_of(&Lacks::default())
+    }
+
+    /// The same of what there is.
+    pub fn create_of(lacks: &Lacks) -> io::Result<Link> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
         let receiver = NetNs::create()?;
-        let mut here = Rtnl::open();
-        here.add_veth_pair()?;
-        let far = here.interface(rtnl::FAR)?;
-        here.move_to(far, receiver.fd())?;
-        silence(rtnl::NEAR)?;
-        let near = here.interface(rtnl::NEAR)?;
-        let data = Queue::join(here, near, Side::Sender, DeviceKind::Veth, rtnl::NEAR)?;
-        let ack = receiver.with(|| {
-            silence(rtnl::FAR)?;
-            let mut there = Rtnl::open();
-            let far = there.interface(rtnl::FAR)?;
-            Queue::join(there, far, Side::Receiver, DeviceKind::Veth, rtnl::FAR)
-        })?;
+        let has = Has {
+            netem: lacks.of(Feature::Netem).is_none(),
+            gate: lacks.of(Feature::Hold).is_none(),
+        };
+        let veth = match lacks.of(Feature::Veth) {
+            None => Ok(join_veth(&receiver, has)?),
+            Some(lack) => Err(lack.clone().into()),
+        };
         forget_paths()?;
         receiver.with(forget_paths)?;
-        for family in [Family::Udp4, Family::Udp6] {
-            await_ready(&receiver, DeviceKind::Veth, family)?;
+        if veth.is_ok() {
+            for family in [Family::Udp4, Family::Udp6] {
+                await_ready(&receiver, DeviceKind::Veth, family)?;
+            }
         }
-        let tun = join_tun(&receiver);
+        let tun = join_tun(&receiver, has);
         let loopback = Loopback::bring_up()?;
         if clock::is_virtual()? {
             // It costs nothing, and who holds packets first is no later than others.
@@ -78,7 +82,7 @@ impl Link {
         }
         Ok(Link {
             receiver,
-            veth: Path::new(DeviceKind::Veth, data, ack),
+            veth,
             tun,
             loopback,
             current: DeviceKind::Veth,
@@ -92,22 +96,17 @@ impl Link {
     pub fn configure(&mut self, setup: &Setup, holds: impl Fn(Way) -> bool) -> io::Result<()> {
         self.current = setup.device.kind;
         let path = match setup.device.kind {
-            DeviceKind::Veth => &mut self.veth,
-            DeviceKind::Tun => {
-                let (path, carriers) = match &mut self.tun {
-                    Ok(tun) => tun,
-                    Err(error) => {
-                        let message = format!("no TUN interfaces: {error}");
-                        return Err(io::Error::new(error.kind(), message));
-                    }
-                };
-                let [data, ack] = carriers;
-                data.begin(setup.data.nth);
-                ack.begin(setup.ack.nth);
-                path
-            }
+            DeviceKind::Veth => (&mut self.veth, "veth"),
+            DeviceKind::Tun => (&mut self.tun, "TUN"),
             // It has no queue.
             DeviceKind::Loopback => return self.loopback.configure(&setup.device),
+        };
+        let path = match path {
+            (Ok(path), _) => path,
+            (Err(error), name) => {
+                let message = format!("no {name} interfaces: {error}");
+                return Err(io::Error::new(error.kind(), message));
+            }
         };
         path.set_device(&setup.device)?;
         for (way, netem) in [(Way::Data, &setup.data), (Way::Ack, &setup.ack)] {
@@ -122,13 +121,14 @@ impl Link {
         self.sysctls.set(stack, &self.receiver)
     }
 
-    /// Both queues of the way that was configured last; over loopback nobody turns any.
-    pub fn queues(&self) -> Arc<Queues> {
-        let path = match (self.current, &self.tun) {
-            (DeviceKind::Tun, Ok((path, _))) => path,
-            _ => &self.veth,
+    /// Both queues of the way that was configured last; over loopback nobody turns any,
+    /// and `None` may be there.
+    pub fn queues(&self) -> Option<Arc<Queues>> {
+        let path = match self.current {
+            DeviceKind::Tun => &self.tun,
+            DeviceKind::Veth | DeviceKind::Loopback => &self.veth,
         };
-        Arc::clone(&path.queues)
+        Some(Arc::clone(&path.as_ref().ok()?.queues))
     }
 
     /// What was configured last.
@@ -203,28 +203,45 @@ impl Path {
     }
 }
 
+/// The way between the two that most scenarios take.
+fn join_veth(receiver: &NetNs, has: Has) -> io::Result<Path> {
+    const KIND: DeviceKind = DeviceKind::Veth;
+    let mut here = Rtnl::open();
+    here.add_veth_pair()?;
+    let far = here.interface(rtnl::FAR)?;
+    here.move_to(far, receiver.fd())?;
+    silence(rtnl::NEAR)?;
+    let near = here.interface(rtnl::NEAR)?;
+    let data = Queue::join(here, near, (Side::Sender, KIND, has), rtnl::NEAR)?;
+    let ack = receiver.with(|| {
+        silence(rtnl::FAR)?;
+        let mut there = Rtnl::open();
+        let far = there.interface(rtnl::FAR)?;
+        Queue::join(there, far, (Side::Receiver, KIND, has), rtnl::FAR)
+    })?;
+    Ok(Path::new(KIND, data, ack))
+}
+
 /// A second way between the two, of TUN interfaces.
-fn join_tun(receiver: &NetNs) -> io::Result<(Path, [Carrier; 2])> {
+fn join_tun(receiver: &NetNs, has: Has) -> io::Result<Path> {
     const KIND: DeviceKind = DeviceKind::Tun;
     let join = |side: Side, name: &'static str| {
         let end = End::create(name)?;
         silence(name)?;
         let mut rtnl = Rtnl::open();
         let interface = rtnl.interface(name)?;
-        Ok::<_, io::Error>((end, Queue::join(rtnl, interface, side, KIND, name)?))
+        Ok::<_, io::Error>((end, Queue::join(rtnl, interface, (side, KIND, has), name)?))
     };
     let [near, far] = rtnl::TUN;
-    let (near, data) = join(Side::Sender, near)?;
-    let (far, ack) = receiver.with(|| join(Side::Receiver, far))?;
+    let (near, mut data) = join(Side::Sender, near)?;
+    let (far, mut ack) = receiver.with(|| join(Side::Receiver, far))?;
     let to = |side: Side| [Family::Tcp4, Family::Tcp6].map(|family| side.address(KIND, family));
-    let carriers = [
-        Carrier::start("data", &near, &far, to(Side::Receiver))?,
-        Carrier::start("ack", &far, &near, to(Side::Sender))?,
-    ];
+    data.carrier = Some(Carrier::start("data", &near, &far, to(Side::Receiver))?);
+    ack.carrier = Some(Carrier::start("ack", &far, &near, to(Side::Sender))?);
     for family in [Family::Udp4, Family::Udp6] {
         await_ready(receiver, KIND, family)?;
     }
-    Ok((Path::new(KIND, data, ack), carriers))
+    Ok(Path::new(KIND, data, ack))
 }
 
 /// The kernel would ask for routers as long as the interface is there, and those packets
@@ -351,6 +368,10 @@ impl Queues {
     }
 }
 
+fn unsupported(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, what)
+}
+
 /// In virtual time: until all that can run has run.
 const MOMENT: Duration = Duration::from_micros(1);
 
@@ -363,9 +384,21 @@ struct Queue {
     /// A TUN interface offloads nothing.
     ethtool: Option<Ethtool>,
     handle: u16,
+    has: Has,
+    /// What carries the packets to the other end, if the kernel does not.
+    carrier: Option<Carrier>,
     current: Option<Netem>,
     /// `None`: it cannot hold packets.
     holding: Option<Holding>,
+}
+
+/// What the kernel has for queues. What it has not a [`Carrier`] can do in its place, if
+/// there is one.
+#[derive(Debug, Clone, Copy)]
+struct Has {
+    netem: bool,
+    /// What holds packets.
+    gate: bool,
 }
 
 /// Whether a queue that can hold packets does.
@@ -381,8 +414,7 @@ impl Queue {
     fn join(
         mut rtnl: Rtnl,
         interface: Interface,
-        side: Side,
-        kind: DeviceKind,
+        (side, kind, has): (Side, DeviceKind, Has),
         name: &'static str,
     ) -> io::Result<Queue> {
         let has_mac = kind == DeviceKind::Veth;
@@ -403,6 +435,8 @@ impl Queue {
                 DeviceKind::Tun | DeviceKind::Loopback => None,
             },
             handle: 1,
+            has,
+            carrier: None,
             current: None,
             holding: None,
         })
@@ -431,6 +465,24 @@ impl Queue {
     }
 
     fn configure(&mut self, netem: &Netem, holds: bool) -> io::Result<()> {
+        if let Some(carrier) = &self.carrier {
+            let delay_us = if self.has.netem { 0 } else { netem.delay_us };
+            let waits = delay_us > 0 || holds && !self.has.gate;
+            let waits = waits.then(|| Duration::from_micros(delay_us));
+            carrier.begin(netem.nth, waits)?;
+        }
+        let held_here = holds && !self.has.gate;
+        if held_here && self.carrier.is_none() {
+            return Err(unsupported("nothing here can hold packets"));
+        }
+        if !self.has.netem {
+            let carried = self.carrier.is_some() && netem.only_delays();
+            if !carried && !netem.does_nothing() {
+                return Err(unsupported("there is no netem"));
+            }
+            self.holding = holds.then_some(Holding::No);
+            return Ok(());
+        }
         let same = self.current == Some(*netem) && self.holding.is_none() && !holds;
         if same && !netem.is_random() {
             return Ok(());
@@ -442,11 +494,11 @@ impl Queue {
         self.handle = if self.handle == 1 { 2 } else { 1 };
         self.holding = None;
         self.rtnl.set_netem(self.interface, self.handle, netem)?;
-        if holds {
+        if holds && !held_here {
             await_countable()?;
             self.rtnl.add_gate(self.interface, self.handle)?;
-            self.holding = Some(Holding::No);
         }
+        self.holding = holds.then_some(Holding::No);
         self.current = Some(*netem);
         Ok(())
     }
@@ -456,7 +508,10 @@ impl Queue {
         if self.holding != Some(holding) {
             return Ok(false);
         }
-        self.rtnl.turn_gate(self.interface, self.handle, gate)?;
+        match &self.carrier {
+            Some(carrier) if !self.has.gate => carrier.turn(gate),
+            _ => self.rtnl.turn_gate(self.interface, self.handle, gate)?,
+        }
         self.holding = Some(match gate {
             Gate::Open => Holding::No,
             Gate::Closed | Gate::Passing(_) => Holding::Yes,

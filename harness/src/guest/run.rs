@@ -16,6 +16,7 @@ mod streams;
 mod together;
 mod watched;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,7 @@ use super::doorman::Doorman;
 use super::entropy::Entropy;
 use super::ext4;
 use super::file::SentFile;
+use super::lacks::{Feature, Lack, Lacks};
 use super::leftovers::{Gauge, Reading};
 use super::link::{Link, Queues};
 use super::mailbox::Mailbox;
@@ -59,9 +61,10 @@ const MOST_LISTENERS: usize = 64;
 /// The inside of a booted kernel, ready to run scenarios.
 #[derive(Debug)]
 pub struct Guest {
+    lacks: Lacks,
     link: Link,
     /// For scenarios of one actor.
-    doormen: [(Family, Doorman); 2],
+    doormen: Vec<(Family, Doorman)>,
     /// For the others, by SO_RCVBUF, which cannot be taken back, and by the stack that
     /// they were made in.
     listeners: HashMap<(DeviceKind, Family, Option<u32>, Stack), Arc<Listener>>,
@@ -73,7 +76,8 @@ pub struct Guest {
     virtual_time: bool,
     /// The kinds of connection that were made since the boot.
     broken_in: HashSet<(DeviceKind, Family)>,
-    gauge: Gauge,
+    /// `None`: time passes by the clock, and what is left is not waited for.
+    gauge: Option<Gauge>,
     /// What the gauge showed when it was last read.
     at_rest: Option<Reading>,
     /// Whether nothing has run since.
@@ -95,22 +99,30 @@ pub enum RunError {
 impl Guest {
     /// Makes the namespaces, the link and the threads.
     pub fn set_up() -> io::Result<Guest> {
-        let link = Link::create()?;
+        let lacks = Lacks::here()?;
+        let link = Link::create_of(&lacks)?;
         let doorman = |family| -> io::Result<(Family, Doorman)> {
             let listener = Listener::open(link.receiver(), (DeviceKind::Veth, family), None)?;
             Ok((family, Doorman::start(listener)?))
         };
+        let doormen = match lacks.of(Feature::Veth) {
+            None => vec![doorman(Family::Tcp4)?, doorman(Family::Tcp6)?],
+            Some(_) => Vec::new(),
+        };
         let relay = Arc::new(Relay::set_up()?);
-        let gauge = Gauge::open([link.receiver(), relay.namespace()])?;
+        let virtual_time = clock::is_virtual()?;
+        let namespaces = [link.receiver(), relay.namespace()];
+        let gauge = virtual_time.then(|| Gauge::open(namespaces)).transpose()?;
         let mut guest = Guest {
-            doormen: [doorman(Family::Tcp4)?, doorman(Family::Tcp6)?],
+            lacks,
+            doormen,
             crew: Crew::start()?,
             relay,
             entropy: Entropy::open()?,
             link,
             files: HashMap::new(),
             listeners: HashMap::new(),
-            virtual_time: clock::is_virtual()?,
+            virtual_time,
             broken_in: HashSet::new(),
             gauge,
             at_rest: None,
@@ -124,20 +136,28 @@ impl Guest {
     /// long as the kernel needs to let go, and costs more than a scenario does.
     /// `None`: time passes by the clock here, and waiting could take half an hour.
     pub fn leftovers(&mut self) -> io::Result<Option<Leftovers>> {
-        if !self.virtual_time {
+        let Some(gauge) = &mut self.gauge else {
             return Ok(None);
-        }
+        };
         let before = match self.at_rest {
             Some(_) if self.rests => return Ok(Some(Leftovers::default())),
             Some(before) => before,
-            None => self.gauge.read()?,
+            None => gauge.read()?,
         };
         // What is kept for the next scenario is not left over.
         self.files.clear();
         self.listeners.clear();
-        let now = self.gauge.read_settled(before)?;
+        let now = gauge.read_settled(before)?;
         (self.at_rest, self.rests) = (Some(now), true);
         Ok(Some(now.since(before)))
+    }
+
+    /// `scenario` as it can be run here.
+    ///
+    /// # Errors
+    /// What it needs, and this kernel lacks.
+    pub fn fit<'a>(&self, scenario: &'a Scenario) -> Result<Cow<'a, Scenario>, Lack> {
+        self.lacks.fit(scenario)
     }
 
     /// Waits until the kernel's timers stand as they did for other runs that began so:
@@ -156,12 +176,12 @@ impl Guest {
         if spec.kind != FileKind::Ext4 || ext4::is_mounted() {
             return Ok(());
         }
-        let Some(at_rest) = self.at_rest else {
+        let (Some(at_rest), Some(gauge)) = (self.at_rest, &mut self.gauge) else {
             return ext4::mount();
         };
-        let before = self.gauge.read()?;
+        let before = gauge.read()?;
         ext4::mount()?;
-        self.at_rest = Some(at_rest.with(before, self.gauge.read()?));
+        self.at_rest = Some(at_rest.with(before, gauge.read()?));
         Ok(())
     }
 
@@ -390,7 +410,7 @@ fn stage(
     file: SentFile,
     sender: Sender,
     threads: Threads,
-    queues: Arc<Queues>,
+    queues: Option<Arc<Queues>>,
     (orders, beside): (Option<Arc<Mailbox<Read>>>, Vec<Beside>),
 ) -> Arc<Stage> {
     // Time begins now, or has begun when the other end accepted.

@@ -25,6 +25,7 @@ use super::mailbox::Mailbox;
 use super::observed;
 use super::reader::Read;
 use super::run::RESCUE;
+use crate::engine;
 use crate::history::{Call, Outcome, Stamp};
 use crate::oracle::AWAIT_NS;
 use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
@@ -70,12 +71,17 @@ pub struct Stage {
     /// What was sent by reference.
     pub borrowed: Borrowed,
     /// What holds packets.
-    pub queues: Arc<Queues>,
+    pub queues: Option<Arc<Queues>>,
     /// What the reader is told to do; `None`: it needs no telling.
     pub orders: Option<Arc<Mailbox<Read>>>,
 }
 
 impl Stage {
+    /// False where nothing holds packets.
+    fn with_queues(&self, act: impl FnOnce(&Queues) -> io::Result<bool>) -> io::Result<bool> {
+        self.queues.as_deref().map_or(Ok(false), act)
+    }
+
     /// Performs one step and adds what happened to `calls`. Blocks as long as the system
     /// call does.
     pub fn perform(&self, step: usize, calls: &mut Vec<Call>) {
@@ -159,7 +165,11 @@ impl Stage {
             Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
             Op::MmapWrite(range) | Op::SecondWrite(range) => self.store(range, step),
             Op::Msync => change(self.file.sync()),
-            Op::DropCaches => status(std::fs::write(DROP_CACHES, "1")),
+            Op::DropCaches => status(match engine::shares_kernel() {
+                // That is everybody's.
+                true => self.file.drop_cache(),
+                false => std::fs::write(DROP_CACHES, "1"),
+            }),
             Op::Pwrite(range) => match self.file.pwrite(range, self.generation(step)) {
                 Ok(bytes) => returned(bytes as u64),
                 Err(errno) => failed(errno),
@@ -187,8 +197,10 @@ impl Stage {
             Op::Kill { .. } => self.kill(),
             Op::Close => status(self.sender_of(actor).close()),
             Op::Read { len } => self.read(step, actor, len),
-            Op::Hold { way, after_packets } => turned(self.queues.hold(way, after_packets)),
-            Op::Release { way, packets } => turned(self.queues.release(way, packets)),
+            Op::Hold { way, after_packets } => {
+                turned(self.with_queues(|it| it.hold(way, after_packets)))
+            }
+            Op::Release { way, packets } => turned(self.with_queues(|it| it.release(way, packets))),
             Op::Reset => unreachable!("the reader does that"),
         };
         let exit = match op {

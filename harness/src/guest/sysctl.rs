@@ -47,7 +47,8 @@ impl Sysctls {
     }
 }
 
-fn path(sysctl: Sysctl) -> String {
+/// Where it stands.
+pub fn path(sysctl: Sysctl) -> String {
     let name = sysctl.name().replace('-', "_");
     let suffix = match sysctl {
         Sysctl::LimitOutput => "_bytes",

@@ -11,7 +11,7 @@
 mod end;
 mod ring;
 mod sort;
-mod sum;
+pub(super) mod sum;
 
 use std::io;
 

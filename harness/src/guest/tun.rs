@@ -3,22 +3,42 @@
 //!
 //! It counts the packets of a scenario, and does something to those whose number the
 //! scenario names.
+//!
+//! Where the kernel has no netem it takes that one's place, for delays and for holding
+//! packets: it reads a packet no sooner than it may go, because what was read has left the
+//! kernel, and nobody changes it any more. When the first packet comes it waits for the
+//! delay, and then reads all that is there: what has come meanwhile waited for less. No
+//! packet can be lost by that, as long as no more wait than the interface keeps.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 
+use super::rtnl::Gate;
+use super::tap::sum;
 use crate::scenario::Nth;
 
 /// linux/if_tun.h
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+const TUNSETOFFLOAD: libc::c_ulong = 0x4004_54d0;
+const TUN_F_CSUM: libc::c_ulong = 1;
+/// `struct virtio_net_hdr`, which stands before each packet; in its first byte
+/// VIRTIO_NET_HDR_F_NEEDS_CSUM says that the checksum is yet to be computed.
+const HEADER_BYTES: usize = 10;
+const NEEDS_CHECKSUM: u8 = 1;
 /// A packet is as long as its header can say, at most.
-const MOST_BYTES: usize = 1 << 16;
+const MOST_BYTES: usize = HEADER_BYTES + (1 << 16);
+/// A thread that is there looks sooner.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The end of a link that is a file.
 #[derive(Debug)]
@@ -32,6 +52,7 @@ impl End {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
+            .custom_flags(libc::O_NONBLOCK)
             .open("/dev/net/tun")?;
         // SAFETY: `ifreq` is plain data; the ioctl reads and writes one.
         unsafe {
@@ -39,7 +60,8 @@ impl End {
             for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
                 *to = from as libc::c_char;
             }
-            request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+            request.ifr_ifru.ifru_flags =
+                (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
             Errno::result(libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, &mut request))?;
         }
         Ok(End { file })
@@ -48,7 +70,19 @@ impl End {
 
 /// Carries packets in one direction.
 #[derive(Debug, Clone)]
-pub struct Carrier(Arc<Mutex<Load>>);
+pub struct Carrier(Arc<Carriage>);
+
+#[derive(Debug)]
+struct Carriage {
+    from: File,
+    to: File,
+    receivers: [IpAddr; 2],
+    load: Mutex<Load>,
+    /// The thread has done what there was to do since [`Load::turned`] changed.
+    looked: Condvar,
+    /// Read by the thread, and written by who has changed something.
+    wake: File,
+}
 
 #[derive(Debug, Default)]
 struct Load {
@@ -57,44 +91,177 @@ struct Load {
     packets: u32,
     /// What the next packet is to overtake.
     kept: Option<Vec<u8>>,
+    /// How long the first of those that wait does so.
+    delay: Duration,
+    /// From when on those that wait may go; `None`: none waits that is known of.
+    due: Option<Instant>,
+    gate: Gate,
+    /// Whether checksums are computed here.
+    offloads: bool,
+    /// How often somebody has turned the gate, and how many of these the thread has seen.
+    turned: u64,
+    seen: u64,
 }
 
 impl Carrier {
     /// Starts the thread. What is not for one of the `receivers` goes nowhere: the kernel
     /// has packets of its own to send, and those are not to be counted.
     pub fn start(name: &str, from: &End, to: &End, receivers: [IpAddr; 2]) -> io::Result<Carrier> {
-        let (mut from, mut to) = (from.file.try_clone()?, to.file.try_clone()?);
-        let carrier = Carrier(Arc::default());
-        let load = carrier.clone();
+        // SAFETY: makes a descriptor, and the result is checked before it is owned.
+        let wake = unsafe {
+            let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
+            File::from_raw_fd(Errno::result(libc::eventfd(0, flags))?)
+        };
+        let carriage = Arc::new(Carriage {
+            from: from.file.try_clone()?,
+            to: to.file.try_clone()?,
+            receivers,
+            load: Mutex::default(),
+            looked: Condvar::new(),
+            wake,
+        });
+        let carrier = Carrier(Arc::clone(&carriage));
         thread::Builder::new().name(name.into()).spawn(move || {
             let mut buffer = vec![0; MOST_BYTES];
             // It ends with the interface.
-            while let Ok(bytes) = from.read(&mut buffer) {
-                let packet = &mut buffer[..bytes];
-                if receivers.contains(&match destination(packet) {
-                    Some(address) => address,
-                    None => continue,
-                }) {
-                    for packet in load.load().carry(packet) {
-                        // What the other end has no room for is lost.
-                        let _ = to.write(&packet);
-                    }
-                }
-            }
+            while carriage.carry(&mut buffer).is_ok() {}
         })?;
         Ok(carrier)
     }
 
-    /// Begins to count anew.
-    pub fn begin(&self, nth: Nth) {
-        *self.load() = Load {
+    /// Begins to count anew, and lets packets wait from now on, for so long and wherever a
+    /// gate is turned; `None`: nowhere. What waits from before goes nowhere.
+    ///
+    /// A packet that waits refers to its pages only where the checksum is not computed
+    /// before: who computes it makes a copy first (net/core/dev.c:skb_checksum_help). So
+    /// that is done here then, as a card would do it.
+    pub fn begin(&self, nth: Nth, waits: Option<Duration>) -> io::Result<()> {
+        let mut load = self.0.load();
+        let offloads = waits.is_some();
+        if offloads != load.offloads {
+            let flags = if offloads { TUN_F_CSUM } else { 0 };
+            // SAFETY: takes an integer.
+            Errno::result(unsafe {
+                libc::ioctl(self.0.from.as_raw_fd(), TUNSETOFFLOAD as _, flags)
+            })?;
+        }
+        let mut buffer = [0; 64];
+        while (&self.0.from).read(&mut buffer).is_ok() {}
+        *load = Load {
             nth,
+            delay: waits.unwrap_or_default(),
+            offloads,
+            turned: load.turned,
+            seen: load.seen,
             ..Load::default()
         };
+        self.0.wake();
+        Ok(())
     }
 
+    /// Turns the gate: exactly so many packets pass as it says, those that wait first.
+    /// When this returns those have gone that may go now.
+    pub fn turn(&self, gate: Gate) {
+        let mut load = self.0.load();
+        load.gate = gate;
+        load.turned += 1;
+        let turned = load.turned;
+        self.0.wake();
+        let unseen = |load: &mut Load| load.seen < turned;
+        let looked = &self.0.looked;
+        // A thread that has ended with its interface sees nothing any more.
+        drop(looked.wait_timeout_while(load, PATIENCE, unseen));
+    }
+}
+
+impl Carriage {
     fn load(&self) -> MutexGuard<'_, Load> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        // It cannot count so far that this fails.
+        let _ = (&self.wake).write(&1u64.to_ne_bytes());
+    }
+
+    /// Waits until there is something to do, and does it.
+    fn carry(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let (knows, timeout) = {
+            let load = self.load();
+            let left = |due: Instant| due.saturating_duration_since(Instant::now());
+            let timeout = load.due.filter(|_| load.gate.passes()).map(left);
+            (load.due.is_some(), timeout.map(TimeSpec::from))
+        };
+        let mut awaited = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        if !knows {
+            awaited.push(PollFd::new(self.from.as_fd(), PollFlags::POLLIN));
+        }
+        match ppoll(&mut awaited, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let has = |at: usize, flags: PollFlags| {
+            let events = awaited.get(at).and_then(PollFd::revents);
+            events.is_some_and(|it| it.intersects(flags))
+        };
+        if has(1, PollFlags::POLLERR | PollFlags::POLLHUP) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if has(0, PollFlags::POLLIN) {
+            let _ = (&self.wake).read(&mut [0; 8]);
+        }
+        let mut load = self.load();
+        let now = Instant::now();
+        if has(1, PollFlags::POLLIN) {
+            let delay = load.delay;
+            load.due.get_or_insert(now + delay);
+        }
+        if load.due.is_some_and(|due| due <= now) && self.pass(&mut load, buffer)? {
+            load.due = None;
+        }
+        load.seen = load.turned;
+        self.looked.notify_all();
+        Ok(())
+    }
+
+    /// Carries what may go; whether nothing waits any more.
+    fn pass(&self, load: &mut Load, buffer: &mut [u8]) -> io::Result<bool> {
+        let mut carried = Vec::new();
+        let over = loop {
+            if !load.gate.passes() {
+                break false;
+            }
+            let bytes = match (&self.from).read(buffer) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
+                Err(error) => return Err(error),
+            };
+            let Some((header, packet)) = buffer[..bytes].split_at_mut_checked(HEADER_BYTES) else {
+                continue;
+            };
+            if header[0] & NEEDS_CHECKSUM != 0 {
+                sum::complete(packet);
+            }
+            if destination(packet).is_none_or(|it| !self.receivers.contains(&it)) {
+                continue;
+            }
+            load.gate.count();
+            carried.extend(load.carry(packet));
+            // What is answered while others are yet to be read would be read with them.
+            if load.delay.is_zero() {
+                self.hand_over(&mut carried);
+            }
+        };
+        self.hand_over(&mut carried);
+        Ok(over)
+    }
+
+    fn hand_over(&self, packets: &mut Vec<Vec<u8>>) {
+        for packet in packets.drain(..) {
+            // What the other end has no room for is lost.
+            let parts = [IoSlice::new(&[0; HEADER_BYTES]), IoSlice::new(&packet)];
+            let _ = (&self.to).write_vectored(&parts);
+        }
     }
 }
 

@@ -32,14 +32,29 @@ const AHEAD: i16 = i16::MIN;
 pub const COUNTED_NS: u64 = 4 * (i32::MAX as u64);
 
 /// What a gate does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Gate {
     /// Everything passes.
+    #[default]
     Open,
     /// Nothing does. What waits already must have been let go before.
     Closed,
     /// So many packets pass, those that wait first.
     Passing(u32),
+}
+
+impl Gate {
+    /// Whether a packet passes now.
+    pub fn passes(self) -> bool {
+        !matches!(self, Gate::Closed | Gate::Passing(0))
+    }
+
+    /// One has.
+    pub fn count(&mut self) {
+        if let Gate::Passing(packets) = self {
+            *packets = packets.saturating_sub(1);
+        }
+    }
 }
 
 impl Rtnl {

@@ -80,7 +80,9 @@ impl Run<'_> {
         let held = Duration::from_nanos(HELD_NS);
         while self.awaits_hold() && self.next_event_or_answer(held).is_some() {}
         // It fails only where the kernel cannot hold, and that was said when it was to.
-        let _ = stage.queues.end_holds();
+        if let Some(queues) = &stage.queues {
+            let _ = queues.end_holds();
+        }
         // Who is its own reader has the first word.
         while self.awaits_own_read() && self.next_event_or_answer(2 * RESCUE).is_some() {}
         self.read_the_rest();

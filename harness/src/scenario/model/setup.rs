@@ -113,6 +113,17 @@ impl Netem {
         !self.is_random() && self.limit_packets == 0 && !self.nth.loses()
     }
 
+    /// Whether every packet passes at once.
+    pub fn does_nothing(&self) -> bool {
+        self.delay_us == 0 && self.only_delays() && self.nth == Nth::default()
+    }
+
+    /// Whether all packets are delayed alike, those aside that are named by their numbers,
+    /// and nothing else happens to them.
+    pub fn only_delays(&self) -> bool {
+        !self.is_random() && self.limit_packets == 0
+    }
+
     /// The longest that it keeps a packet, others before it and its rate aside.
     pub fn longest_us(&self) -> u64 {
         let spread_us = self.jitter_us.saturating_mul(self.distribution.reach());
