@@ -9,6 +9,7 @@ use serde_json::json;
 use super::format::{Format, print};
 use super::options::On;
 use super::{Failure, Status};
+use crate::campaign::check;
 use crate::campaign::replay::{self, Outcome, Plan};
 use crate::kernel::{Kernel, KernelName, Machine};
 use crate::oracle::{Contract, Property, not_by};
@@ -19,8 +20,8 @@ use crate::scenario::{Expected, Means, Scenario, normalize, text};
 ///
 /// A file says what to expect of which kernel: `expect stock violates
 /// stable-on-return`. Where it says nothing, every property must hold; of the kernel that
-/// runs already, and has no series, what is expected of a stock one of 6.12. What that
-/// one cannot run is `skipped`, with the reason; if all was, the exit status is 4.
+/// runs already, what is expected of the kernel of the catalog that is most like it. What
+/// that one cannot run is `skipped`, with the reason; if all was, the exit status is 4.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Scenario files, or folders of them
@@ -125,9 +126,12 @@ fn expected_means(scenario: &Scenario, kernel: &KernelName) -> Option<Means> {
 
 /// The first line about this kernel.
 fn line<'a>(scenario: &'a Scenario, kernel: &KernelName) -> Option<&'a Expected> {
-    let name = kernel.to_string();
-    let mut lines = scenario.expects.iter();
-    lines.find(|it| it.is_about(&name)).map(|it| &it.verdict)
+    let of = |name: &str| scenario.expects.iter().find(|it| it.is_about(name));
+    let line = match kernel {
+        KernelName::Host => of("host").or_else(|| of(&check::like_host())),
+        kernel => of(&kernel.to_string()),
+    };
+    line.map(|it| &it.verdict)
 }
 
 impl<'a> Row<'a> {
@@ -301,6 +305,48 @@ mod tests {
         let file = "t.scn".into();
         let row = Row::new((&file, &scenario), &kernel, Contract::Stable, &outcome);
         (row.as_expected(), human(&[row], 0.0))
+    }
+
+    #[test]
+    fn what_was_skipped_is_neither_held_nor_broken() {
+        use crate::guest::lacks::{Feature, Lack};
+        let scenario = text::parse("t.scn", "sendfile 0+1\n").unwrap();
+        let kernel = KernelName::Host;
+        let ran = Outcome {
+            runs: 1,
+            violated: Vec::new(),
+            message: None,
+            digests: Some(1),
+            counters: Vec::new(),
+            failure: None,
+            skipped: None,
+        };
+        let lack = Lack {
+            what: Feature::Vsock,
+            reason: "no such device".into(),
+            remedy: "load it".into(),
+        };
+        let skipped = Outcome {
+            runs: 0,
+            skipped: Some(lack),
+            ..ran.clone()
+        };
+        let file = "t.scn".into();
+        let row = |outcome| Row::new((&file, &scenario), &kernel, Contract::Stable, outcome);
+        let said = human(&[row(&skipped), row(&ran), row(&skipped)], 0.0);
+        assert!(
+            said.contains("  skipped ") && said.contains("  holds "),
+            "{said}"
+        );
+        let line = "skipped 2: no vsock here: no such device; remedy: load it\n";
+        assert!(said.contains(line), "{said}");
+        assert!(
+            said.ends_with("3 replays in 0.0 s, 2 of them skipped\n"),
+            "{said}"
+        );
+        assert_eq!(row(&skipped).json()["skipped"]["what"], "vsock");
+        assert_eq!(status(&[row(&skipped)]), Status::NothingRan);
+        assert_eq!(status(&[row(&skipped), row(&ran)]), Status::Held);
     }
 
     #[test]
