@@ -24,7 +24,7 @@ fn built(test: &str) -> bool {
 
 fn is_built(kernel: &str, test: &str) -> bool {
     let name = kernel.parse().unwrap();
-    let found = kernel::find(&name).unwrap().is_some();
+    let found = kernel::find(&name, kernel::Machine::Uml).unwrap().is_some();
     if !found {
         say(&format!(
             "skipped {test}: no {kernel}\n  remedy: inflight kernel build {kernel}\n"

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 /// Whether this kernel is here; that it is not is said. It is not built for this: the
 /// property tests and the main job do without.
 fn is_built(name: &str) -> bool {
-    let found = kernel::find(&name.parse().unwrap()).unwrap();
+    let found = kernel::find(&name.parse().unwrap(), kernel::Machine::Uml).unwrap();
     if found.is_none() {
         let test = thread::current().name().unwrap_or("test").to_owned();
         say(&format!(

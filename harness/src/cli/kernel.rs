@@ -26,7 +26,7 @@ enum Command {
     /// Build kernels that are not built yet
     Build {
         /// VERSION-FLAVOUR, as 6.12-stock, 6.1-patched, 7.3-detach; the same with -debug,
-        /// -kcov or -debug-kcov; 6.12-mutant:NAME; tree:PATH
+        /// -kcov, -debug-kcov or -kcsan; 6.12-mutant:NAME; tree:PATH
         /// [default: 6.12-stock, 6.12-patched]
         #[arg(value_name = "NAME")]
         names: Vec<KernelName>,
@@ -45,7 +45,8 @@ enum Command {
     },
     /// Print the path of a kernel that is built
     Path {
-        /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug, -kcov or -debug-kcov;
+        /// VERSION-FLAVOUR, as 6.12-stock; the same with -debug, -kcov, -debug-kcov
+        /// or -kcsan;
         /// 6.12-mutant:NAME; tree:PATH
         name: KernelName,
         /// Look for the one of this engine: uml or qemu

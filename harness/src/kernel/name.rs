@@ -57,11 +57,18 @@ pub enum Extras {
     Kcov,
     /// Both: `-debug-kcov`.
     DebugKcov,
+    /// It looks for races between CPUs, by KCSAN: `-kcsan`. Only a PC has CPUs to race.
+    Kcsan,
 }
 
 impl Extras {
     /// Those that a name tells of; what ends as another does stands before it.
-    const NAMED: [Extras; 3] = [Extras::DebugKcov, Extras::Debug, Extras::Kcov];
+    const NAMED: [Extras; 4] = [
+        Extras::DebugKcov,
+        Extras::Debug,
+        Extras::Kcov,
+        Extras::Kcsan,
+    ];
 
     /// Whether the kernel watches itself.
     #[must_use]
@@ -82,6 +89,7 @@ impl Extras {
             Extras::Debug => "-debug",
             Extras::Kcov => "-kcov",
             Extras::DebugKcov => "-debug-kcov",
+            Extras::Kcsan => "-kcsan",
         }
     }
 
@@ -184,7 +192,7 @@ impl KernelName {
     #[must_use]
     pub fn counting(&self) -> KernelName {
         let extras = match self.extras() {
-            Extras::None | Extras::Kcov => Extras::Kcov,
+            Extras::None | Extras::Kcov | Extras::Kcsan => Extras::Kcov,
             Extras::Debug | Extras::DebugKcov => Extras::DebugKcov,
         };
         self.clone().with(extras)
@@ -282,7 +290,7 @@ impl FromStr for KernelName {
         for known in &known {
             why += &format!("`{known}`, ");
         }
-        why += "each of them with `-debug`, `-kcov` or `-debug-kcov` at its end, \
+        why += "each of them with `-debug`, `-kcov`, `-debug-kcov` or `-kcsan` at its end, \
                 `VERSION-mutant:NAME`, `tree:PATH` for a source tree of your own, and `host`";
         if let Some(guess) = guess(name, &known) {
             why += &format!("; did you mean `{guess}`?");
@@ -362,6 +370,7 @@ mod tests {
             "6.1-stock-kcov",
             "7.3-detach-kcov",
             "7.3-stock-debug-kcov",
+            "6.12-patched-kcsan",
             "6.12-mutant:dirty-pipe",
             "7.3-mutant:dirty-pipe-debug-kcov",
             "tree:/usr/src/linux",
@@ -420,8 +429,8 @@ mod tests {
             error("5.10-stock"),
             format!(
                 "unknown kernel `5.10-stock`: known are {known}each of them with `-debug`, \
-                 `-kcov` or `-debug-kcov` at its end, `VERSION-mutant:NAME`, `tree:PATH` for a \
-                 source tree of your own, and `host`"
+                 `-kcov`, `-debug-kcov` or `-kcsan` at its end, `VERSION-mutant:NAME`, \
+                 `tree:PATH` for a source tree of your own, and `host`"
             )
         );
         assert!(

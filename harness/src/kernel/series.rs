@@ -81,6 +81,16 @@ impl PatchFiles {
         if extras.watches() {
             names.extend(["debug.config", arch.watching()]);
         }
+        if extras == Extras::Kcsan {
+            if arch == Arch::Um {
+                return Err(Error::Input(
+                    "-kcsan looks for races between CPUs, and User Mode Linux has one: \
+                     --engine qemu"
+                        .to_owned(),
+                ));
+            }
+            names.push("kcsan.config");
+        }
         if extras.counts() {
             names.push("kcov.config");
         }

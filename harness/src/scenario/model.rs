@@ -82,7 +82,7 @@ impl Expect {
         let Some((_, flavour)) = kernel.split_once('-').filter(|_| !kernel.contains(':')) else {
             return false;
         };
-        let extras = ["-debug-kcov", "-debug", "-kcov"];
+        let extras = ["-debug-kcov", "-debug", "-kcov", "-kcsan"];
         let plain = (extras.iter().find_map(|it| flavour.strip_suffix(it))).unwrap_or(flavour);
         [flavour, plain].contains(&self.kernel.as_str())
             || plain == "detach" && self.kernel == "patched"

@@ -20,7 +20,7 @@ pub struct Lab {
 // Only what a machine lacks is a reason to skip; a build that fails is a failure.
 fn stock() -> Result<PathBuf, kernel::Error> {
     let name = "6.12-stock".parse().expect("the catalog has it");
-    match kernel::ensure(&name, &*kernel::progress::stderr()) {
+    match kernel::ensure(&name, kernel::Machine::Uml, &*kernel::progress::stderr()) {
         Ok(kernel) => Ok(kernel.image),
         Err(error) if error.kind() == kernel::ErrorKind::Missing => Err(error),
         Err(error) => panic!("{error}"),

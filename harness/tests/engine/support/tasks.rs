@@ -153,9 +153,10 @@ fn inflight_run() -> i32 {
         #[command(flatten)]
         args: run::Args,
     }
-    let kernel = |name: &str| {
+    let kernel = |name: &str, machine| {
         Ok::<_, Failure>(Kernel {
             name: name.parse().unwrap(),
+            machine,
             image: image(),
             release: "6.12".into(),
             key: String::new(),
