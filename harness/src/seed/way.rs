@@ -166,6 +166,44 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_takes_a_part_gets_the_rest_in_order() {
+        let bytes = 1 << 20;
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        file.write_all(&content).unwrap();
+        for mut way in [
+            Way::Sendfile,
+            Way::Splice(Pipe::new(Some(1 << 20)).unwrap()),
+        ] {
+            let (from, mut to) = UnixStream::pair().unwrap();
+            from.set_nonblocking(true).unwrap();
+            to.set_nonblocking(true).unwrap();
+            let from = Socket::from(OwnedFd::from(from));
+            // One packet goes beyond this, a second does not: no call can be whole.
+            from.set_send_buffer_size(10_000).unwrap();
+            let mut seen = Vec::new();
+            let (mut offset, mut parts) = (0, 0);
+            while offset < bytes {
+                match way.send(&from, &file, offset, bytes - offset) {
+                    Ok(sent) => {
+                        offset += sent;
+                        parts += 1;
+                    }
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                // Up to WouldBlock: all that is there.
+                let _ = to.read_to_end(&mut seen);
+            }
+            assert!(
+                seen == content,
+                "{} bytes arrived in {parts} parts",
+                seen.len()
+            );
+            assert!(parts > 4, "{parts}");
+        }
+    }
+
+    #[test]
     fn what_the_socket_did_not_take_is_sent_next() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();

@@ -157,3 +157,17 @@ fn a_receiver_that_leaves_is_lost() {
         .is(3, &[&format!("lost {address} after "), "refused"]);
     zeros.are_zeros();
 }
+
+#[test]
+fn a_receiver_that_has_answered_and_then_is_silent_is_lost() {
+    let peer = Peer::new();
+    let zeros = Zeros::new(100);
+    let args = ["--udp", "-c", "100", "-n", "1", "--timeout", "0.3"];
+    let program = send(&zeros, peer.address, &args);
+    let (_, from) = peer.next();
+    let ready = b"inflight-recv 1 ready bytes=0 rounds=0 count=100 datagrams=0\n";
+    peer.socket.send_to(ready, from).unwrap();
+    program
+        .end()
+        .is(3, &["lost ", " 1 round of 100, 1 datagram: ", "--timeout"]);
+}

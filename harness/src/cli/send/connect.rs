@@ -1,6 +1,7 @@
 //! Finds the receiver.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -12,7 +13,7 @@ use crate::cli::format::note;
 use crate::cli::{Failure, usage};
 use crate::seed::inbox::Inbox;
 use crate::seed::message::Notice;
-use crate::seed::socket::{self, Woken, wait};
+use crate::seed::socket::{self, Found, Tries, Woken, wait};
 use crate::seed::unless_zero;
 
 /// Between one hello and the next: one may be lost.
@@ -26,16 +27,11 @@ pub(super) fn connect(args: &Args) -> Result<(Socket, Inbox), Failure> {
         .resolve(args.port)
         .with_context(|| format!("cannot find the host of --address {}", args.host))
         .map_err(usage)?;
-    let timeout = unless_zero(args.connect_timeout);
-    let attempt = |address| match args.udp {
-        false => socket::connect(address, timeout).map(|it| (it, Inbox::new(args.kind()))),
-        true => {
-            let socket = socket::datagrams_to(address)?;
-            let inbox = greet(&socket, args)?;
-            Ok((socket, inbox))
-        }
+    let found = match args.udp {
+        false => stream(args, &addresses),
+        true => datagrams(args, &addresses),
     };
-    let found = socket::first(&addresses, attempt)
+    let found = found
         .map_err(|tries| anyhow!("cannot connect to {peer}: {tries}; is `recv` running there?"))
         .map_err(usage)?;
     for (address, error) in &found.skipped.0 {
@@ -53,12 +49,38 @@ pub(super) fn connect(args: &Args) -> Result<(Socket, Inbox), Failure> {
     Ok((socket, inbox))
 }
 
-/// Says hello until there is an answer or the time is over: somebody who does not know
-/// our words may listen all the same.
+fn stream(args: &Args, addresses: &[SocketAddr]) -> Result<Found<(Socket, Inbox)>, Tries> {
+    let timeout = unless_zero(args.connect_timeout);
+    socket::first(addresses, |address| {
+        let socket = socket::connect(address, timeout)?;
+        Ok((socket, Inbox::new(args.kind())))
+    })
+}
+
+/// Who answers comes first. Who is silent may listen all the same, and not know our words.
+fn datagrams(args: &Args, addresses: &[SocketAddr]) -> Result<Found<(Socket, Inbox)>, Tries> {
+    let tries = match socket::first(addresses, |address| greet(address, args)) {
+        Err(tries) => tries,
+        found => return found,
+    };
+    let silent = |(_, error): &&(SocketAddr, io::Error)| error.kind() == ErrorKind::TimedOut;
+    let Some(&(address, _)) = tries.0.iter().find(silent) else {
+        return Err(tries);
+    };
+    note("no answer to the hello: sending all the same");
+    socket::first(&[address], |address| {
+        let socket = socket::datagrams_to(address)?;
+        Ok((socket, Inbox::new(args.kind())))
+    })
+}
+
+/// Says hello until there is an answer or the time is over.
 ///
 /// # Errors
-/// Nobody is there: the other machine, or one on the way, has said so.
-fn greet(socket: &Socket, args: &Args) -> io::Result<Inbox> {
+/// Nobody is there: the other machine, or one on the way, has said so, or nobody has said
+/// anything.
+fn greet(address: SocketAddr, args: &Args) -> io::Result<(Socket, Inbox)> {
+    let socket = socket::datagrams_to(address)?;
     let hello = Notice::Hello { count: args.count }.to_string();
     let mut inbox = Inbox::new(args.kind());
     let start = Instant::now();
@@ -69,13 +91,12 @@ fn greet(socket: &Socket, args: &Args) -> io::Result<Inbox> {
         if let Some(patience) = patience {
             again = again.min(patience.saturating_sub(start.elapsed()));
         }
-        await_word(socket, &mut inbox, again)?;
+        await_word(&socket, &mut inbox, again)?;
         if inbox.answer().is_some() {
-            return Ok(inbox);
+            return Ok((socket, inbox));
         }
     }
-    note("no answer to the hello: sending all the same");
-    Ok(inbox)
+    Err(ErrorKind::TimedOut.into())
 }
 
 /// Reads what comes within this time, up to an answer.

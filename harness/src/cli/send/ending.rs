@@ -92,7 +92,9 @@ impl Session<'_> {
         let mut said = 0;
         while self.inbox.last_word().is_none() && signals::stops() == stops {
             match talks {
-                true if patience.is_some_and(|patience| start.elapsed() > patience) => break,
+                true if patience.is_some_and(|patience| start.elapsed() > patience) => {
+                    return Err(ErrorKind::TimedOut.into());
+                }
                 false if said == BLIND_ENDS => break,
                 _ => {}
             }
@@ -191,7 +193,7 @@ impl Session<'_> {
         }
         let hint = match error.kind() {
             ErrorKind::TimedOut => {
-                "; the other side has acknowledged or read nothing for --timeout"
+                "; the other side has acknowledged, read or said nothing for --timeout"
             }
             ErrorKind::ConnectionReset => {
                 "; a receiver that does not say what it saw ends so after corruption, too: \
