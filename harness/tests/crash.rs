@@ -37,6 +37,7 @@ panic() { echo "Kernel panic - not syncing: $1"; kill -ABRT $$; }
     fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
     Kernel {
         name: "6.12-patched".parse::<KernelName>().unwrap(),
+        machine: inflight::kernel::Machine::Uml,
         image,
         release: "0.0".into(),
         key: "none".into(),

@@ -22,7 +22,7 @@ fn selftest(args: &[&str]) -> Output {
 fn splice_stable_fails_without_the_series_and_passes_with_it() {
     for name in KERNELS {
         let progress = kernel::progress::stderr();
-        match kernel::ensure(&name.parse().unwrap(), &*progress) {
+        match kernel::ensure(&name.parse().unwrap(), kernel::Machine::Uml, &*progress) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Missing => {
                 // Straight to the descriptor, so that a skip shows past the capture.

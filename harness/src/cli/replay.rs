@@ -282,17 +282,21 @@ mod tests {
     use super::*;
     use crate::history::Counters;
 
-    /// How a scenario of the 2008 race fares that must hold as `line` says.
-    fn judged(line: &str, kernel: &str, counters: &[Counters]) -> (bool, String) {
-        let text = format!("expect {line}\n\nsendfile 0+4096\nmmap-write 0+4096\n");
-        let scenario = text::parse("t.scn", &text).unwrap();
-        let kernel = Kernel {
-            name: kernel.parse().unwrap(),
+    fn kernel(name: &str) -> Kernel {
+        Kernel {
+            name: name.parse().unwrap(),
             machine: Machine::Uml,
             image: "/x".into(),
             release: String::new(),
             key: String::new(),
-        };
+        }
+    }
+
+    /// How a scenario of the 2008 race fares that must hold as `line` says.
+    fn judged(line: &str, kernel: &str, counters: &[Counters]) -> (bool, String) {
+        let text = format!("expect {line}\n\nsendfile 0+4096\nmmap-write 0+4096\n");
+        let scenario = text::parse("t.scn", &text).unwrap();
+        let kernel = self::kernel(kernel);
         let outcome = Outcome {
             runs: 2,
             violated: Vec::new(),
@@ -311,7 +315,7 @@ mod tests {
     fn what_was_skipped_is_neither_held_nor_broken() {
         use crate::guest::lacks::{Feature, Lack};
         let scenario = text::parse("t.scn", "sendfile 0+1\n").unwrap();
-        let kernel = KernelName::Host;
+        let kernel = kernel("host");
         let ran = Outcome {
             runs: 1,
             violated: Vec::new(),

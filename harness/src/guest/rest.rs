@@ -65,7 +65,9 @@ mod tests {
         let thread = std::thread::spawn(move || {
             tell.send(Watch::here().unwrap()).unwrap();
             let _ = woken.recv();
-            while !DONE.load(Ordering::Relaxed) {}
+            while !DONE.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
         });
         let watch = told.recv().unwrap();
         // It is on its way there, and gets there.
