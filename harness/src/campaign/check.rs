@@ -117,6 +117,31 @@ pub fn expected(kernel: &KernelName, contract: Contract) -> Option<Property> {
 /// The switch of the series.
 const STABLE: &str = "/proc/sys/fs/splice_stable";
 
+/// The kernel of the catalog that the one which runs already is most like: the newest that
+/// is no newer, and its flavour by the switch of the series.
+pub fn like_host() -> String {
+    let read = |path| fs::read_to_string(path).ok();
+    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    like(&release, read(STABLE).as_deref())
+}
+
+fn like(release: &str, switch: Option<&str>) -> String {
+    let mut numbers = release.split(|it: char| !it.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|it| it.parse::<u32>().ok());
+    let version = (number().unwrap_or(0), number().unwrap_or(0));
+    let version = match version {
+        _ if version >= (7, 3) => "7.3",
+        _ if version >= (6, 12) => "6.12",
+        _ => "6.1",
+    };
+    let flavour = match switch.map(str::trim) {
+        None | Some("0") => Flavour::Stock,
+        Some("2") => Flavour::Detach,
+        Some(_) => Flavour::Patched,
+    };
+    format!("{version}-{flavour}")
+}
+
 /// Whether a kernel keeps its promise, by what its switch says, if it has one.
 fn is_stable(switch: Option<&str>) -> bool {
     switch.is_some_and(|it| it.trim() != "0")

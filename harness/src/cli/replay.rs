@@ -9,6 +9,7 @@ use serde_json::json;
 use super::format::{Format, print};
 use super::options::On;
 use super::{Failure, Status};
+use crate::campaign::check;
 use crate::campaign::replay::{self, Outcome, Plan};
 use crate::kernel::{Kernel, KernelName};
 use crate::oracle::{Contract, Property, not_by};
@@ -19,8 +20,8 @@ use crate::scenario::{Expected, Means, Scenario, normalize, text};
 ///
 /// A file says what to expect of which kernel: `expect stock violates
 /// stable-on-return`. Where it says nothing, every property must hold; of the kernel that
-/// runs already, and has no series, what is expected of a stock one of 6.12. What that
-/// one cannot run is `skipped`, with the reason; if all was, the exit status is 4.
+/// runs already, what is expected of the kernel of the catalog that is most like it. What
+/// that one cannot run is `skipped`, with the reason; if all was, the exit status is 4.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Scenario files, or folders of them
@@ -124,9 +125,12 @@ fn expected_means(scenario: &Scenario, kernel: &KernelName) -> Option<Means> {
 
 /// The first line about this kernel.
 fn line<'a>(scenario: &'a Scenario, kernel: &KernelName) -> Option<&'a Expected> {
-    let name = kernel.to_string();
-    let mut lines = scenario.expects.iter();
-    lines.find(|it| it.is_about(&name)).map(|it| &it.verdict)
+    let of = |name: &str| scenario.expects.iter().find(|it| it.is_about(name));
+    let line = match kernel {
+        KernelName::Host => of("host").or_else(|| of(&check::like_host())),
+        kernel => of(&kernel.to_string()),
+    };
+    line.map(|it| &it.verdict)
 }
 
 impl<'a> Row<'a> {
