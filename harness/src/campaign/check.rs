@@ -352,10 +352,9 @@ impl<'a> Campaign<'a> {
                 if shard.cases.is_multiple_of(64) {
                     let cases = self.running.values().filter(|it| it.kernel == kernel);
                     let begun: u64 = cases.map(|it| it.cases).sum();
-                    tell(News::Progress(
-                        kernel,
-                        self.outcomes[kernel].scenarios + begun,
-                    ));
+                    let ran = self.outcomes[kernel].ran.iter();
+                    let over: u64 = ran.map(|it| it.cases).sum();
+                    tell(News::Progress(kernel, over + begun));
                 }
                 if self.is_settled_before(kernel, index) {
                     self.stop(id);

@@ -1,5 +1,6 @@
 //! `inflight doctor`: what this machine can do, and what it lacks.
 
+mod engines;
 mod probe;
 
 use std::path::Path;
@@ -82,7 +83,8 @@ impl Check {
 /// # Errors
 /// Only standard output can fail: what is wrong with the machine is a result.
 pub fn run(args: Args) -> Result<Status, Failure> {
-    let checks = checks();
+    let mut checks = checks();
+    checks.extend(engines::host());
     print(&match args.format {
         Format::Human => human(&checks),
         Format::Json => checks.iter().map(|check| json_line(check) + "\n").collect(),

@@ -73,7 +73,13 @@ fn jobs_on(given: Option<u16>, machine: Machine) -> usize {
         Some(jobs) => jobs.into(),
         None => {
             let cpus = available_parallelism().map_or(1, usize::from);
-            (cpus / machine.busy_cpus()).max(1)
+            // Its CPUs are those of everybody, and its guests mostly wait.
+            let busy = if machine == Machine::Host {
+                1
+            } else {
+                machine.busy_cpus()
+            };
+            (cpus / busy).max(1)
         }
     }
 }
