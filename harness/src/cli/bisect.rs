@@ -436,6 +436,7 @@ mod tests {
             digests: None,
             counters: Vec::new(),
             failure: failure.map(String::from),
+            skipped: None,
         };
         use Property::{Counts, Wire};
         let of = |violated: &[_], property| verdict(&outcome(violated, None), property);

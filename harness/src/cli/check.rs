@@ -186,6 +186,7 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
             None => "holds".to_string(),
         };
         let surprise = match as_expected(plan, outcome) {
+            _ if all_skipped(outcome) => "",
             true => " (as expected)",
             false => " (NOT EXPECTED)",
         };
@@ -448,6 +449,37 @@ mod tests {
             r#"{"corpus/socket/ktls-small-sndbuf.scn":3,"corpus/udp/udp6-pages.scn":9}"#
         );
         assert_eq!(excused(&outcomes[1]).to_string(), "{}");
+    }
+
+    #[test]
+    fn what_was_skipped_is_no_verdict() {
+        use crate::guest::lacks::{Feature, Lack};
+        let lack = Lack {
+            what: Feature::Netem,
+            reason: "no such file".into(),
+            remedy: "load it".into(),
+        };
+        let mut outcomes = [
+            outcome("6.12-stock", 0, None),
+            outcome("6.12-patched", 0, None),
+        ];
+        for it in &mut outcomes {
+            it.skipped = [(Feature::Netem, (3, lack.clone()))].into();
+        }
+        assert_eq!(status(&plan(), &outcomes), Status::NothingRan);
+        let said = human(&plan(), &outcomes[1..], &[]);
+        let line = "6.12-patched: 3 of its scenarios were skipped: no netem here: no such file; \
+                    remedy: load it\n";
+        assert!(said.contains(line), "{said}");
+        assert!(
+            said.contains(" skipped ") && !said.contains(" holds"),
+            "{said}"
+        );
+        let json = skipped(&outcomes[0]).to_string();
+        assert!(
+            json.contains(r#""cases":3"#) && json.contains("netem"),
+            "{json}"
+        );
     }
 
     #[test]

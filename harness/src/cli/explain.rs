@@ -293,6 +293,7 @@ mod tests {
             digests: None,
             counters: Vec::new(),
             failure: None,
+            skipped: None,
         };
         let output = Path::new("explained/race");
         let files = files(&doctored.scenario, &plan, &[outcome], &[told], output);

@@ -296,6 +296,48 @@ mod tests {
     }
 
     #[test]
+    fn what_was_skipped_is_neither_held_nor_broken() {
+        use crate::guest::lacks::{Feature, Lack};
+        let scenario = text::parse("t.scn", "sendfile 0+1\n").unwrap();
+        let kernel = KernelName::Host;
+        let ran = Outcome {
+            runs: 1,
+            violated: Vec::new(),
+            message: None,
+            digests: Some(1),
+            counters: Vec::new(),
+            failure: None,
+            skipped: None,
+        };
+        let lack = Lack {
+            what: Feature::Vsock,
+            reason: "no such device".into(),
+            remedy: "load it".into(),
+        };
+        let skipped = Outcome {
+            runs: 0,
+            skipped: Some(lack),
+            ..ran.clone()
+        };
+        let file = "t.scn".into();
+        let row = |outcome| Row::new((&file, &scenario), &kernel, Contract::Stable, outcome);
+        let said = human(&[row(&skipped), row(&ran), row(&skipped)], 0.0);
+        assert!(
+            said.contains("  skipped ") && said.contains("  holds "),
+            "{said}"
+        );
+        let line = "skipped 2: no vsock here: no such device; remedy: load it\n";
+        assert!(said.contains(line), "{said}");
+        assert!(
+            said.ends_with("3 replays in 0.0 s, 2 of them skipped\n"),
+            "{said}"
+        );
+        assert_eq!(row(&skipped).json()["skipped"]["what"], "vsock");
+        assert_eq!(status(&[row(&skipped)]), Status::NothingRan);
+        assert_eq!(status(&[row(&skipped), row(&ran)]), Status::Held);
+    }
+
+    #[test]
     fn the_means_expected_must_be_the_ones_counted_in_every_run() {
         let waited = Counters {
             waits: 1,

@@ -7,6 +7,8 @@ use std::sync::Once;
 
 use inflight::kernel::{self, ErrorKind, Machine};
 
+// Nor the place of its files.
+#[allow(dead_code)]
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }

@@ -32,6 +32,7 @@ fn shard(at: u64, cases: u64) -> Shard {
         at,
         highest: None,
         cases,
+        skipped: 0,
         virtual_ns: 0,
         done: true,
     }
@@ -166,4 +167,52 @@ fn a_limit_beyond_all_time_is_none() {
     assert_eq!(remaining(Duration::from_secs(u64::MAX)), Duration::MAX);
     let hour = Duration::from_secs(3600);
     assert!(remaining(hour) <= hour);
+}
+
+#[test]
+fn the_hosts_kernel_is_taken_for_the_one_that_it_is_most_like() {
+    for (release, switch, name) in [
+        ("6.18.44-fc", None, "6.12-stock"),
+        ("6.12.0", Some("0\n"), "6.12-stock"),
+        ("6.11.9-amd64", None, "6.1-stock"),
+        ("5.10", None, "6.1-stock"),
+        ("7.3.1", Some("1\n"), "7.3-patched"),
+        ("10.0", Some("2\n"), "7.3-detach"),
+    ] {
+        assert_eq!(like(release, switch), name);
+        assert!(name.parse::<KernelName>().is_ok(), "{name}");
+    }
+    assert!(is_stable(Some("1\n")) && !is_stable(Some("0\n")) && !is_stable(None));
+}
+
+#[test]
+fn what_was_skipped_did_not_run_and_is_counted_by_what_is_lacking() {
+    let lack = |what: Feature| Lack {
+        what,
+        reason: "it was not built".into(),
+        remedy: "build it".into(),
+    };
+    let plan = plan();
+    let mut campaign = Campaign::new(&plan);
+    campaign.running.insert(7, shard(0, 0));
+    for (index, what) in [
+        (0, Some(Feature::Netem)),
+        (2, None),
+        (4, Some(Feature::Netem)),
+        (6, Some(Feature::Ktls)),
+    ] {
+        let about = Event::About {
+            index,
+            virtual_ns: 0,
+        };
+        campaign.note_event(7, Instant::now(), about, &mut |_| {});
+        if let Some(what) = what {
+            campaign.note_event(7, Instant::now(), Event::Skipped(lack(what)), &mut |_| {});
+        }
+    }
+    campaign.stop(7);
+    let outcome = &campaign.outcomes[0];
+    assert_eq!((outcome.scenarios, outcome.skips()), (1, 3));
+    assert_eq!(outcome.skipped[&Feature::Netem].0, 2);
+    assert_eq!(outcome.skipped_cases, BTreeSet::from([0, 4, 6]));
 }

@@ -181,3 +181,22 @@ fn gate_handle(root: u16) -> u32 {
 fn plug_handle(root: u16) -> u32 {
     u32::from(0x20 | root) << 16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_counts_exactly() {
+        let mut gate = Gate::Passing(2);
+        for _ in 0..2 {
+            assert!(gate.passes());
+            gate.count();
+        }
+        assert!(!gate.passes());
+        for (mut gate, passes) in [(Gate::Open, true), (Gate::Closed, false)] {
+            gate.count();
+            assert_eq!(gate.passes(), passes);
+        }
+    }
+}

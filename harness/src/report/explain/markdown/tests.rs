@@ -24,6 +24,7 @@ fn outcome(violated: Vec<(Property, u32)>) -> Outcome {
         digests: Some(1),
         counters: Vec::new(),
         failure: None,
+        skipped: None,
     }
 }
 
