@@ -20,6 +20,9 @@ use crate::process;
 
 /// As [`super::spawn`] says.
 pub(super) fn spawn(boot: Boot) -> Result<Guest, Error> {
+    if namespaces::may_be_empty() {
+        probe()?;
+    }
     let cache = launch::cache(&boot)?;
     let (streams, ends) = launch::pipes()?;
     let inherited = [&ends.stdout, &ends.stderr, &ends.control].map(AsRawFd::as_raw_fd);

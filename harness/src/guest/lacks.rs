@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(kind(NETEM, ""), Ok(DeviceKind::Veth));
         assert_eq!(kind(&[Feature::Veth], ""), Ok(DeviceKind::Tun));
         assert_eq!(kind(NETEM, "link loopback"), Ok(DeviceKind::Loopback));
-        let delayed = fitted(NETEM, "link data delay=20ms\nlink mtu=1400").unwrap();
+        let delayed = fitted(NETEM, "link data delay=20ms\nlink veth mtu=1400").unwrap();
         assert_eq!(delayed.setup.data.delay_us, 20_000);
         assert_eq!(delayed.setup.device.mtu_bytes, Some(1400));
     }
@@ -403,7 +403,11 @@ mod tests {
             (NETEM, "link data loss=1%", Feature::Netem),
             (NETEM, "link data rate=1mbit", Feature::Netem),
             (NETEM, "link data limit=10", Feature::Netem),
-            (NETEM, "link data delay=1ms\nlink no-tso", Feature::Netem),
+            (
+                NETEM,
+                "link data delay=1ms\nlink veth no-tso",
+                Feature::Netem,
+            ),
             (
                 &[Feature::Netem, Feature::Tun],
                 "link data delay=1ms",

@@ -39,7 +39,10 @@ pub(super) fn set_up(job: &Job) -> Result<(), Failure> {
     }
     let carried = carry(job)?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    required("proc", "/proc", quiet, None)?;
+    required("proc", "/proc", quiet, None).map_err(|(what, error)| match own {
+        true => (what, shared::explain_proc(&error)),
+        false => (what, error),
+    })?;
     match own {
         true => required("tmpfs", "/dev", MsFlags::MS_NOSUID, Some("mode=755"))?,
         false => required("devtmpfs", "/dev", MsFlags::MS_NOSUID, None)?,

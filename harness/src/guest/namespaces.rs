@@ -109,11 +109,19 @@ pub fn attempt() -> io::Result<()> {
     }
 }
 
+const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+
+/// Whether a user namespace may be given that gives no rights: that shows only later.
+pub fn may_be_empty() -> bool {
+    holds(APPARMOR, "1")
+}
+
+fn holds(path: &str, value: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value)
+}
+
 /// What is in the way of namespaces that were refused, and what may help.
 pub fn why_refused(error: &io::Error) -> (String, String) {
-    let is = |path: &str, value: &str| {
-        std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value)
-    };
     for (path, value, why) in [
         (
             "/proc/sys/user/max_user_namespaces",
@@ -126,12 +134,12 @@ pub fn why_refused(error: &io::Error) -> (String, String) {
             "user namespaces are for root alone here",
         ),
         (
-            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            APPARMOR,
             "1",
             "AppArmor takes the rights away that a user namespace gives",
         ),
     ] {
-        if is(path, value) {
+        if holds(path, value) {
             let name = path.trim_start_matches("/proc/sys/").replace('/', ".");
             let wanted = match name.as_str() {
                 "user.max_user_namespaces" => "10000",

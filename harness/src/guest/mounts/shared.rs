@@ -71,6 +71,15 @@ fn set_read_only(at: RawFd, path: &Path, flags: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// Why a new /proc was refused, most likely.
+pub(super) fn explain_proc(error: &io::Error) -> io::Error {
+    let message = format!(
+        "{error}: the kernel allows it only where nothing hides a part of the old one, as \
+         containers do; remedy: run outside of the container, or with --engine uml"
+    );
+    io::Error::new(error.kind(), message)
+}
+
 /// Makes read-only what /proc has beside processes: root may write there, in whatever
 /// namespaces, and it is about the whole machine. Settings of the own network stay.
 pub(super) fn guard_proc() -> Result<(), Failure> {
