@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Once;
 
-use inflight::kernel::{self, ErrorKind};
+use inflight::kernel::{self, ErrorKind, Machine};
 
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -18,7 +18,7 @@ pub fn kernels() -> bool {
     static SAY: Once = Once::new();
     for name in ["6.12-stock", "6.12-patched"] {
         let progress = kernel::progress::stderr();
-        match kernel::ensure(&name.parse().unwrap(), &*progress) {
+        match kernel::ensure(&name.parse().unwrap(), Machine::Uml, &*progress) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Missing => {
                 SAY.call_once(|| say(&format!("skipped: {error}\n")));
