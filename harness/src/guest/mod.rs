@@ -48,6 +48,7 @@ pub mod netns;
 pub mod observed;
 mod orphan;
 mod pair;
+mod places;
 mod reader;
 mod receiver;
 mod relay;
