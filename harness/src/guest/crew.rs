@@ -12,6 +12,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use super::connection::Listener;
 use super::mailbox::Mailbox;
+use super::places::{Place, Places};
 use super::reader::{Buffer, Read, Received, Reception};
 use super::receiver::Receiver;
 use super::rest::Watch;
@@ -93,19 +94,20 @@ impl Crew {
     pub fn start() -> io::Result<Crew> {
         catch_signals()?;
         let events = Arc::new(Mailbox::new());
+        let places = Places::here()?;
         let (a, b, c) = (
-            actor("a", &events)?,
-            actor("b", &events)?,
-            actor("c", &events)?,
+            actor("a", &events, places.of(0))?,
+            actor("b", &events, places.of(1))?,
+            actor("c", &events, places.of(2))?,
         );
         Ok(Crew {
             actors: [a.0, b.0, c.0],
             threads: [a.1, b.1, c.1],
             watches: [a.2, b.2, c.2],
             readers: [
-                reader(Actor::A, &events)?,
-                reader(Actor::B, &events)?,
-                reader(Actor::C, &events)?,
+                reader(Actor::A, &events, places.of(3))?,
+                reader(Actor::B, &events, places.of(4))?,
+                reader(Actor::C, &events, places.of(5))?,
             ],
             events,
         })
@@ -147,11 +149,16 @@ impl Crew {
     }
 }
 
-fn actor(name: &str, events: &Arc<Mailbox<Event>>) -> io::Result<(Tasks, Pthread, Watch)> {
+fn actor(
+    name: &str,
+    events: &Arc<Mailbox<Event>>,
+    place: Place,
+) -> io::Result<(Tasks, Pthread, Watch)> {
     let mailbox = Tasks::new(Mailbox::new());
     let (tasks, events) = (Arc::clone(&mailbox), Arc::clone(events));
     let (tell, watch) = mpsc::channel();
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        place.take();
         // Whoever started it waits for that.
         let _ = tell.send(Watch::here());
         loop {
@@ -194,13 +201,14 @@ fn catch_signals() -> io::Result<()> {
     Ok(())
 }
 
-fn reader(of: Actor, events: &Arc<Mailbox<Event>>) -> io::Result<Errands> {
+fn reader(of: Actor, events: &Arc<Mailbox<Event>>, place: Place) -> io::Result<Errands> {
     let mailbox: Arc<Mailbox<Errand>> = Arc::new(Mailbox::new());
     let (errands, events) = (Arc::clone(&mailbox), Arc::clone(events));
     let (tell, watch) = mpsc::channel();
     thread::Builder::new()
         .name("reader".into())
         .spawn(move || {
+            place.take();
             // As above.
             let _ = tell.send(Watch::here());
             let mut buffer = Buffer::new();

@@ -53,6 +53,7 @@ pub mod node;
 pub mod observed;
 mod orphan;
 mod pair;
+mod places;
 mod reader;
 mod receiver;
 mod relay;

@@ -444,6 +444,7 @@ fn stage(
         queues,
         entered: Default::default(),
         awaited: Default::default(),
+        meetings: Default::default(),
         child: Default::default(),
         killed: Default::default(),
         orders,

@@ -3,6 +3,7 @@
 mod beside;
 mod done;
 mod flags;
+mod meeting;
 mod pipes;
 
 use std::io;
@@ -31,6 +32,7 @@ use crate::oracle::AWAIT_NS;
 use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
 pub use beside::Beside;
 use done::{Done, change, done, failed, outcome, returned, skipped, status, turned};
+pub use meeting::Meeting;
 use pipes::UserPipe;
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
@@ -64,6 +66,8 @@ pub struct Stage {
     /// Where each actor that awaits another one is told, for which step, whether that
     /// one is blocked.
     pub awaited: [Mailbox<(usize, bool)>; 3],
+    /// Where each actor meets another one.
+    pub meetings: [Meeting; 3],
     /// Who sends for an actor that is to be killed.
     pub child: Child,
     /// Whether it was.
@@ -129,7 +133,7 @@ impl Stage {
     /// One system call of a step.
     fn call(&self, step: usize, op: Op) -> Call {
         let actor = self.scenario.steps[step].actor;
-        let entry = self.clock.stamp_at_entry();
+        let entry = self.enter(actor);
         // What the link does never blocks.
         let entered = (actor != Actor::Link).then(|| &self.entered[actor.index()]);
         if let Some(entered) = entered {
@@ -188,6 +192,7 @@ impl Stage {
                 returned(0)
             }
             Op::Await { .. } => self.stand_by(step, actor),
+            Op::Meet { who, after_ns } => self.meet(step, who, after_ns),
             Op::Shutdown => status(self.sender_of(actor).finish()),
             Op::Cork { on } => status(self.sender_of(actor).cork(on)),
             Op::Signal { to } => match pthread_kill(self.threads[to.index()], SIGNAL) {
@@ -213,6 +218,7 @@ impl Stage {
             | Op::SpliceOut { .. }
             | Op::Wait { .. }
             | Op::Await { .. }
+            | Op::Meet { .. }
             | Op::Read { .. }
             | Op::Hold { .. }
             | Op::Release { .. }

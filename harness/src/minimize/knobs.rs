@@ -267,16 +267,19 @@ pub(crate) enum Knob {
     Capacity,
     /// How long.
     Wait,
+    /// How much later.
+    Phase,
     /// How many packets.
     Packets,
 }
 
 /// The numbers in steps, in the order in which they are turned down.
-pub(crate) const KNOBS: [Knob; 5] = [
+pub(crate) const KNOBS: [Knob; 6] = [
     Knob::Len,
     Knob::Offset,
     Knob::Capacity,
     Knob::Wait,
+    Knob::Phase,
     Knob::Packets,
 ];
 
@@ -290,6 +293,7 @@ pub(crate) fn read(op: Op, knob: Knob) -> Option<u64> {
         (Op::Truncate { size_bytes }, Knob::Len) => Some(size_bytes),
         (Op::Pipe { capacity_bytes }, Knob::Capacity) => Some(capacity_bytes.into()),
         (Op::Wait { us }, Knob::Wait) => Some(us),
+        (Op::Meet { after_ns, .. }, Knob::Phase) => Some(after_ns.into()),
         (Op::Hold { after_packets, .. }, Knob::Packets) => Some(after_packets.into()),
         (Op::Release { packets, .. }, Knob::Packets) => packets.map(u64::from),
         (op, Knob::Offset) => op.range().map(|range| range.offset),
@@ -310,6 +314,9 @@ pub(crate) fn turn(op: &mut Op, knob: Knob, value: u64) {
             *capacity_bytes = u32::try_from(value).unwrap_or(u32::MAX);
         }
         (Op::Wait { us }, Knob::Wait) => *us = value,
+        (Op::Meet { after_ns, .. }, Knob::Phase) => {
+            *after_ns = u32::try_from(value).unwrap_or(u32::MAX);
+        }
         (
             Op::Hold {
                 after_packets: packets,
@@ -350,7 +357,7 @@ pub(super) fn rounder(knob: Knob, value: u64) -> Vec<u64> {
     match knob {
         Knob::Wait => durations(value),
         Knob::Capacity => powers_of_two(value),
-        Knob::Packets => [vec![0], round(value)].concat(),
+        Knob::Phase | Knob::Packets => [vec![0], round(value)].concat(),
         Knob::Len | Knob::Offset => Vec::new(),
     }
 }

@@ -364,7 +364,7 @@ fn shrink_knob(search: &mut impl Propose, at: usize, knob: Knob) {
         // Past what one call moves, and where an int ends.
         Knob::Len => vec![0, 1, MSS_BYTES, PAGE_BYTES, MAX_MOVED_BYTES + 1, 2 << 30],
         Knob::Offset => vec![0, 1, MSS_BYTES, PAGE_BYTES],
-        Knob::Capacity | Knob::Wait | Knob::Packets => rounder(knob, present),
+        Knob::Capacity | Knob::Wait | Knob::Phase | Knob::Packets => rounder(knob, present),
     };
     for candidate in boundaries {
         if candidate < present && search.change(|s| turn(&mut s.steps[at].op, knob, candidate)) {

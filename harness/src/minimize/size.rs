@@ -77,6 +77,7 @@ impl Size {
             offsets: sum(Knob::Offset),
             numbers: sum(Knob::Capacity)
                 + sum(Knob::Wait)
+                + sum(Knob::Phase)
                 + sum(Knob::Packets)
                 + changed.iter().sum::<u128>(),
             inversions,
@@ -102,7 +103,7 @@ pub(super) fn place(op: Op) -> u8 {
         Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => 3,
         Op::Msync | Op::DropCaches => 4,
         // Before the write that it holds back.
-        Op::Await { .. } => 2,
+        Op::Await { .. } | Op::Meet { .. } => 2,
         Op::Signal { .. } | Op::Kill { .. } | Op::Cork { .. } | Op::Shutdown => 4,
         Op::Wait { .. } | Op::Release { .. } => 5,
         Op::Read { .. } | Op::Reset | Op::Close => 6,

@@ -182,6 +182,7 @@ impl Judge<'_> {
             Op::AwaitCompletions => self.failed(call, &[]),
             Op::Wait { .. }
             | Op::Await { .. }
+            | Op::Meet { .. }
             | Op::Shutdown
             | Op::Reset
             | Op::Close

@@ -155,7 +155,7 @@ impl Case<'_> {
                 None => false,
             },
             op if op.sends() => self.connection.killed(),
-            Op::Read { .. } | Op::Kill { .. } | Op::Await { .. } => true,
+            Op::Read { .. } | Op::Kill { .. } | Op::Await { .. } | Op::Meet { .. } => true,
             Op::Hold { .. } | Op::Release { .. } => true,
             _ => false,
         }

@@ -64,6 +64,9 @@ pub const DEFAULT_PIPE_BYTES: u32 = 64 << 10;
 /// Longest `wait`, in microseconds.
 pub const MAX_WAIT_US: u64 = 10_000_000;
 
+/// Latest begin of who meets another one, in nanoseconds. It is waited for on a CPU.
+pub const MAX_PHASE_NS: u32 = 10_000_000;
+
 /// Longest timeout of a socket, in microseconds. The kernel counts them in
 /// milliseconds.
 pub const MAX_TIMEOUT_US: u64 = 60_000_000;

@@ -30,7 +30,12 @@ pub(super) fn is_simple(scenario: &Scenario) -> bool {
         && scenario.steps.iter().all(|step| {
             let other = matches!(
                 step.op,
-                Op::Signal { .. } | Op::Await { .. } | Op::Borrow { .. } | Op::Shutdown | Op::Close
+                Op::Signal { .. }
+                    | Op::Await { .. }
+                    | Op::Meet { .. }
+                    | Op::Borrow { .. }
+                    | Op::Shutdown
+                    | Op::Close
             ) || step.op.way().is_some();
             step.actor == Actor::A && !other
         })

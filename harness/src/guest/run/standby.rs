@@ -1,13 +1,13 @@
-//! Lets those go who wait for another actor to be blocked.
+//! Lets those go who wait for another actor to be blocked, or for one who never comes.
 
 use std::time::Duration;
 
 use super::together::Run;
 use crate::scenario::{Actor, Op, Step};
 
-/// Whether a step waits for another actor to be blocked.
+/// Whether a step waits for another actor, who may have nothing more to do.
 pub(super) fn awaits(step: &Step) -> bool {
-    matches!(step.op, Op::Await { .. })
+    matches!(step.op, Op::Await { .. } | Op::Meet { .. })
 }
 
 impl Run<'_> {
@@ -34,8 +34,12 @@ impl Run<'_> {
         let running = self.stage.running();
         let mut answered = false;
         for &(step, _) in &running {
-            let Op::Await { who } = steps[step].op else {
-                continue;
+            let who = match steps[step].op {
+                Op::Await { who } => who,
+                // Whoever enters an operation says so by itself.
+                Op::Meet { who, .. } if !self.is_through(who) => continue,
+                Op::Meet { who, .. } => who,
+                _ => continue,
             };
             let at = running.iter().find(|(at, _)| steps[*at].actor == who);
             let is_blocked = match at.map(|(at, _)| steps[*at].op) {

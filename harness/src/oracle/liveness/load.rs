@@ -73,6 +73,7 @@ impl Load {
                 Op::Msync | Op::DropCaches => {}
                 // For what is in the bound already.
                 Op::Await { .. } => {}
+                Op::Meet { after_ns, .. } => waits_ns = waits_ns.saturating_add(after_ns.into()),
                 Op::Shutdown | Op::Reset | Op::Close => {}
                 Op::Signal { .. } | Op::Kill { .. } => {}
             }

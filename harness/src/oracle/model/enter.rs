@@ -164,7 +164,7 @@ impl Kernel<'_> {
                 Work::Return
             }
             Op::Shutdown | Op::Reset | Op::Close | Op::Kill { .. } => unreachable!("not drawn"),
-            Op::Await { .. } | Op::Collapse(_) => unreachable!("not drawn"),
+            Op::Await { .. } | Op::Meet { .. } | Op::Collapse(_) => unreachable!("not drawn"),
             Op::Hold { .. } | Op::Release { .. } => unreachable!("not drawn"),
         }
     }

@@ -183,6 +183,10 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         |s| push(s, Actor::B, Op::Signal { to: Actor::A });
     "await", |s| any(s, |op| matches!(op, Op::Await { .. })),
         |s| push(s, Actor::B, Op::Await { who: Actor::A });
+    "meet", |s| any(s, |op| matches!(op, Op::Meet { .. })),
+        |s| push(s, Actor::B, Op::Meet { who: Actor::A, after_ns: 0 });
+    "meet after", |s| any(s, |op| matches!(op, Op::Meet { after_ns: 1.., .. })),
+        |s| push(s, Actor::B, Op::Meet { who: Actor::A, after_ns: 1 });
     "kill", |s| any(s, |op| matches!(op, Op::Kill { .. })),
         |s| push(s, Actor::B, Op::Kill { to: Actor::A });
     "cork", |s| any(s, |op| matches!(op, Op::Cork { on: true })),

@@ -190,6 +190,15 @@ pub enum Op {
         /// For whom.
         who: Actor,
     },
+    /// Waits until another actor enters its next operation. The one that stands below
+    /// begins at that instant, or so much later: both run side by side where there are
+    /// CPUs for that. Skipped when that one has nothing more to do.
+    Meet {
+        /// Whom.
+        who: Actor,
+        /// So many nanoseconds later.
+        after_ns: u32,
+    },
     /// SIGKILL to the process that sends for an actor. Where a scenario has this, what
     /// that actor sends without a pipe is sent by a process of its own; skipped when
     /// there is none, as is what that actor would send afterwards.
@@ -358,7 +367,7 @@ impl Op {
         match self {
             Op::Read { .. } | Op::Reset | Op::Close => Actor::Reader,
             Op::Hold { .. } | Op::Release { .. } => Actor::Link,
-            Op::Await { .. } => Actor::B,
+            Op::Await { .. } | Op::Meet { .. } => Actor::B,
             _ => Actor::A,
         }
     }

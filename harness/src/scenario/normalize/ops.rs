@@ -213,6 +213,16 @@ impl Pass<'_> {
             Op::Await { who } if who == actor || !Actor::SENDING_SIDE.contains(&who) => {
                 self.drop(line, Rule::AwaitOther)
             }
+            Op::Meet { who, .. } if who == actor || !Actor::SENDING_SIDE.contains(&who) => {
+                self.drop(line, Rule::AwaitOther)
+            }
+            Op::Meet { who, after_ns } => {
+                if after_ns > MAX_PHASE_NS {
+                    self.notes.push(line, "after", Rule::Phase);
+                }
+                let after_ns = after_ns.min(MAX_PHASE_NS);
+                Some(Op::Meet { who, after_ns })
+            }
             Op::Kill { .. } if self.has_killed => self.drop(line, Rule::KillOnce),
             Op::Kill { to } if self.others_send(to) => self.drop(line, Rule::KillOnlySender),
             Op::Kill { .. } => {

@@ -103,6 +103,7 @@ pub enum Rule {
     MapInside,
     PipeCapacity,
     Wait,
+    Phase,
     Timeout,
     TimeoutUnit,
     SignalOther,
@@ -281,6 +282,7 @@ impl fmt::Display for Rule {
                 Bytes((*PIPE_BYTES.end()).into())
             ),
             Rule::Wait => write!(f, "at most {}", Time(MAX_WAIT_US)),
+            Rule::Phase => write!(f, "at most {}", Time(u64::from(MAX_PHASE_NS) / 1_000)),
             Rule::Timeout => write!(f, "at most {}", Time(MAX_TIMEOUT_US)),
             Rule::TimeoutUnit => write!(f, "the kernel counts this in whole milliseconds"),
             Rule::PlainTcp => write!(
@@ -308,7 +310,9 @@ impl fmt::Display for Rule {
                 "a sender closes where nothing is held: of a closed socket TCP gives up data \
                  that stays unacknowledged"
             ),
-            Rule::AwaitOther => write!(f, "one of `a`, `b` and `c` awaits another of them"),
+            Rule::AwaitOther => {
+                write!(f, "one of `a`, `b` and `c` awaits or meets another of them")
+            }
             Rule::Mtu => write!(
                 f,
                 "between {} and {}",

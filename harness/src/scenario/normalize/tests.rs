@@ -193,7 +193,7 @@ fn what_was_normalized_can_run() {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(filled && len > 0 && (teed || !tee));
                 }
-                Op::Await { who } => {
+                Op::Await { who } | Op::Meet { who, .. } => {
                     prop_assert!(who != actor && Actor::SENDING_SIDE.contains(&who));
                     prop_assert!(Actor::SENDING_SIDE.contains(&actor));
                 }

@@ -53,6 +53,7 @@ pub fn build(genes: &Genes) -> Scenario {
         borrows: genes.borrows,
         moves: genes.moves,
         counts: &genes.counts,
+        meets: genes.meets,
         paused,
         size_bytes: file.size_bytes,
         sends: Vec::with_capacity(genes.ops.len()),
@@ -107,6 +108,7 @@ struct Builder<'a> {
     borrows: bool,
     moves: [bool; 2],
     counts: &'a Counts,
+    meets: bool,
     paused: bool,
     size_bytes: u64,
     /// The parts of the file that were sent, in order: what writes aim at.
@@ -260,9 +262,20 @@ impl Builder<'_> {
                     2 => (Actor::C, Actor::A),
                     _ => (Actor::A, Actor::B),
                 };
-                self.push(actor, Op::Await { who });
                 let range = self.write(genes);
+                match self.meets {
+                    false => self.push(actor, Op::Await { who }),
+                    true => {
+                        let draw = genes.offset % tables::total(tables::PHASES_NS);
+                        let after_ns = pick(tables::PHASES_NS, draw);
+                        self.push(actor, Op::Meet { who, after_ns });
+                    }
+                }
                 self.push(actor, Op::MmapWrite(range));
+                // For whom it waits.
+                if self.meets && who == Actor::A {
+                    self.push(who, Op::Sendfile(range));
+                }
             }
             Some(Kind::Wait) => {
                 let us = pick(
@@ -299,7 +312,7 @@ impl Builder<'_> {
             Kind::Copy => (self.swarm.copies, Some(Kind::Sendfile)),
             Kind::SendfileOn => (self.swarm.onward, Some(Kind::Sendfile)),
             Kind::PipeWrite => (self.swarm.splice && self.swarm.pipes, Some(Kind::MmapWrite)),
-            Kind::Await => (self.company.awaits, Some(Kind::MmapWrite)),
+            Kind::Await => (self.company.awaits || self.meets, Some(Kind::MmapWrite)),
             Kind::Hold => (self.swarm.hold, Some(Kind::Sendfile)),
             Kind::Release => (self.swarm.hold, Some(Kind::MmapWrite)),
             Kind::Borrow => (self.borrows, Some(Kind::Sendfile)),

@@ -59,6 +59,8 @@ pub struct Genes {
     /// What is received goes on by splice.
     pub relay: bool,
     pub counts: Counts,
+    /// Some who would await another one meet it instead.
+    pub meets: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -243,6 +245,7 @@ prop_compose! {
         moves in [weighted(0.2), weighted(0.2)],
         relay in weighted(0.06),
         counts in counts::counts(),
+        meets in weighted(0.12),
     ) -> Genes {
         Genes {
             wish,
@@ -265,6 +268,7 @@ prop_compose! {
             moves,
             relay,
             counts,
+            meets,
         }
     }
 }

@@ -155,6 +155,17 @@ pub const WAITS_US: &[Weighted<u64>] = &[
     (1_000_000, 1),
 ];
 
+/// Between two actors who meet, in nanoseconds: less than a call takes, and more.
+pub const PHASES_NS: &[Weighted<u32>] = &[
+    (0, 4),
+    (200, 2),
+    (1_000, 3),
+    (5_000, 3),
+    (20_000, 3),
+    (100_000, 2),
+    (1_000_000, 1),
+];
+
 /// TCP_USER_TIMEOUT and SO_SNDTIMEO, in microseconds: shorter and longer than round
 /// trips and retransmission time-outs.
 pub const TIMEOUTS_US: &[Weighted<u64>] = &[

@@ -244,6 +244,7 @@ fn every_feature_is_generated() {
         ("await", 1.0, |c| {
             some(c, |op| matches!(op, Op::Await { .. }))
         }),
+        ("meet", 0.5, |c| some(c, |op| matches!(op, Op::Meet { .. }))),
         ("each", 2.0, |c| c.setup.socket.each),
         ("sparse", 4.0, |c| c.setup.file.sparse),
         ("read-only", 8.0, |c| c.setup.file.read_only),

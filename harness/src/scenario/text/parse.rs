@@ -36,6 +36,7 @@ const OPS: &[&str] = &[
     "read",
     "wait",
     "await",
+    "meet",
     "shutdown",
     "reset",
     "close",

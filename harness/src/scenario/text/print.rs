@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::units::{Percent, Rate, Time};
+use super::units::{Percent, Phase, Rate, Time};
 use crate::scenario::{
     Actor, Borrowing, Copying, Device, DeviceKind, Distribution, Expect, Expected, FileKind,
     FileSpec, Means, Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec,
@@ -364,6 +364,8 @@ impl fmt::Display for Op {
             Op::Read { len } => write!(f, "read {len}"),
             Op::Wait { us } => write!(f, "wait {}", Time(*us)),
             Op::Await { who } => write!(f, "await {who}"),
+            Op::Meet { who, after_ns: 0 } => write!(f, "meet {who}"),
+            Op::Meet { who, after_ns } => write!(f, "meet {who} after={}", Phase(*after_ns)),
             Op::Shutdown => write!(f, "shutdown"),
             Op::Reset => write!(f, "reset"),
             Op::Close => write!(f, "close"),

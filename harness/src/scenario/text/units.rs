@@ -32,6 +32,11 @@ const TIME: Kind = Kind {
     units: &[("us", 1), ("ms", 1_000), ("s", 1_000_000)],
     example: "500us, 20ms or 1s",
 };
+const PHASE: Kind = Kind {
+    what: "phase",
+    units: &[("ns", 1), ("us", 1_000), ("ms", 1_000_000)],
+    example: "500ns or 20us",
+};
 const RATE: Kind = Kind {
     what: "rate",
     units: &[
@@ -61,6 +66,11 @@ pub fn bytes(word: Word<'_>) -> Result<u64, Trouble> {
 /// A time in microseconds.
 pub fn time_us(word: Word<'_>) -> Result<u64, Trouble> {
     TIME.read(word)
+}
+
+/// A short time in nanoseconds.
+pub fn phase_ns(word: Word<'_>) -> Result<u32, Trouble> {
+    narrow(word, PHASE.read(word)?)
 }
 
 /// A rate in bits per second.
@@ -171,6 +181,7 @@ impl Kind {
     fn finest(&self) -> &'static str {
         match self.what {
             "time" => "microseconds",
+            "phase" => "nanoseconds",
             "rate" => "bits per second",
             "share" => "parts per million",
             "size" => "bytes",
@@ -211,6 +222,15 @@ pub struct Time(pub u64);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         TIME.print(self.0, f)
+    }
+}
+
+/// A short time in nanoseconds, as it is printed.
+pub struct Phase(pub u32);
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PHASE.print(self.0.into(), f)
     }
 }
 

@@ -88,6 +88,10 @@ fn check_step(scenario: &Scenario, step: &Step) -> Result<(), NotInC> {
     let maps = |it: &Step| it.op.maps();
     let any = |what: fn(&Step) -> bool| scenario.steps.iter().any(what);
     match step.op {
+        Op::Meet { .. } => not(
+            step,
+            "which instant two threads meet at is seen in many runs only",
+        ),
         Op::Kill { .. } => not(step, "each send would need a process of its own"),
         Op::Borrow { .. } if !lends(scenario.setup.socket.family) => {
             not(step, "the kernel refuses it, and says so in different ways")

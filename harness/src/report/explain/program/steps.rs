@@ -540,7 +540,7 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
         }
         Op::Hold { .. } | Op::Release { .. } => hold::statements(scenario, op),
         Op::AwaitCompletions => lend::wait(scenario, actor),
-        Op::Kill { .. } => unreachable!("it is not in C"),
+        Op::Kill { .. } | Op::Meet { .. } => unreachable!("it is not in C"),
     }
 }
 

@@ -121,6 +121,14 @@ fn wild_op() -> impl Strategy<Value = Op> {
             Op::Cork { on: true },
             Op::Cork { on: false },
         ]),
+        wild32().prop_map(|after_ns| Op::Meet {
+            who: Actor::A,
+            after_ns,
+        }),
+        wild32().prop_map(|after_ns| Op::Meet {
+            who: Actor::B,
+            after_ns,
+        }),
         range().prop_map(Op::MmapWrite),
         range().prop_map(Op::Pwrite),
         range().prop_map(Op::ForkWrite),

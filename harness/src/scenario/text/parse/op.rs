@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
             "truncate" => "a size in bytes such as 4096",
             "sendfile" => "a range OFFSET+LENGTH such as 0+4096, or a length",
             "wait" => "a time such as 20ms",
-            "signal" | "kill" | "await" => "an actor such as `a`",
+            "signal" | "kill" | "await" | "meet" => "an actor such as `a`",
             "hold" | "release" => "`data` or `ack`",
             _ => RANGE,
         })?;
@@ -96,6 +96,18 @@ impl<'a> Reader<'a> {
             "await" => Op::Await {
                 who: read_actor(argument)?,
             },
+            "meet" => {
+                let who = read_actor(argument)?;
+                let keys = [Key::with_value("after", "PHASE")];
+                let after_ns = match Options::new(&keys).next(words)? {
+                    None => 0,
+                    Some((key, value)) => {
+                        self.places.push((line, key, value));
+                        units::phase_ns(value)?
+                    }
+                };
+                Op::Meet { who, after_ns }
+            }
             "hold" => Op::Hold {
                 way: choose(argument, "direction", &Way::NAMED)?,
                 after_packets: self.packets(line, "after", words)?.unwrap_or(0),

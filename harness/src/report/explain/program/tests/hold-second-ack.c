@@ -2,9 +2,10 @@
  * Not to be flagged: the page is rewritten while the second acknowledgement is held.
  *
  * The first packet that the receiver sends passes, the next ones wait at the end of the
- * link. The data is read as it arrives, so that a stock kernel shows the old bytes: only
- * the sender's retransmit queue still refers to the page. A patched kernel waits for the
- * acknowledgement, that is, for the release; detach copies what is in that queue.
+ * link. The data is read as it arrives, for which there is time, so that a stock kernel
+ * shows the old bytes: only the sender's retransmit queue still refers to the page. A
+ * patched kernel waits for the acknowledgement, that is, for the release; detach copies
+ * what is in that queue.
  *
  * Compile and run, as root:
  *
@@ -25,6 +26,7 @@
  *     hold ack after=1
  *     sendfile 0+4096
  *     sendfile 4096+4096
+ *     wait 1ms
  *     mmap-write 0+8192
  *     release ack
  */
@@ -284,13 +286,13 @@ static void *link_does(void *unused)
 	end(&the_link, 1);
 
 	/* release ack */
-	after(&a, 4);
+	after(&a, 5);
 	must(setns(far, CLONE_NEWNET), "setns");
 	run("tc qdisc change dev far parent 1: handle 2: netem slot 0");
 	/* That alone starts nothing. */
 	run("tc qdisc change dev far parent 2: handle 3: plug release_indefinite");
 	must(setns(near, CLONE_NEWNET), "setns");
-	end(&the_link, 5);
+	end(&the_link, 6);
 	return unused;
 }
 
@@ -316,11 +318,15 @@ int main(void)
 	sent(4096, sendfile(sender, file, (off_t[]){ 4096 }, 4096));
 	end(&a, 3);
 
+	/* wait 1ms */
+	begin(&a);
+	usleep(1000);
+	end(&a, 4);
+
 	/* mmap-write 0+8192 */
-	usleep(100);	/* What has arrived is read. */
 	begin(&a);
 	store(mapping, 0, 8192, 1);
-	end(&a, 4);
+	end(&a, 5);
 
 	pthread_join(link_thread, NULL);
 	shutdown(sender, SHUT_WR);

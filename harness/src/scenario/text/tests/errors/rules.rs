@@ -264,11 +264,20 @@ pub const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "await b",
-        "1:7: found `b`: one of `a`, `b` and `c` awaits another of them",
+        "1:7: found `b`: one of `a`, `b` and `c` awaits or meets another of them",
     ),
     (
         "await reader",
-        "1:7: found `reader`: one of `a`, `b` and `c` awaits another of them",
+        "1:7: found `reader`: one of `a`, `b` and `c` awaits or meets another of them",
+    ),
+    (
+        "meet b",
+        "1:6: found `b`: one of `a`, `b` and `c` awaits or meets another of them",
+    ),
+    ("meet a after=11ms", "1:14: found `11ms`: at most 10ms"),
+    (
+        "meet a after=0.5ns",
+        "1:14: the phase `0.5ns` is too fine: it has no whole number of nanoseconds",
     ),
     (
         "link: await a",
