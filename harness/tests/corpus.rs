@@ -51,7 +51,8 @@ fn each_says_why_it_is_there_and_what_must_be_seen() {
             "{name}: a patched kernel keeps its promise"
         );
         // What holds everywhere must hold for the reason that its title gives.
-        let holds = |it: &Expect| matches!(it.verdict, Expected::Holds(_));
+        // What is chance is about other engines.
+        let holds = |it: &Expect| !matches!(it.verdict, Expected::Violates(_));
         let harmless = scenario.expects.iter().all(holds);
         assert_eq!(title.starts_with("Not to be flagged: "), harmless, "{name}");
 

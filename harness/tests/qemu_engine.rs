@@ -189,7 +189,10 @@ fn the_race_is_there_and_cured() {
         let folder = tempfile::tempdir().unwrap();
         let wrong = folder.path().join("wrong.scn");
         let text = fs::read_to_string(repository().join(file)).unwrap();
-        let text = text.replace("expect patched holds waited", "expect patched violates wire");
+        let text = text.replace(
+            "expect patched holds waited",
+            "expect patched violates wire",
+        );
         fs::write(&wrong, text).unwrap();
         assert_eq!(replay(wrong.to_str().unwrap()).status.code(), Some(1));
     }

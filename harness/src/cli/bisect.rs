@@ -122,7 +122,7 @@ fn property_of(scenario: &Scenario) -> Option<Property> {
         .iter()
         .find_map(|line| match &line.verdict {
             Expected::Violates(property) => property.parse().ok(),
-            Expected::Holds(_) => None,
+            Expected::Holds(_) | Expected::Either => None,
         })
 }
 

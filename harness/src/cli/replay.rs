@@ -45,6 +45,8 @@ pub(super) struct Row<'a> {
     contract: Contract,
     expected: Option<Property>,
     means: Option<Means>,
+    /// Whether nothing in particular is expected.
+    is_chance: bool,
     outcome: &'a Outcome,
 }
 
@@ -106,9 +108,9 @@ pub(super) fn status(rows: &[Row<'_>]) -> Status {
     }
 }
 
-/// What the scenario's `expect` lines say of this kernel under this contract.
-fn expected(scenario: &Scenario, kernel: &KernelName, contract: Contract) -> Option<Property> {
-    let Expected::Violates(property) = line(scenario, kernel)? else {
+/// What an `expect` line says under this contract.
+fn expected(line: Option<&Expected>, contract: Contract) -> Option<Property> {
+    let Expected::Violates(property) = line? else {
         return None;
     };
     let property = property.parse().ok()?;
@@ -116,17 +118,20 @@ fn expected(scenario: &Scenario, kernel: &KernelName, contract: Contract) -> Opt
     judged.then_some(property)
 }
 
-/// By which means the kernel must keep its promise, if the scenario says so.
-fn expected_means(scenario: &Scenario, kernel: &KernelName) -> Option<Means> {
-    match line(scenario, kernel)? {
+/// By which means the kernel must keep its promise, if the line says so.
+fn expected_means(line: Option<&Expected>) -> Option<Means> {
+    match line? {
         Expected::Holds(means) => *means,
-        Expected::Violates(_) => None,
+        Expected::Violates(_) | Expected::Either => None,
     }
 }
 
 /// The first line about this kernel.
-fn line<'a>(scenario: &'a Scenario, kernel: &KernelName) -> Option<&'a Expected> {
-    let of = |name: &str| scenario.expects.iter().find(|it| it.is_about(name));
+fn line<'a>(scenario: &'a Scenario, kernel: &KernelName, on: Machine) -> Option<&'a Expected> {
+    let of = |name: &str| {
+        let mut lines = scenario.expects.iter();
+        lines.find(|it| it.is_about_on(name, on.plain()))
+    };
     let line = match kernel {
         KernelName::Host => of("host").or_else(|| of(&check::like_host())),
         kernel => of(&kernel.to_string()),
@@ -144,13 +149,15 @@ impl<'a> Row<'a> {
     ) -> Row<'a> {
         let engine = kernel.machine;
         let kernel = &kernel.name;
+        let line = line(scenario, kernel, engine);
         Row {
             file,
             kernel,
             engine,
             contract,
-            expected: expected(scenario, kernel, contract),
-            means: expected_means(scenario, kernel),
+            expected: expected(line, contract),
+            means: expected_means(line),
+            is_chance: line == Some(&Expected::Either),
             outcome,
         }
     }
@@ -160,7 +167,7 @@ impl Row<'_> {
     // Every broken property must be the expected one, and that one be broken. What did not
     // run says nothing.
     fn as_expected(&self) -> bool {
-        if self.outcome.skipped.is_some() {
+        if self.outcome.skipped.is_some() || self.is_chance && self.outcome.failure.is_none() {
             return true;
         }
         let broken: Vec<Property> = self.outcome.violated.iter().map(|it| it.0).collect();

@@ -68,6 +68,17 @@ impl Machine {
         }
     }
 
+    /// What an `expect` line calls it behind an `@`: without what changes no verdict.
+    #[must_use]
+    pub fn plain(self) -> &'static str {
+        match self {
+            Machine::Uml => "uml",
+            Machine::Qemu(pc) if pc.accelerator == Accelerator::Icount => "qemu:icount",
+            Machine::Qemu(_) => "qemu",
+            Machine::Host => "host",
+        }
+    }
+
     /// Whether waiting takes none of the host's time.
     #[must_use]
     pub fn has_virtual_time(self) -> bool {

@@ -34,7 +34,8 @@ pub struct Scenario {
 /// `expect KERNEL VERDICT`: what a replay must see.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Expect {
-    /// A kernel name (`6.12-stock`) or a flavour of any version (`stock`).
+    /// A kernel name (`6.12-stock`) or a flavour of any version (`stock`); with `@ENGINE`
+    /// behind it only what that engine runs.
     pub kernel: String,
     /// What it must show.
     pub verdict: Expected,
@@ -48,6 +49,8 @@ pub enum Expected {
     /// The property of this name is violated, as [`crate::oracle::Property`]
     /// prints it.
     Violates(String),
+    /// Nothing in particular: what is seen is chance.
+    Either,
 }
 
 /// How a patched kernel kept its promise, by its own counters.
@@ -73,9 +76,23 @@ impl Means {
 impl Expect {
     /// Whether this line is about the kernel of that name: it names the kernel
     /// itself, its flavour with or without what is compiled in on top, or `patched` for
-    /// `detach`, which is the same kernel with another setting.
+    /// `detach`, which is the same kernel with another setting. It is run by User Mode
+    /// Linux.
     pub fn is_about(&self, kernel: &str) -> bool {
-        if self.kernel == kernel {
+        self.is_about_on(kernel, "uml")
+    }
+
+    /// The same of a kernel that this engine runs: its name as the command line has it, but
+    /// for how many CPUs there are and who executes them in real time.
+    pub fn is_about_on(&self, kernel: &str, engine: &str) -> bool {
+        let (named, on) = match self.kernel.split_once('@') {
+            Some((named, on)) => (named, Some(on)),
+            None => (&*self.kernel, None),
+        };
+        if on.is_some_and(|on| on != engine) {
+            return false;
+        }
+        if named == kernel {
             return true;
         }
         // The path of a source tree is no flavour, whatever it ends in.
@@ -84,8 +101,7 @@ impl Expect {
         };
         let extras = ["-debug-kcov", "-debug", "-kcov", "-kcsan"];
         let plain = (extras.iter().find_map(|it| flavour.strip_suffix(it))).unwrap_or(flavour);
-        [flavour, plain].contains(&self.kernel.as_str())
-            || plain == "detach" && self.kernel == "patched"
+        [flavour, plain].contains(&named) || plain == "detach" && named == "patched"
     }
 }
 

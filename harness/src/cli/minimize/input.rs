@@ -141,7 +141,7 @@ impl Input {
         let expects = self.scenario.expects.iter();
         let mut broken = expects.clone().filter_map(|it| match it.verdict {
             Expected::Violates(_) => it.kernel.parse().ok(),
-            Expected::Holds(_) => None,
+            Expected::Holds(_) | Expected::Either => None,
         });
         // What a property test keeps says that a kernel is to hold, which it does not.
         let mut all = expects.filter_map(|it| it.kernel.parse().ok());
@@ -154,7 +154,7 @@ impl Input {
         let mut lines = self.scenario.expects.iter();
         match &lines.find(|it| it.is_about(&name))?.verdict {
             Expected::Violates(property) => property.parse().ok(),
-            Expected::Holds(_) => None,
+            Expected::Holds(_) | Expected::Either => None,
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn is_kernel_name(name: &str) -> bool {
     (1..=MAX_KERNEL_NAME_BYTES).contains(&name.len())
         && name
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._:/+-".contains(&b))
+            .all(|b| b.is_ascii_alphanumeric() || b"._:/+-@".contains(&b))
 }
 
 pub fn header(header: String, notes: &mut Notes) -> String {
@@ -58,7 +58,7 @@ pub fn expects(expects: Vec<Expect>, notes: &mut Notes) -> Vec<Expect> {
     for (index, expect) in expects.into_iter().enumerate() {
         let known = match &expect.verdict {
             Expected::Violates(property) => PROPERTIES.contains(&property.as_str()),
-            Expected::Holds(_) => true,
+            Expected::Holds(_) | Expected::Either => true,
         };
         let broken = if kept.len() == MAX_EXPECTS {
             Some(Rule::ExpectCount)

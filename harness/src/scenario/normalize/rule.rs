@@ -161,7 +161,7 @@ impl fmt::Display for Rule {
             ),
             Rule::ExpectKernel => write!(
                 f,
-                "a kernel's name has letters, digits and `._:/+-`, and at most {MAX_KERNEL_NAME_BYTES} bytes"
+                "a kernel's name has letters, digits and `._:/+-@`, and at most {MAX_KERNEL_NAME_BYTES} bytes"
             ),
             Rule::ExpectProperty => write!(f, "no such property"),
             Rule::ExpectTwice => write!(f, "this kernel has an `expect` line already"),

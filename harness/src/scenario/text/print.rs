@@ -248,6 +248,7 @@ impl fmt::Display for Expect {
             Expected::Holds(None) => write!(f, "holds"),
             Expected::Holds(Some(means)) => write!(f, "holds {means}"),
             Expected::Violates(property) => write!(f, "violates {property}"),
+            Expected::Either => write!(f, "either"),
         }
     }
 }

@@ -237,6 +237,24 @@ fn all_comments_above_the_first_line_are_the_header() {
 }
 
 #[test]
+fn an_expect_line_may_be_about_one_engine() {
+    let text = "expect stock@qemu either\nexpect stock violates wire\n\nsendfile 0+1\n";
+    let scenario = read(text);
+    assert_eq!(scenario.to_string(), text);
+    let of = |kernel, engine| {
+        let mut lines = scenario.expects.iter();
+        let found = lines.find(|it| it.is_about_on(kernel, engine));
+        found.map(|it| it.verdict.clone())
+    };
+    let wire = Some(Expected::Violates("wire".into()));
+    assert_eq!(of("6.12-stock", "qemu"), Some(Expected::Either));
+    assert_eq!(of("6.12-stock", "uml"), wire);
+    assert_eq!(of("6.12-stock", "qemu:icount"), wire);
+    assert_eq!(of("6.12-patched", "qemu"), None);
+    assert!(!scenario.expects[0].is_about("6.12-stock"));
+}
+
+#[test]
 fn an_expect_line_knows_the_kernels_it_is_about() {
     let about = |line: &str, kernels: &[&str]| {
         let text = format!("expect {line} holds\nsendfile 0+1\n");

@@ -255,14 +255,20 @@ impl<'a> Reader<'a> {
             )));
         }
         self.once(&format!("expect {}", kernel.text), first)?;
-        let verdict = words.need("`holds` or `violates PROPERTY`")?;
-        let verdict = match choose(verdict, "verdict", &[("holds", false), ("violates", true)])? {
-            false => {
+        let verdict = words.need("`holds`, `violates PROPERTY` or `either`")?;
+        let verdicts = [
+            ("holds", Some(false)),
+            ("violates", Some(true)),
+            ("either", None),
+        ];
+        let verdict = match choose(verdict, "verdict", &verdicts)? {
+            None => Expected::Either,
+            Some(false) => {
                 let means = words.next();
                 let chosen = means.map(|word| choose(word, "means", &Means::NAMED));
                 Expected::Holds(chosen.transpose()?)
             }
-            true => {
+            Some(true) => {
                 let named = PROPERTIES.map(|name| (name, name));
                 let property = choose(words.need("a property")?, "property", &named)?;
                 Expected::Violates(property.to_owned())
