@@ -424,11 +424,11 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "expect sto*ck holds",
-        "1:8: found `sto*ck`: a kernel's name has letters, digits and `._:/+-`",
+        "1:8: found `sto*ck`: a kernel's name has letters, digits and `._:/+-@`",
     ),
     (
         "expect stock",
-        "1:13: found the end of the line, expected `holds` or `violates PROPERTY`",
+        "1:13: found the end of the line, expected `holds`, `violates PROPERTY` or `either`",
     ),
     (
         "expect stock hold",
