@@ -26,7 +26,7 @@
  *     hold ack after=1
  *     sendfile 0+4096
  *     sendfile 4096+4096
- *     wait 1ms
+ *     wait 10ms
  *     mmap-write 0+8192
  *     release ack
  */
@@ -318,9 +318,9 @@ int main(void)
 	sent(4096, sendfile(sender, file, (off_t[]){ 4096 }, 4096));
 	end(&a, 3);
 
-	/* wait 1ms */
+	/* wait 10ms */
 	begin(&a);
-	usleep(1000);
+	usleep(10000);
 	end(&a, 4);
 
 	/* mmap-write 0+8192 */
