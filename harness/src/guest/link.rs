@@ -12,6 +12,7 @@ use super::lacks::{Feature, Lacks};
 use super::loopback::Loopback;
 use super::netns::NetNs;
 use super::rtnl::{self, COUNTED_NS, Gate, Interface, Rtnl};
+use super::settle::forget_halves;
 use super::sysctl::Sysctls;
 use super::tun::{Carrier, End};
 use crate::scenario::limits::LEAST_IPV6_MTU_BYTES;
@@ -69,6 +70,10 @@ impl Link {
         };
         forget_paths()?;
         receiver.with(forget_paths)?;
+        if !clock::is_virtual()? {
+            forget_halves()?;
+            receiver.with(forget_halves)?;
+        }
         if veth.is_ok() {
             for family in [Family::Udp4, Family::Udp6] {
                 await_ready(&receiver, DeviceKind::Veth, family)?;

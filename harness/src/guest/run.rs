@@ -369,7 +369,7 @@ impl Guest {
         for sender in stage.senders() {
             reset_on_close(sender);
         }
-        settle(scenario);
+        settle(scenario, self.virtual_time);
         Ok((stage, history))
     }
 

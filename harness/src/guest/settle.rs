@@ -1,5 +1,6 @@
 //! What is still on its way when a scenario is over.
 
+use std::io;
 use std::time::Duration;
 
 use crate::oracle::overflows;
@@ -12,27 +13,47 @@ const FRAGMENTS_KEPT_S: (u64, u64) = (30, 60);
 /// fire at multiples of 512 ticks of 10 ms (kernel/time/timer.c).
 const LATE_S: u64 = 6;
 
+/// How long the kernel keeps them where time passes by the clock: see [`forget_halves`].
+const KEPT_BY_THE_CLOCK_S: u64 = 1;
+
 /// How long half a datagram can wait for its other half.
-pub fn longest_half() -> Duration {
-    let (_, kept_s) = FRAGMENTS_KEPT_S;
-    Duration::from_secs(kept_s + LATE_S)
+pub fn longest_half(is_virtual: bool) -> Duration {
+    Duration::from_secs(half_s(is_virtual, true))
+}
+
+fn half_s(is_virtual: bool, over_ipv6: bool) -> u64 {
+    let (ipv4_s, ipv6_s) = FRAGMENTS_KEPT_S;
+    match (is_virtual, over_ipv6) {
+        (true, true) => ipv6_s + LATE_S,
+        (true, false) => ipv4_s + LATE_S,
+        // Timers of a second are late by less.
+        (false, _) => 2 * KEPT_BY_THE_CLOCK_S,
+    }
+}
+
+/// Has this namespace keep half a datagram for a second only: nobody is to wait for a
+/// minute after each scenario that loses one.
+pub fn forget_halves() -> io::Result<()> {
+    for setting in ["ipv4/ipfrag_time", "ipv6/ip6frag_time"] {
+        let path = format!("/proc/sys/net/{setting}");
+        std::fs::write(path, KEPT_BY_THE_CLOCK_S.to_string())?;
+    }
+    Ok(())
 }
 
 /// What is still on its way belongs to nobody; lets it arrive before the next
 /// scenario, which shares the link. Half a datagram would meet the other half of the
 /// next one: with the same random numbers it can have the same identification.
-pub fn settle(scenario: &Scenario) {
-    std::thread::sleep(Duration::from_micros(settles_in_us(scenario)));
+pub fn settle(scenario: &Scenario, is_virtual: bool) {
+    std::thread::sleep(Duration::from_micros(settles_in_us(scenario, is_virtual)));
 }
 
-fn settles_in_us(scenario: &Scenario) -> u64 {
+fn settles_in_us(scenario: &Scenario, is_virtual: bool) -> u64 {
     let setup = &scenario.setup;
     let mut settle_us: u64 = [setup.data, setup.ack].iter().map(Netem::longest_us).sum();
     let family = setup.socket.family;
     if family.has_datagrams() && leaves_halves(scenario) {
-        let (ipv4_s, ipv6_s) = FRAGMENTS_KEPT_S;
-        let kept_s = if family.over_ipv6() { ipv6_s } else { ipv4_s };
-        settle_us += (kept_s + LATE_S) * 1_000_000;
+        settle_us += half_s(is_virtual, family.over_ipv6()) * 1_000_000;
     }
     settle_us
 }
@@ -54,7 +75,7 @@ mod tests {
         const UDP: &str = "socket udp6\nfile tmpfs size=65536\n";
         let settles_in_s = |text: &str| {
             let scenario = text::parse("settle.scn", text).unwrap();
-            settles_in_us(&scenario) / 1_000_000
+            settles_in_us(&scenario, true) / 1_000_000
         };
         let all = "sendfile 0+65000\n";
         assert_eq!(settles_in_s(&format!("{UDP}{all}")), 0);

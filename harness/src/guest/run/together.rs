@@ -223,7 +223,7 @@ impl Run<'_> {
     /// its other half.
     fn collect(&self, bound: Duration) {
         let stage = &self.stage;
-        let bound = bound + settle::longest_half();
+        let bound = bound + settle::longest_half(stage.clock.is_virtual());
         for actor in Actor::SENDING_SIDE {
             if stage.borrowed_of(actor).has_ring(actor) {
                 self.crew.collect(actor, stage, bound);
