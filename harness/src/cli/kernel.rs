@@ -8,7 +8,9 @@ use serde_json::json;
 use super::format::{Format, note, print};
 use super::{Failure, Status, selftest};
 use crate::kernel::space::human_bytes;
-use crate::kernel::{self, Clean, Entry, EntryKind, ErrorKind, KernelName, Machine, progress};
+use crate::kernel::{
+    self, Clean, Entry, EntryKind, ErrorKind, KernelName, Machine, progress, tools,
+};
 use crate::report::table::Table;
 
 /// Build, list, find and remove kernels.
@@ -125,6 +127,10 @@ fn build(mut names: Vec<KernelName>, engine: Machine, update: bool) -> Result<()
                 None => progress.note(&format!("{version}: the source is the newest there is")),
             }
         }
+    }
+    if matches!(engine, Machine::Qemu(_)) {
+        // Whoever builds for it is about to run it.
+        tools::ensure_qemu(&*progress)?;
     }
     let mut rows = Vec::new();
     for name in &names {
