@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Event, Job};
 use crate::engine::{self, Boot, Guest, Outcome};
-use crate::kernel::Kernel;
+use crate::kernel::{Extras, Kernel, Machine};
 
 /// The hidden subcommand under which a guest does its job.
 pub const WORKER: &str = "worker";
@@ -18,6 +18,18 @@ pub const WORKER: &str = "worker";
 /// milliseconds, and a virtual wait takes none.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 const MEMORY_MIB: u32 = 256;
+
+/// A kernel that watches itself, and whose instructions are translated, needs minutes for
+/// what takes others a second.
+const SLOW_IDLE_LIMIT: Duration = Duration::from_secs(600);
+
+fn idle_limit(kernel: &Kernel) -> Duration {
+    let watches = kernel.name.extras() != Extras::None;
+    match kernel.machine {
+        Machine::Qemu(_) if watches => SLOW_IDLE_LIMIT,
+        _ => IDLE_LIMIT,
+    }
+}
 
 /// Names one guest of a fleet.
 pub type Id = usize;
@@ -95,7 +107,7 @@ impl Fleet {
             .collect();
         boot.memory_mib = kernel.memory_mib(MEMORY_MIB);
         boot.out_dirs = out_dirs.into_iter().collect();
-        boot.idle_limit = Some(IDLE_LIMIT);
+        boot.idle_limit = Some(idle_limit(kernel));
         let mut guest = engine::spawn(boot)?;
         let id = self.next;
         self.next += 1;
