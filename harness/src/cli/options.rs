@@ -73,13 +73,7 @@ fn jobs_on(given: Option<u16>, machine: Machine) -> usize {
         Some(jobs) => jobs.into(),
         None => {
             let cpus = available_parallelism().map_or(1, usize::from);
-            // Its CPUs are those of everybody, and its guests mostly wait.
-            let busy = if machine == Machine::Host {
-                1
-            } else {
-                machine.busy_cpus()
-            };
-            (cpus / busy).max(1)
+            (cpus / machine.busy_cpus()).max(1)
         }
     }
 }
