@@ -21,26 +21,26 @@ use crate::report::{features, shell, table::Table};
 
 /// Cases a kernel, unless others are asked for.
 const CASES: u64 = 10_000;
-/// The same, and for how long, where time passes by the clock.
-const CASES_ON_HOST: u64 = 500;
-const TIME_ON_HOST: Duration = Duration::from_secs(120);
+/// The same, and for how long, where work takes time: a case takes far longer then.
+const CASES_BY_THE_CLOCK: u64 = 500;
+const TIME_BY_THE_CLOCK: Duration = Duration::from_secs(120);
 
 /// Generate scenarios, run them on kernels, shrink and save what breaks.
 ///
 /// A stock kernel is expected to break stable-on-return: that is the race. It is
 /// searched up to the first violation, which is then made smaller. Every other
 /// kernel is expected to hold in all cases. Kernels that are not built yet are
-/// built first. Where time passes by the clock (--engine host) less is run unless it is
-/// asked for: 500 cases, and 120 seconds of them; cases that need what the kernel lacks
+/// built first. Where work takes time (--engine qemu, --engine host) less is run unless it
+/// is asked for: 500 cases, and 120 seconds of them; cases that need what the kernel lacks
 /// are skipped, and counted.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     on: On,
-    /// Run so many scenarios on each kernel [default: 10000; on the host's kernel 500]
+    /// Run so many scenarios on each kernel [default: 10000; by qemu or host 500]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     cases: Option<u64>,
-    /// Stop after so many seconds; what was run by then counts [default: never; on the host's kernel after 120]
+    /// Stop after so many seconds; what was run by then counts [default: never; by qemu or host after 120]
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
     /// Generate the scenarios from this seed [default: a new one, printed]
@@ -67,10 +67,10 @@ struct Saved {
 pub fn run(args: &Args) -> Result<Status, Failure> {
     let seed = seed(args.seed)?;
     let kernels = args.on.kernels()?;
-    let shared = kernels.iter().any(|it| it.machine == Machine::Host);
+    let slow = kernels.iter().any(|it| it.machine != Machine::Uml);
     // A given number of cases is run to its end, and a given time is used.
     let (cases, time) = match (args.cases, args.time) {
-        (None, None) if shared => (CASES_ON_HOST, Some(TIME_ON_HOST)),
+        (None, None) if slow => (CASES_BY_THE_CLOCK, Some(TIME_BY_THE_CLOCK)),
         (cases, time) => (cases.unwrap_or(CASES), time.map(Duration::from_secs)),
     };
     let plan = Plan {

@@ -73,20 +73,26 @@ fn jobs_on(given: Option<u16>, machine: Machine) -> usize {
         Some(jobs) => jobs.into(),
         None => {
             let cpus = available_parallelism().map_or(1, usize::from);
-            // Its CPUs are those of everybody, and its guests mostly wait.
-            let busy = if machine == Machine::Host {
-                1
-            } else {
-                machine.busy_cpus()
-            };
-            (cpus / busy).max(1)
+            (cpus / machine.busy_cpus()).max(1)
         }
     }
 }
 
 /// Builds what is not built yet for User Mode Linux, and says so.
 pub fn ensure(names: &[KernelName]) -> Result<Vec<Kernel>, Failure> {
+    refuse_host(names)?;
     ensure_on(names, Machine::Uml)
+}
+
+/// What needs a kernel that is built and booted cannot have the one that runs already.
+pub fn refuse_host(names: &[KernelName]) -> Result<(), Failure> {
+    match names.contains(&KernelName::Host) {
+        true => Err(usage(anyhow!(
+            "the kernel `host` runs already, and this takes one that is built and booted; \
+             docs/engines.md tells what can be done with it"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Builds what is not built yet, and says so; installs the engine if need be.

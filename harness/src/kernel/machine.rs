@@ -33,8 +33,8 @@ pub enum Accelerator {
     Kvm,
     /// QEMU translates them; each CPU of the guest is a thread of the host.
     Tcg,
-    /// QEMU translates and counts them: one takes one nanosecond of the guest's time, and
-    /// waiting takes none of the host's. The guest's CPUs take turns.
+    /// QEMU translates and counts them: each takes the same of the guest's time, and waiting
+    /// takes none of the host's. The guest's CPUs take turns.
     Icount,
 }
 
@@ -60,7 +60,7 @@ impl Accelerator {
 }
 
 impl Machine {
-    /// What a kernel is compiled for to be run on it; `None`: it has one.
+    /// What a kernel is compiled for to be run on it; nothing is for the host's.
     pub(super) fn arch(self) -> Arch {
         match self {
             Machine::Uml | Machine::Host => Arch::Um,
@@ -79,23 +79,12 @@ impl Machine {
         }
     }
 
-    /// Whether waiting takes none of the host's time.
-    #[must_use]
-    pub fn has_virtual_time(self) -> bool {
-        match self {
-            Machine::Uml => true,
-            Machine::Qemu(pc) => pc.accelerator == Accelerator::Icount,
-            Machine::Host => false,
-        }
-    }
-
     /// CPUs of the host that one guest keeps busy.
     #[must_use]
     pub fn busy_cpus(self) -> usize {
         match self {
             Machine::Qemu(pc) if pc.accelerator != Accelerator::Icount => pc.cpus.into(),
-            // Its CPUs are those of everybody.
-            Machine::Host => usize::MAX,
+            // Of the host's kernel all have the CPUs, and its guests mostly wait.
             _ => 1,
         }
     }
