@@ -290,6 +290,33 @@ fn a_bisect_between_what_cannot_be() {
 }
 
 #[test]
+fn the_kernel_that_runs_already_is_neither_built_nor_booted() {
+    let desk = Desk::new();
+    desk.write("a.scn", "sendfile 0+1\n");
+    for args in [
+        &["kernel", "build", "host"] as &[&str],
+        &["kernel", "path", "host"],
+        &["kernel", "selftest", "--kernel", "host"],
+        &["bench", "--kernel", "host"],
+        &["fuzz", "--kernel", "host"],
+    ] {
+        desk.refuses(args, &["`host` runs already"]);
+    }
+    desk.refuses(
+        &["coverage", "a.scn", "--kernel", "host"],
+        &["give one of the catalog"],
+    );
+    for args in [
+        &["kernel", "build", "--engine", "host", "6.12-stock"] as &[&str],
+        &["kernel", "path", "--engine", "host", "6.12-stock"],
+        &["check", "--engine", "host", "--kernel", "6.12-stock"],
+        &["replay", "a.scn", "--engine", "qemu", "--kernel", "host"],
+    ] {
+        desk.refuses(args, &["--engine "]);
+    }
+}
+
+#[test]
 fn kernels_that_are_none() {
     let desk = Desk::new();
     desk.refuses(

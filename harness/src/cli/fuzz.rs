@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::options::{ensure, jobs, seed};
+use super::options::{ensure, jobs, refuse_host, seed};
 use super::{Failure, Status as Exit, usage};
 use crate::campaign::fuzz::folder::{Folder, FolderError};
 use crate::campaign::fuzz::status::{self, ResumeError, Status};
@@ -85,6 +85,7 @@ const SPEAK_EVERY: Duration = Duration::from_secs(30);
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     let inputs = inputs(&args.inputs)?;
     let name = counting(args.kernel.clone().unwrap_or_else(usual));
+    refuse_host(std::slice::from_ref(&name))?;
     let contract = args.contract.unwrap_or_else(|| usual_contract(&name));
     let usual_out = || Path::new("fuzzing").join(file_name(&format!("{name}-{contract}")));
     let out = args.out.clone().unwrap_or_else(usual_out);

@@ -6,7 +6,8 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::{Failure, Status, selftest};
+use super::options::refuse_host;
+use super::{Failure, Status, selftest, usage};
 use crate::kernel::space::human_bytes;
 use crate::kernel::{
     self, Clean, Entry, EntryKind, ErrorKind, KernelName, Machine, progress, tools,
@@ -111,6 +112,7 @@ fn build(mut names: Vec<KernelName>, engine: Machine, update: bool) -> Result<()
     if names.is_empty() {
         names = KernelName::usual();
     }
+    is_built_for(&names, engine)?;
     let progress = progress::stderr();
     if update {
         let mut asked = Vec::new();
@@ -145,12 +147,28 @@ fn build(mut names: Vec<KernelName>, engine: Machine, update: bool) -> Result<()
     print(&Table::of(rows).to_string())
 }
 
+/// Refuses what runs already: nothing is built for it.
+fn is_built_for(names: &[KernelName], engine: Machine) -> Result<(), Failure> {
+    refuse_host(names)?;
+    match engine {
+        Machine::Host => Err(usage(anyhow!(
+            "--engine host: nothing is built for the kernel that runs already"
+        ))),
+        Machine::Uml | Machine::Qemu(_) => Ok(()),
+    }
+}
+
 fn path(name: &KernelName, engine: Machine) -> Result<(), Failure> {
+    is_built_for(std::slice::from_ref(name), engine)?;
+    let option = match engine {
+        Machine::Qemu(_) => format!("--engine {engine} "),
+        Machine::Uml | Machine::Host => String::new(),
+    };
     match kernel::find(name, engine)? {
         Some(kernel) => print(&format!("{}\n", kernel.image.display())),
         None => Err(Failure {
             status: Status::Missing,
-            error: anyhow!("{name} is not built\n  remedy: inflight kernel build {name}"),
+            error: anyhow!("{name} is not built\n  remedy: inflight kernel build {option}{name}"),
         }),
     }
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::options::{ensure, jobs};
+use super::options::{ensure_on, jobs};
 use super::{Failure, Status, usage};
 use crate::campaign::job::Finding;
 use crate::campaign::minimize::{self, Item, Outcome, Plan};
-use crate::kernel::{Kernel, KernelName};
+use crate::kernel::{Kernel, KernelName, Machine};
 use crate::oracle::Contract;
 use crate::process::{interrupted, watch_for_interrupts};
 use crate::report::finding::{self, Origin};
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let Inputs { inputs, others } = input::read(&args.files, output.folder()).map_err(usage)?;
     let (names, items) = items(args, &inputs)?;
     let plan = Plan {
-        kernels: ensure(&names)?,
+        kernels: ensure_on(&names, Machine::Uml)?,
         items,
         contract: args.contract,
         shrink_runs: args.shrink_runs,
@@ -334,7 +334,7 @@ mod tests {
         let inputs = input::read(&[file], None).unwrap().inputs;
         let kernel = Kernel {
             name: "6.12-stock".parse().unwrap(),
-            machine: crate::kernel::Machine::Uml,
+            machine: Machine::Uml,
             image: "/nonexistent".into(),
             release: "6.12".into(),
             key: String::new(),

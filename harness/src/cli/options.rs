@@ -80,7 +80,19 @@ fn jobs_on(given: Option<u16>, machine: Machine) -> usize {
 
 /// Builds what is not built yet for User Mode Linux, and says so.
 pub fn ensure(names: &[KernelName]) -> Result<Vec<Kernel>, Failure> {
+    refuse_host(names)?;
     ensure_on(names, Machine::Uml)
+}
+
+/// What needs a kernel that is built and booted cannot have the one that runs already.
+pub fn refuse_host(names: &[KernelName]) -> Result<(), Failure> {
+    match names.contains(&KernelName::Host) {
+        true => Err(usage(anyhow!(
+            "the kernel `host` runs already, and this takes one that is built and booted; \
+             docs/engines.md tells what can be done with it"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Builds what is not built yet, and says so; installs the engine if need be.
