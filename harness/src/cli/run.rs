@@ -12,16 +12,17 @@ use super::{Failure, Status};
 use crate::engine::{self, Boot, Error};
 use crate::kernel::{Kernel, Machine};
 
-/// Run a program inside a kernel, in virtual time.
+/// Run a program inside a kernel, by default in virtual time.
 ///
 /// It sees the host's files, all read-only, and its exit status is ours. Standard input
 /// is empty.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run in this kernel, e.g. 6.12-stock or tree:PATH
-    #[arg(long, value_name = "KERNEL", default_value = "6.12-stock")]
-    pub kernel: String,
-    /// Run it by this engine: uml (virtual time), or qemu (several CPUs, real time)
+    /// Run in this kernel, e.g. 6.12-stock or tree:PATH [default: 6.12-stock; by the engine
+    /// host: host]
+    #[arg(long, value_name = "KERNEL")]
+    pub kernel: Option<String>,
+    /// Run it by this engine: uml (virtual time), qemu (several CPUs, real time), or host
     #[arg(long, value_name = "ENGINE", default_value_t)]
     pub engine: Machine,
     /// Let the program write to this folder, and to no other
@@ -77,7 +78,11 @@ pub fn run(
         ),
         None => None,
     };
-    let kernel = kernel(&args.kernel, args.engine)?;
+    let usual = match args.engine {
+        Machine::Host => "host",
+        Machine::Uml | Machine::Qemu(_) => "6.12-stock",
+    };
+    let kernel = kernel(args.kernel.as_deref().unwrap_or(usual), args.engine)?;
     let boot = Boot {
         args: arguments.to_vec(),
         env: env::vars_os().collect(),
