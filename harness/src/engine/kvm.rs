@@ -30,20 +30,24 @@ pub fn probe(image: &Path, cache: &Path) -> Result<(), String> {
     if let Some(known) = &*known {
         return known.clone();
     }
-    let kept = cache.join("kvm");
-    let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-    let verdict = match fs::read_to_string(&kept) {
-        Ok(text) if !boot.is_empty() && text.starts_with(&boot) => parse(&text[boot.len()..]),
-        _ => {
-            let verdict = access().and_then(|()| try_it(image));
-            let text = format!("{boot}{}", verdict.as_ref().err().map_or("", |it| it));
-            // To be found out again costs seconds, and no more.
-            let _ = fs::write(&kept, text);
-            verdict
-        }
-    };
+    // Somebody may be given the device meanwhile: that is looked at each time.
+    let verdict = access().and_then(|()| try_once(image, &cache.join("kvm")));
     *known = Some(verdict.clone());
     verdict
+}
+
+fn try_once(image: &Path, kept: &Path) -> Result<(), String> {
+    let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    match fs::read_to_string(kept) {
+        Ok(text) if !boot.is_empty() && text.starts_with(&boot) => parse(&text[boot.len()..]),
+        _ => {
+            let verdict = try_it(image);
+            let text = format!("{boot}{}", verdict.as_ref().err().map_or("", |it| it));
+            // To be found out again costs seconds, and no more.
+            let _ = fs::write(kept, text);
+            verdict
+        }
+    }
 }
 
 /// What is known without a boot.
