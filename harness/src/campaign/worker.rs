@@ -415,7 +415,11 @@ impl<W: Write> Worker<W> {
                 let verdict = match trial.run_again(&scenario) {
                     Ok(verdict) => verdict,
                     Err(error) => {
-                        replayed.skipped = Some(Lack::of(&error).cloned().ok_or(error)?);
+                        let lack = Lack::of(&error).cloned().ok_or(error)?;
+                        // What other runs have shown by the clock stays shown.
+                        if replayed.runs == 0 {
+                            replayed.skipped = Some(lack);
+                        }
                         break;
                     }
                 };
