@@ -92,8 +92,7 @@ impl Feature {
                  or --engine uml"
             }
             Feature::Ktls => "sudo modprobe tls, or --engine uml",
-            Feature::Mptcp | Feature::Setting => "--engine uml",
-            Feature::VirtualTime => "--engine uml, or --engine qemu:icount",
+            Feature::Mptcp | Feature::Setting | Feature::VirtualTime => "--engine uml",
             Feature::Vsock => "sudo modprobe vsock_loopback, or --engine uml",
             Feature::IoUring => "sudo sysctl -w kernel.io_uring_disabled=0, or --engine uml",
             Feature::Bbr => "sudo modprobe tcp_bbr, or --engine uml",
@@ -180,7 +179,7 @@ impl Lack {
         let seconds = patience.as_secs();
         Lack::new(
             Feature::VirtualTime,
-            format!("it waits for more than {seconds} s of real time"),
+            format!("it waits for more than {seconds} s by the clock"),
         )
     }
 
