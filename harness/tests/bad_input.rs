@@ -298,11 +298,14 @@ fn the_kernel_that_runs_already_is_neither_built_nor_booted() {
         &["kernel", "path", "host"],
         &["kernel", "selftest", "--kernel", "host"],
         &["bench", "--kernel", "host"],
-        &["coverage", "a.scn", "--kernel", "host"],
         &["fuzz", "--kernel", "host"],
     ] {
         desk.refuses(args, &["`host` runs already"]);
     }
+    desk.refuses(
+        &["coverage", "a.scn", "--kernel", "host"],
+        &["give one of the catalog"],
+    );
     for args in [
         &["kernel", "build", "--engine", "host", "6.12-stock"] as &[&str],
         &["kernel", "path", "--engine", "host", "6.12-stock"],
