@@ -79,6 +79,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The same, and what else was said.
+    fn and(mut self, more: Vec<String>) -> Error {
+        if let Error::Failed { said, .. } = &mut self {
+            said.extend(more);
+        }
+        self
+    }
+}
+
 /// Shows the race, or that there is none, on one kernel.
 ///
 /// # Errors
@@ -115,8 +125,14 @@ fn over_wire(kernel: &Kernel, plan: &Plan) -> Result<(bool, Vec<String>), Error>
         Some(card(SENDER.0, plan.ring_delay_us, near)),
         words(&[&*begin, &["send", "-a", RECEIVER.1]].concat(), plan),
     )?;
-    let (received, mut said) = receiver.end()?;
-    let (sent, more) = sender.end()?;
+    // What the sender says may be why the receiver has nothing.
+    let (received, sent) = (receiver.end(), sender.end());
+    let (received, sent) = match (received, sent) {
+        (Err(error), Ok((_, said))) => return Err(error.and(said)),
+        (received, sent) => (received?, sent?),
+    };
+    let (received, mut said) = received;
+    let (sent, more) = sent;
     said.extend(more);
     match (received, sent) {
         (1, _) => Ok((true, said)),

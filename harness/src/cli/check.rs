@@ -93,6 +93,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         News::Progress(kernel, scenarios) => lines.progress(kernel, scenarios),
         News::Finding(kernel, finding) => {
             let origin = Origin {
+                machine: plan.kernels[kernel].machine,
                 kernel: &plan.kernels[kernel].name,
                 seed: Some(seed),
             };
@@ -247,6 +248,7 @@ fn human(plan: &Plan, outcomes: &[Outcome], saved: &[Option<Saved>]) -> String {
                 indent(&finding::render(
                     finding,
                     &Origin {
+                        machine: kernel.machine,
                         kernel: &kernel.name,
                         seed: Some(plan.seed),
                     }

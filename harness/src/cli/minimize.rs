@@ -232,6 +232,7 @@ impl Row<'_> {
 
     fn render(&self, finding: &Finding) -> String {
         let origin = Origin {
+            machine: crate::kernel::Machine::Uml,
             kernel: &self.kernel.name,
             seed: None,
         };

@@ -91,6 +91,7 @@ impl Record {
             return self.finding.minimized.clone();
         };
         let origin = Origin {
+            machine: crate::kernel::Machine::Uml,
             kernel: &kernel,
             seed: None,
         };

@@ -54,7 +54,7 @@ pub const RESCUE: Duration = Duration::from_nanos(RESCUE_NS);
 /// For how long the reader waits for the end where time passes by the clock. Some wait
 /// for half an hour of virtual time.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a call may go on after the reader has reset the connection.
+/// See [`grace`].
 const GRACE: Duration = Duration::from_secs(300);
 /// Files kept for the next scenario of the same setup.
 const MOST_FILES: usize = 16;
@@ -308,7 +308,7 @@ impl Guest {
         // It fails when the connection is gone, and then there is nothing to end.
         let _ = stage.sender.finish();
         stage.sender.await_close();
-        let patience = GRACE + Duration::from_nanos(bound_ns(scenario));
+        let patience = grace(&stage.clock) + longest(&stage);
         let received = doorman
             .collect_within(patience)
             .ok_or_else(|| io::Error::other("the reader does not answer"))?;
@@ -418,6 +418,23 @@ impl Guest {
             Some(file) => Ok(file),
             None => SentFile::create(spec),
         }
+    }
+}
+
+/// How long a call may go on after the reader has reset the connection.
+fn grace(clock: &Clock) -> Duration {
+    match clock.is_virtual() {
+        true => GRACE,
+        false => PATIENCE,
+    }
+}
+
+/// How long the scenario may take: as long as the reader waits.
+fn longest(stage: &Stage) -> Duration {
+    let bound = Duration::from_nanos(bound_ns(&stage.scenario));
+    match stage.clock.is_virtual() {
+        true => bound,
+        false => bound.min(PATIENCE),
     }
 }
 

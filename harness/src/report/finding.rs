@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::campaign::job::Finding;
-use crate::kernel::KernelName;
+use crate::kernel::{KernelName, Machine};
 use crate::report::whole;
 use crate::scenario::{Expect, Expected, text};
 
@@ -14,6 +14,8 @@ use crate::scenario::{Expect, Expected, text};
 pub struct Origin<'a> {
     /// The kernel that showed it.
     pub kernel: &'a KernelName,
+    /// What ran it.
+    pub machine: Machine,
     /// Seed of the campaign, if it comes from one.
     pub seed: Option<u64>,
 }
@@ -54,7 +56,11 @@ pub fn render(finding: &Finding, origin: &Origin<'_>) -> String {
         )),
     );
     scenario.expects = vec![Expect {
-        kernel: kernel.to_string(),
+        kernel: match origin.machine {
+            Machine::Uml | Machine::Host => kernel.to_string(),
+            // Another engine may not show it.
+            Machine::Qemu(_) => format!("{kernel}@{}", origin.machine.plain()),
+        },
         verdict: Expected::Violates(finding.property.to_string()),
     }];
     scenario.to_string()
@@ -68,8 +74,12 @@ pub const HISTORY_SUFFIX: &str = ".history.json";
 /// has shown it, what was seen in that one goes into a file beside it.
 pub fn save(finding: &Finding, origin: &Origin<'_>, directory: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
+    let engine = match origin.machine {
+        Machine::Uml | Machine::Host => "",
+        Machine::Qemu(_) => "-qemu",
+    };
     let name = format!(
-        "{}-{}-{}-{}.scn",
+        "{}{engine}-{}-{}-{}.scn",
         file_name(&origin.kernel.to_string()),
         finding.property,
         origin.seed.unwrap_or(0),
@@ -152,6 +162,7 @@ mod tests {
     fn a_finding_is_a_scenario_that_says_what_to_expect() {
         let kernel = "6.12-stock".parse().unwrap();
         let origin = Origin {
+            machine: Machine::Uml,
             kernel: &kernel,
             seed: Some(7),
         };
@@ -178,6 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kernel = "tree:/my linux".parse().unwrap();
         let origin = Origin {
+            machine: Machine::Uml,
             kernel: &kernel,
             seed: None,
         };
@@ -221,6 +233,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kernel = "6.12-stock".parse().unwrap();
         let origin = Origin {
+            machine: Machine::Uml,
             kernel: &kernel,
             seed: Some(7),
         };
@@ -251,6 +264,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         let kernel = "6.12-stock".parse().unwrap();
         let origin = Origin {
+            machine: Machine::Uml,
             kernel: &kernel,
             seed: None,
         };

@@ -140,7 +140,7 @@ impl Input {
         }
         let expects = self.scenario.expects.iter();
         let mut broken = expects.clone().filter_map(|it| match it.verdict {
-            Expected::Violates(_) => it.kernel.parse().ok(),
+            Expected::Violates(_) => it.kernel.split('@').next()?.parse().ok(),
             Expected::Holds(_) | Expected::Either => None,
         });
         // What a property test keeps says that a kernel is to hold, which it does not.

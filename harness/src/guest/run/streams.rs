@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{GRACE, Run};
+use super::{Run, grace, longest};
 use crate::guest::borrowed::Borrowed;
 use crate::guest::connection::Sender;
 use crate::guest::crew::{Crew, Door};
@@ -14,7 +14,6 @@ use crate::guest::reader::{Read, Received, Reception};
 use crate::guest::receiver::Receiver;
 use crate::guest::stage::{Beside, context};
 use crate::history::{End, Stream};
-use crate::oracle::bound_ns;
 use crate::scenario::{Actor, Scenario};
 
 /// The receiver's side of a connection.
@@ -98,8 +97,8 @@ impl Run<'_> {
         let gave_up: Vec<bool> = (self.incoming.iter().zip(&finished))
             .map(|(incoming, finished)| incoming.received.is_none() && gone(finished))
             .collect();
-        let bound = std::time::Duration::from_nanos(bound_ns(&stage.scenario));
-        while !self.all_received() && self.next_event(bound + GRACE).is_some() {}
+        let bound = longest(&stage) + grace(&stage.clock);
+        while !self.all_received() && self.next_event(bound).is_some() {}
         let mut all = Vec::with_capacity(self.incoming.len());
         let incoming = self.incoming.drain(..);
         for ((incoming, gave_up), sender) in incoming.zip(gave_up).zip(stage.senders()) {

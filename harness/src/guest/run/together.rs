@@ -10,11 +10,11 @@ use super::super::reader::Read;
 use super::super::settle;
 use super::super::stage::Stage;
 use super::streams::Incoming;
-use super::{GRACE, RESCUE, RunError, history};
+use super::{RESCUE, RunError, grace, history, longest};
 use crate::engine;
 use crate::guest::rest;
 use crate::history::{Call, History, Outcome};
-use crate::oracle::{HELD_NS, bound_ns};
+use crate::oracle::HELD_NS;
 use crate::scenario::{Actor, Op, ReaderMode, Step};
 
 /// How long a step may run before its actor counts as blocked.
@@ -90,8 +90,8 @@ impl Run<'_> {
             // Only a wedged call outlives its connection; where an operation of the
             // reader has ended it, the sender may have yet to hear of that.
             let patience = match self.may_be_told() {
-                false => GRACE,
-                true => GRACE + Duration::from_nanos(bound_ns(&stage.scenario)),
+                false => grace(&stage.clock),
+                true => grace(&stage.clock) + longest(&stage),
             };
             if self.next_event_or_answer(patience).is_none() {
                 return;
@@ -120,12 +120,15 @@ impl Run<'_> {
         let clock = &self.stage.clock;
         let since_ns = clock.latest_ns();
         loop {
-            let event = self.crew.events.take_within(patience.min(BETWEEN_BEATS));
+            // Where time passes by the clock, a long wait is no hang of the kernel. In virtual
+            // time it is over before anybody could ask.
+            let beats = !clock.is_virtual() && patience > BETWEEN_BEATS;
+            let within = if beats { BETWEEN_BEATS } else { patience };
+            let event = self.crew.events.take_within(within);
             if event.is_some() {
                 return event;
             }
-            if patience > BETWEEN_BEATS {
-                // Where time passes by the clock, a long wait is no hang of the kernel.
+            if beats {
                 engine::heartbeat();
             }
             // Stamps go by the latest reading, so it is read whenever time passes;
@@ -206,7 +209,7 @@ impl Run<'_> {
         }
         let (received, mut beside) = self.end_all()?;
         if !wedged && self.stage.scenario.borrows_any() {
-            self.collect(Duration::from_nanos(bound_ns(&self.stage.scenario)));
+            self.collect(longest(&self.stage));
         }
         for stream in &mut beside {
             stream.completions = self.stage.borrowed_of(stream.actor).completions();
@@ -227,7 +230,10 @@ impl Run<'_> {
         for actor in Actor::SENDING_SIDE {
             if stage.borrowed_of(actor).has_ring(actor) {
                 self.crew.collect(actor, stage, bound);
-                while !matches!(self.event(bound + GRACE), Some(Event::Collected) | None) {}
+                while !matches!(
+                    self.event(bound + grace(&stage.clock)),
+                    Some(Event::Collected) | None
+                ) {}
             }
         }
         for actor in stage.scenario.connections() {
