@@ -93,14 +93,40 @@ struct Load {
     kept: Option<Vec<u8>>,
     /// How long the first of those that wait does so.
     delay: Duration,
-    /// From when on those that wait may go; `None`: none waits that is known of.
-    due: Option<Instant>,
+    /// When those that wait may go; `None`: none waits that is known of.
+    due: Option<Due>,
     gate: Gate,
     /// Whether checksums are computed here.
     offloads: bool,
     /// How often somebody has turned the gate, and how many of these the thread has seen.
     turned: u64,
     seen: u64,
+}
+
+/// When packets may go.
+#[derive(Debug, Clone, Copy)]
+enum Due {
+    /// They need not wait. The clock is not asked: where time is virtual, asking can move
+    /// it (kernel-patch/uml/).
+    Now,
+    /// From then on.
+    At(Instant),
+}
+
+impl Due {
+    fn after(delay: Duration) -> Due {
+        match delay.is_zero() {
+            true => Due::Now,
+            false => Due::At(Instant::now() + delay),
+        }
+    }
+
+    fn left(self) -> Duration {
+        match self {
+            Due::Now => Duration::ZERO,
+            Due::At(due) => due.saturating_duration_since(Instant::now()),
+        }
+    }
 }
 
 impl Carrier {
@@ -188,8 +214,7 @@ impl Carriage {
     fn carry(&self, buffer: &mut [u8]) -> io::Result<()> {
         let (knows, timeout) = {
             let load = self.load();
-            let left = |due: Instant| due.saturating_duration_since(Instant::now());
-            let timeout = load.due.filter(|_| load.gate.passes()).map(left);
+            let timeout = load.due.filter(|_| load.gate.passes()).map(Due::left);
             (load.due.is_some(), timeout.map(TimeSpec::from))
         };
         let mut awaited = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
@@ -211,12 +236,10 @@ impl Carriage {
             let _ = (&self.wake).read(&mut [0; 8]);
         }
         let mut load = self.load();
-        let now = Instant::now();
-        if has(1, PollFlags::POLLIN) {
-            let delay = load.delay;
-            load.due.get_or_insert(now + delay);
+        if has(1, PollFlags::POLLIN) && load.due.is_none() {
+            load.due = Some(Due::after(load.delay));
         }
-        if load.due.is_some_and(|due| due <= now) && self.pass(&mut load, buffer)? {
+        if load.due.is_some_and(|due| due.left().is_zero()) && self.pass(&mut load, buffer)? {
             load.due = None;
         }
         load.seen = load.turned;
