@@ -241,8 +241,10 @@ fn join_tun(receiver: &NetNs, has: Has) -> io::Result<Path> {
     let (near, mut data) = join(Side::Sender, near)?;
     let (far, mut ack) = receiver.with(|| join(Side::Receiver, far))?;
     let to = |side: Side| [Family::Tcp4, Family::Tcp6].map(|family| side.address(KIND, family));
-    data.carrier = Some(Carrier::start("data", &near, &far, to(Side::Receiver))?);
-    ack.carrier = Some(Carrier::start("ack", &far, &near, to(Side::Sender))?);
+    let kernel_waits = has.netem && has.gate;
+    let start = |name, ends, to| Carrier::start(name, ends, to, kernel_waits);
+    data.carrier = Some(start("data", (&near, &far), to(Side::Receiver))?);
+    ack.carrier = Some(start("ack", (&far, &near), to(Side::Sender))?);
     for family in [Family::Udp4, Family::Udp6] {
         await_ready(receiver, KIND, family)?;
     }

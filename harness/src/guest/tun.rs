@@ -20,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
@@ -77,6 +78,8 @@ struct Carriage {
     from: File,
     to: File,
     receivers: [IpAddr; 2],
+    /// Whether queues of the kernel let packets wait.
+    kernel_waits: bool,
     load: Mutex<Load>,
     /// The thread has done what there was to do since [`Load::turned`] changed.
     looked: Condvar,
@@ -131,8 +134,15 @@ impl Due {
 
 impl Carrier {
     /// Starts the thread. What is not for one of the `receivers` goes nowhere: the kernel
-    /// has packets of its own to send, and those are not to be counted.
-    pub fn start(name: &str, from: &End, to: &End, receivers: [IpAddr; 2]) -> io::Result<Carrier> {
+    /// has packets of its own to send, and those are not to be counted. Where queues of
+    /// the kernel let packets wait nothing ever does so here, and the thread only reads and
+    /// writes.
+    pub fn start(
+        name: &str,
+        (from, to): (&End, &End),
+        receivers: [IpAddr; 2],
+        kernel_waits: bool,
+    ) -> io::Result<Carrier> {
         // SAFETY: makes a descriptor, and the result is checked before it is owned.
         let wake = unsafe {
             let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
@@ -142,15 +152,24 @@ impl Carrier {
             from: from.file.try_clone()?,
             to: to.file.try_clone()?,
             receivers,
+            kernel_waits,
             load: Mutex::default(),
             looked: Condvar::new(),
             wake,
         });
+        if kernel_waits {
+            let flags = OFlag::from_bits_retain(fcntl(&carriage.from, FcntlArg::F_GETFL)?);
+            let blocking = flags.difference(OFlag::O_NONBLOCK);
+            fcntl(&carriage.from, FcntlArg::F_SETFL(blocking))?;
+        }
         let carrier = Carrier(Arc::clone(&carriage));
         thread::Builder::new().name(name.into()).spawn(move || {
             let mut buffer = vec![0; MOST_BYTES];
             // It ends with the interface.
-            while carriage.carry(&mut buffer).is_ok() {}
+            match kernel_waits {
+                true => while carriage.carry_one(&mut buffer).is_ok() {},
+                false => while carriage.carry(&mut buffer).is_ok() {},
+            }
         })?;
         Ok(carrier)
     }
@@ -163,6 +182,13 @@ impl Carrier {
     /// that is done here then, as a card would do it.
     pub fn begin(&self, nth: Nth, waits: Option<Duration>) -> io::Result<()> {
         let mut load = self.0.load();
+        if self.0.kernel_waits {
+            *load = Load {
+                nth,
+                ..Load::default()
+            };
+            return Ok(());
+        }
         let offloads = waits.is_some();
         if offloads != load.offloads {
             let flags = if offloads { TUN_F_CSUM } else { 0 };
@@ -208,6 +234,19 @@ impl Carriage {
     fn wake(&self) {
         // It cannot count so far that this fails.
         let _ = (&self.wake).write(&1u64.to_ne_bytes());
+    }
+
+    /// Waits for a packet, and carries it.
+    fn carry_one(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let bytes = (&self.from).read(buffer)?;
+        let Some((_, packet)) = buffer[..bytes].split_at_mut_checked(HEADER_BYTES) else {
+            return Ok(());
+        };
+        if destination(packet).is_some_and(|it| self.receivers.contains(&it)) {
+            let mut carried = self.load().carry(packet);
+            self.hand_over(&mut carried);
+        }
+        Ok(())
     }
 
     /// Waits until there is something to do, and does it.
