@@ -2,6 +2,7 @@
 //! luck what they see. The sender goes on without the receiver having run, so a stock
 //! kernel always shows the race, and a patched one never may.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::common::{kernels, say};
@@ -19,6 +20,8 @@ fn script(kernel: &str, text: &str) -> Output {
         .args(["sh", "-c", &format!("{prelude}\n{text}")])
         .env("SEND", env!("CARGO_BIN_EXE_send"))
         .env("RECV", env!("CARGO_BIN_EXE_recv"))
+        // The guest sees its own folder wherever that is, also below a /tmp of the host.
+        .current_dir(Path::new(env!("CARGO_BIN_EXE_send")).parent().unwrap())
         .output()
         .unwrap()
 }
