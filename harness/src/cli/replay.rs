@@ -126,17 +126,6 @@ fn expected_means(line: Option<&Expected>) -> Option<Means> {
     }
 }
 
-/// What a kernel may break where it is chance: what it breaks by the line that is about
-/// every engine.
-fn may_break(scenario: &Scenario, kernel: &KernelName) -> Option<Property> {
-    let name = kernel.to_string();
-    let mut lines = scenario.expects.iter();
-    match &lines.find(|it| it.is_about(&name))?.verdict {
-        Expected::Violates(property) => property.parse().ok(),
-        Expected::Holds(_) | Expected::Either => None,
-    }
-}
-
 /// The first line about this kernel.
 fn line<'a>(scenario: &'a Scenario, kernel: &KernelName, on: Machine) -> Option<&'a Expected> {
     let of = |name: &str| {
@@ -160,6 +149,7 @@ impl<'a> Row<'a> {
     ) -> Row<'a> {
         let engine = kernel.machine;
         let kernel = &kernel.name;
+        let exact = line(scenario, kernel, Machine::Uml);
         let line = line(scenario, kernel, engine);
         Row {
             file,
@@ -168,7 +158,8 @@ impl<'a> Row<'a> {
             contract,
             expected: expected(line, contract),
             means: expected_means(line),
-            chance: (line == Some(&Expected::Either)).then(|| may_break(scenario, kernel)),
+            // What it breaks where nothing is chance.
+            chance: (line == Some(&Expected::Either)).then(|| expected(exact, contract)),
             outcome,
         }
     }
