@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// A CPU for one guest, for as long as this value lives.
@@ -33,6 +33,16 @@ impl Slot {
     pub fn is_shared(&self) -> bool {
         self.lock.is_none()
     }
+}
+
+/// Keeps the calling thread, and what it starts, on one CPU. One that was taken away since it
+/// was chosen is not insisted on: better slow than not at all. Fit for the time between
+/// fork and exec.
+pub fn stay_on(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    // A CPU that does not fit the set does not come out of sched_getaffinity(2).
+    let _ = cpus.set(cpu);
+    let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
 }
 
 /// Takes a free CPU among those that this process may run on; if none is free,

@@ -12,6 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use nix::sched::CloneFlags;
+
 use super::monitor::{self, Guest};
 use super::{Boot, Error, launch};
 use crate::guest::job::{VARIABLE, Ways};
@@ -44,7 +46,7 @@ pub(super) fn spawn(boot: Boot) -> Result<Guest, Error> {
             close_on_exec()?;
             launch::free(&inherited)?;
             // Before the supervisor forks, whose child is then the first of the namespace.
-            identity.enter()
+            identity.enter(CloneFlags::CLONE_NEWPID)
         });
     }
     let first = process::spawn_removing(&mut command, run.path()).map_err(|source| {

@@ -18,9 +18,6 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
-
 use super::launch::Ends;
 use super::monitor::{self, Guest};
 use super::{Boot, Card, Error, cpu, kvm, launch};
@@ -89,11 +86,7 @@ pub(super) fn spawn(boot: Boot, pc: Pc) -> Result<Guest, Error> {
     unsafe {
         command.pre_exec(move || {
             if let Some(cpu) = cpu {
-                let mut cpus = CpuSet::new();
-                // A CPU can be taken away between the choice and now; better slow than
-                // not at all.
-                let _ = cpus.set(cpu);
-                let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
+                cpu::stay_on(cpu);
             }
             launch::free(&inherited)
         });

@@ -8,9 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::Pid;
 
 use super::monitor::{self, Guest};
 use super::{Boot, Error, cpu, launch};
@@ -96,15 +94,10 @@ pub fn memory_directory(memory_mib: u32, otherwise: &Path) -> PathBuf {
 
 /// Pins the kernel to one CPU. A kernel that panics aborts, and leaves no core file.
 fn confine(command: &mut Command, cpu: usize, ttys: [RawFd; 3]) {
-    let mut cpus = CpuSet::new();
-    // A CPU that does not fit the set does not come out of `cpu::pick`.
-    let _ = cpus.set(cpu);
     // SAFETY: between fork and exec; system calls only, on memory copied in.
     unsafe {
         command.pre_exec(move || {
-            // A CPU can be taken away between the choice and now; better slow
-            // than not at all.
-            let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
+            cpu::stay_on(cpu);
             launch::free(&ttys)
         });
     }

@@ -26,16 +26,16 @@ impl Identity {
         }
     }
 
-    /// Moves the calling process into a new user namespace, and the children that it will
-    /// have into a new PID namespace: the first one is PID 1 there.
+    /// Moves the calling process into a new user namespace, and into new ones of the kinds
+    /// in `beside`; with CLONE_NEWPID, the children that it will have.
     ///
     /// Makes system calls and nothing else, and so is fit for the time between fork and
     /// exec.
     ///
     /// # Errors
     /// What the kernel says, which does not allow it everywhere.
-    pub fn enter(&self) -> io::Result<()> {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID)?;
+    pub fn enter(&self, beside: CloneFlags) -> io::Result<()> {
+        unshare(CloneFlags::CLONE_NEWUSER | beside)?;
         // Who is in the namespace might leave a group otherwise that is to have fewer
         // rights than others (user_namespaces(7)). It is so already where it is not there.
         match write(c"/proc/self/setgroups", c"deny") {
@@ -84,7 +84,9 @@ pub fn attempt() -> io::Result<()> {
     let child = match unsafe { libc::fork() } {
         -1 => return Err(io::Error::last_os_error()),
         0 => {
-            let tried = identity.enter().and_then(|()| leave());
+            let tried = identity
+                .enter(CloneFlags::CLONE_NEWPID)
+                .and_then(|()| leave());
             let errno = tried
                 .err()
                 .map_or(0, |it| it.raw_os_error().unwrap_or(libc::EPERM));

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
 use super::clock;
+use crate::engine::cpu::stay_on;
 
 /// The CPUs that threads are given, in turn; none where they are all the same.
 #[derive(Debug)]
@@ -43,9 +44,7 @@ impl Place {
     /// Moves the calling thread there. Where that CPU was taken away meanwhile it stays.
     pub fn take(self) {
         let Place(Some(cpu)) = self else { return };
-        let mut cpus = CpuSet::new();
-        let _ = cpus.set(cpu);
-        let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
+        stay_on(cpu);
     }
 }
 

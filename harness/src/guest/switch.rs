@@ -6,19 +6,18 @@
 //! backend the guest's kernel copies what it sends (net/ipv4/tcp.c: sk_route_caps), and
 //! there is no race.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
+use super::namespaces::Identity;
 use super::rtnl::Rtnl;
+use super::tun;
 
-/// linux/if_tun.h
-const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const NAMES: [&str; 2] = ["port0", "port1"];
 /// Its own address at both ports, which nobody asks for.
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254));
@@ -43,15 +42,12 @@ fn enter() -> io::Result<()> {
     if nix::unistd::geteuid().is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok() {
         return Ok(());
     }
-    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {group} 1"))
+    Identity::own().enter(CloneFlags::CLONE_NEWNET)
 }
 
 fn make(machines: [IpAddr; 2]) -> io::Result<[OwnedFd; 2]> {
-    let ports = [open(NAMES[0])?, open(NAMES[1])?];
+    let open = |name| tun::open(name, libc::IFF_TAP, 0);
+    let ports = [open(NAMES[0])?.into(), open(NAMES[1])?.into()];
     let mut rtnl = Rtnl::open();
     for (name, machine) in NAMES.into_iter().zip(machines) {
         let port = rtnl.interface(name)?;
@@ -62,23 +58,4 @@ fn make(machines: [IpAddr; 2]) -> io::Result<[OwnedFd; 2]> {
     }
     fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
     Ok(ports)
-}
-
-/// Makes a TAP interface that takes and gives packets with the header of virtio.
-fn open(name: &str) -> io::Result<OwnedFd> {
-    let file: File = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-    // SAFETY: `ifreq` is plain data; the ioctl reads and writes one.
-    unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from as libc::c_char;
-        }
-        request.ifr_ifru.ifru_flags = flags as libc::c_short;
-        Errno::result(libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, &mut request))?;
-    }
-    Ok(file.into())
 }

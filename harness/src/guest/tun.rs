@@ -50,23 +50,30 @@ pub struct End {
 impl End {
     /// Makes an interface of this name in the calling thread's namespace.
     pub fn create(name: &str) -> io::Result<End> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("/dev/net/tun")?;
-        // SAFETY: `ifreq` is plain data; the ioctl reads and writes one.
-        unsafe {
-            let mut request: libc::ifreq = std::mem::zeroed();
-            for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-                *to = from as libc::c_char;
-            }
-            request.ifr_ifru.ifru_flags =
-                (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
-            Errno::result(libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, &mut request))?;
-        }
+        let file = open(name, libc::IFF_TUN, libc::O_NONBLOCK)?;
         Ok(End { file })
     }
+}
+
+/// Makes an interface with a file behind it, of packets (IFF_TUN) or of frames (IFF_TAP),
+/// each behind the header of virtio.
+pub(super) fn open(name: &str, kind: libc::c_int, open_flags: libc::c_int) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(open_flags)
+        .open("/dev/net/tun")?;
+    let flags = kind | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    // SAFETY: `ifreq` is plain data; the ioctl reads and writes one.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = flags as libc::c_short;
+        Errno::result(libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, &mut request))?;
+    }
+    Ok(file)
 }
 
 /// Carries packets in one direction.
