@@ -56,6 +56,22 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// The names in a folder, sorted; none where there is no such folder. A name that is no
+/// text is left out.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if absent(&error) => return Ok(Vec::new()),
+        entries => entries.at("read", folder)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.at("read", folder)?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Removes a file, which may be gone already.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {

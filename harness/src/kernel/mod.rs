@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `name` | what kernels are called |
 //! | [`catalog`] | the versions that we know where to get |
+//! | `mutant` | bugs that are put in on purpose |
 //! | `series` | what `kernel-patch/` contains: configuration fragment and patches |
 //! | `recipe` | the key: what makes one kernel differ from another |
 //! | [`cache`] | the folder with everything that was fetched and built |
@@ -34,6 +35,7 @@ mod flavour;
 mod lock;
 pub mod machine;
 mod make;
+mod mutant;
 mod name;
 pub mod progress;
 mod recipe;
@@ -51,6 +53,7 @@ use cache::Cache;
 pub use cache::{Entry, EntryKind};
 pub use error::{Error, ErrorKind};
 pub use machine::Machine;
+pub use mutant::Mutant;
 pub use name::{Extras, Flavour, KernelName, NameError};
 pub use progress::Progress;
 pub use series::PATCH_VARIABLE;
@@ -218,6 +221,15 @@ pub fn ensure(
 /// There is no series for it.
 pub fn patches(name: &KernelName) -> Result<Vec<(String, String)>, Error> {
     Workshop::from_env()?.patches(name)
+}
+
+/// The mutants of a version, sorted by name: those of `kernel-patch/mutants`, or those in a
+/// folder of the user's. Builds nothing.
+///
+/// # Errors
+/// A file that cannot be read, or whose tags make no sense.
+pub fn mutants(version: &str, folder: Option<&std::path::Path>) -> Result<Vec<Mutant>, Error> {
+    Workshop::from_env()?.mutants(version, folder)
 }
 
 /// As [`ensure`], of a patched kernel with only the first so many patches of its series.

@@ -23,7 +23,8 @@ pub enum KernelName {
     Mutant {
         /// `6.12`
         version: String,
-        /// Its file in `kernel-patch/mutants`, without the end.
+        /// Its file in `kernel-patch/mutants`, without the end; or the path of a file of
+        /// the user's, which ends with `.patch`.
         name: String,
         /// What is compiled in on top: the end of the name.
         extras: Extras,
@@ -268,7 +269,7 @@ impl FromStr for KernelName {
         // Whether there is such a mutant shows when it is built, as with a tree.
         if let Some((version, mutant)) = plain.split_once("-mutant:")
             && catalog::flavours(version).len() > 1
-            && is_word(mutant)
+            && (is_word(mutant) || mutant.ends_with(".patch"))
         {
             return Ok(KernelName::Mutant {
                 version: version.to_owned(),
@@ -291,7 +292,8 @@ impl FromStr for KernelName {
             why += &format!("`{known}`, ");
         }
         why += "each of them with `-debug`, `-kcov`, `-debug-kcov` or `-kcsan` at its end, \
-                `VERSION-mutant:NAME`, `tree:PATH` for a source tree of your own, and `host`";
+                `VERSION-mutant:NAME` or, with the path of a patch, `VERSION-mutant:FILE.patch`, \
+                `tree:PATH` for a source tree of your own, and `host`";
         if let Some(guess) = guess(name, &known) {
             why += &format!("; did you mean `{guess}`?");
         }
@@ -429,8 +431,8 @@ mod tests {
             error("5.10-stock"),
             format!(
                 "unknown kernel `5.10-stock`: known are {known}each of them with `-debug`, \
-                 `-kcov`, `-debug-kcov` or `-kcsan` at its end, `VERSION-mutant:NAME`, \
-                 `tree:PATH` for a source tree of your own, and `host`"
+                 `-kcov`, `-debug-kcov` or `-kcsan` at its end, `VERSION-mutant:NAME` or, with the \
+                 path of a patch, `VERSION-mutant:FILE.patch`, `tree:PATH` for a source tree of your own, and `host`"
             )
         );
         assert!(

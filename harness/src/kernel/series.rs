@@ -57,7 +57,7 @@ impl PatchFiles {
         }
     }
 
-    fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, Error> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<Cow<'static, [u8]>>, Error> {
         match self {
             Self::Embedded => Ok(EMBEDDED
                 .iter()
@@ -67,8 +67,22 @@ impl PatchFiles {
         }
     }
 
+    /// The names of the files in a folder, which ends with a slash or is empty; none where
+    /// there is no such folder.
+    pub(super) fn names(&self, folder: &str) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Embedded => Ok(EMBEDDED
+                .iter()
+                .filter_map(|(file, _)| file.strip_prefix(folder))
+                .filter(|name| !name.contains('/'))
+                .map(str::to_owned)
+                .collect()),
+            Self::Folder(home) => files::names(&home.join(folder)),
+        }
+    }
+
     /// Where a file is, for messages.
-    fn place(&self, name: &str) -> String {
+    pub(super) fn place(&self, name: &str) -> String {
         match self {
             Self::Embedded => format!("kernel-patch/{name} of this binary"),
             Self::Folder(folder) => folder.join(name).display().to_string(),
@@ -147,7 +161,7 @@ impl PatchFiles {
         Ok(series)
     }
 
-    fn patch(&self, name: String, text: Cow<'static, [u8]>) -> Result<Patch, Error> {
+    pub(super) fn patch(&self, name: String, text: Cow<'static, [u8]>) -> Result<Patch, Error> {
         let touched =
             touched(&text).map_err(|why| Error::Input(format!("{}: {why}", self.place(&name))))?;
         Ok(Patch {
@@ -155,32 +169,6 @@ impl PatchFiles {
             text: text.into_owned(),
             touched,
         })
-    }
-
-    /// The bug of this name, for a version that it says it applies to.
-    ///
-    /// # Errors
-    /// There is none, or not for this version.
-    pub(super) fn mutant(&self, name: &str, version: &str) -> Result<Patch, Error> {
-        let file = format!("mutants/{name}.patch");
-        let Some(text) = self.read(&file)? else {
-            return Err(Error::Input(format!(
-                "there is no mutant `{name}`: no {}",
-                self.place(&file)
-            )));
-        };
-        let lines = String::from_utf8_lossy(&text);
-        let mut tags = lines
-            .lines()
-            .filter_map(|line| line.strip_prefix("Applies-to:"));
-        let versions = tags.next().unwrap_or_default().trim();
-        if !versions.split_whitespace().any(|it| it == version) {
-            return Err(Error::Input(format!(
-                "{}: not for {version}: its line `Applies-to:` has `{versions}`",
-                self.place(&file)
-            )));
-        }
-        self.patch(file, text)
     }
 
     // The patches that `folder/series` lists; `None`: there is no such file.

@@ -19,8 +19,8 @@ use super::series::{PatchFiles, Series};
 use super::source::{Apt, Fetch, Site};
 use super::tree::Manifest;
 use super::{
-    Cache, Clean, Error, Flavour, Kernel, KernelName, Need, Progress, files, make, space, tools,
-    tree,
+    Cache, Clean, Error, Flavour, Kernel, KernelName, Mutant, Need, Progress, files, make, mutant,
+    space, tools, tree,
 };
 
 /// Where kernels are made, and from what. Tests put in a source and a cache of
@@ -126,21 +126,16 @@ impl Workshop {
             }
             KernelName::Mutant {
                 version,
-                name: mutant,
+                name: mutant_name,
                 extras,
             } => {
                 let mut series = self.patches.series(arch, version)?;
-                series.patches.push(self.patches.mutant(mutant, version)?);
+                let (word, real, patch) = mutant::patch(&self.patches, mutant_name, version)?;
+                series.patches.push(patch);
                 // A colon separates paths in more than one variable.
-                let slug = format!("{version}-mutant-{mutant}{}", extras.suffix());
-                self.of_catalog(
-                    (name, arch),
-                    version,
-                    *extras,
-                    slug,
-                    name.to_string(),
-                    series,
-                )?
+                let slug = format!("{version}-mutant-{word}{}", extras.suffix());
+                let label = format!("{version}-mutant:{real}{}", extras.suffix());
+                self.of_catalog((name, arch), version, *extras, slug, label, series)?
             }
             KernelName::Tree(path) => {
                 let path = tree::check(path)?;
@@ -237,6 +232,15 @@ impl Workshop {
         let built = self.cache.kernels_built();
         let (folder, meta) = built.into_iter().find(|(_, meta)| fits(meta))?;
         Some(kernel((order.name, order.machine), &folder, meta))
+    }
+
+    /// The mutants of a version: ours, or those in a folder.
+    pub(super) fn mutants(
+        &self,
+        version: &str,
+        folder: Option<&Path>,
+    ) -> Result<Vec<Mutant>, Error> {
+        mutant::all(&self.patches, folder, version)
     }
 
     /// The patches of the series of a patched kernel, in order: name and subject.

@@ -163,7 +163,7 @@ fn a_mutant_takes_what_it_changes_to_build() {
     let toy = Toy::new();
     toy.write(
         "patches/mutants/leak.patch",
-        "Applies-to: 6.12 7.3\n--- a/fs/splice.c\n+++ b/fs/splice.c\n@@ -1 +1 @@\n\
+        "Applies-to: 6.12 7.3\nProperty: wire\n--- a/fs/splice.c\n+++ b/fs/splice.c\n@@ -1 +1 @@\n\
          -patched splice\n+leaking splice\n",
     );
     toy.ensure("6.12-patched").unwrap();
@@ -187,7 +187,7 @@ fn a_mutant_takes_what_it_changes_to_build() {
     );
     toy.write(
         "patches/mutants/leak.patch",
-        "Applies-to: 6.1 7.3\n--- a/fs/splice.c\n+++ b/fs/splice.c\n",
+        "Applies-to: 6.1 7.3\nProperty: wire\n--- a/fs/splice.c\n+++ b/fs/splice.c\n",
     );
     let wrong = error("6.12-mutant:leak");
     assert!(
