@@ -7,6 +7,7 @@
 //! * [`coverage`]: which code of a kernel given scenarios reach;
 //! * [`fuzz`]: the fuzzer for hours;
 //! * [`explain`]: one scenario, with all that was seen of it;
+//! * [`score`]: how many bugs that were put in are found;
 //! * [`replay`]: given scenarios on several kernels at once;
 //! * [`minimize`]: given findings made smaller, several at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
@@ -23,5 +24,6 @@ pub mod job;
 pub mod known;
 pub mod minimize;
 pub mod replay;
+pub mod score;
 pub mod two_machines;
 pub mod worker;

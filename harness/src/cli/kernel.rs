@@ -74,15 +74,19 @@ enum Command {
 /// The exit status says whose turn it is, as [`kernel::Error::kind`] does.
 impl From<kernel::Error> for Failure {
     fn from(error: kernel::Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::BadInput => Status::Usage,
-            ErrorKind::Missing => Status::Missing,
-            ErrorKind::Failed => Status::Internal,
-        };
         Failure {
-            status,
+            status: status_of(&error),
             error: error.into(),
         }
+    }
+}
+
+/// The exit status that an error deserves.
+pub(super) fn status_of(error: &kernel::Error) -> Status {
+    match error.kind() {
+        ErrorKind::BadInput => Status::Usage,
+        ErrorKind::Missing => Status::Missing,
+        ErrorKind::Failed => Status::Internal,
     }
 }
 

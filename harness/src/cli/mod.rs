@@ -16,6 +16,7 @@ mod check;
 mod coverage;
 mod demo;
 mod doctor;
+mod duration;
 mod explain;
 mod format;
 mod fuzz;
@@ -26,6 +27,7 @@ mod options;
 mod recv;
 mod replay;
 pub mod run;
+mod score;
 mod selftest;
 mod send;
 mod switch;
@@ -124,6 +126,7 @@ enum Command {
     Demo(demo::Args),
     Doctor(doctor::Args),
     Bench(bench::Args),
+    Score(score::Args),
     Send(send::Args),
     Recv(recv::Args),
     #[command(hide = true)]
@@ -177,6 +180,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Switch(args) => switch::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Score(args) => score::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),
         Command::Worker(args) => worker::run(&args),

@@ -20,7 +20,7 @@ use crate::engine::{self, Boot, DIED_STATUS, HUNG_STATUS, Outcome};
 use crate::guest;
 use crate::kernel::progress::Lines;
 use crate::kernel::{self, Extras, Flavour, Kernel, KernelName, Machine};
-use crate::oracle::{self, Contract};
+use crate::oracle::{self, Contract, Property};
 use crate::scenario::text;
 
 /// Names the kernel.
@@ -148,17 +148,26 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
         fs::write(&log, outcome.kernel_log)?;
         words += &format!("Its kernel's log: {}\n", Path::new(&log).display());
     }
-    let how = match status {
-        HUNG_STATUS => "the kernel hung with this input",
-        LEAKED_STATUS => "an earlier input has left something behind",
-        _ => "the kernel died with this input",
+    let property = match status {
+        HUNG_STATUS => Property::Liveness,
+        LEAKED_STATUS => Property::Leaks,
+        _ => Property::Splat,
     };
-    let _ = write!(io::stderr(), "ERROR: {how}\n{words}");
+    let _ = write!(io::stderr(), "{}\n{words}", end_of_guest(property));
     // A campaign wants to know which it was.
     Ok(match spool {
         Some(_) => status,
         None => arguments.error_status(),
     })
+}
+
+/// What is said of the end of a guest that broke this.
+pub(crate) fn end_of_guest(property: Property) -> &'static str {
+    match property {
+        Property::Liveness => "ERROR: the kernel hung with this input",
+        Property::Leaks => "ERROR: an earlier input has left something behind",
+        _ => "ERROR: the kernel died with this input",
+    }
 }
 
 /// Leaves it where the campaign looks for what it has found, unless there are enough like

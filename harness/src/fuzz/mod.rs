@@ -33,6 +33,7 @@ mod target;
 mod trace;
 
 pub use clock::now_ns;
+pub(crate) use enter::end_of_guest;
 pub use enter::{
     CONTRACT_VARIABLE, KERNEL_VARIABLE, LEAKED_STATUS, SPENT_STATUS, enter, usual, usual_contract,
 };

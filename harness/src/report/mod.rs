@@ -4,6 +4,7 @@
 //! * [`explain`]: one scenario, explained;
 //! * [`features`]: what a campaign exercised;
 //! * [`finding`]: a violation as a file that can be replayed;
+//! * [`score`]: how many of the bugs that were put in are found;
 //! * [`table`]: aligned columns for a terminal;
 //! * [`shell`]: arguments quoted for a shell;
 //! * `whole`: files that are there whole or not at all.
@@ -12,6 +13,7 @@ pub mod coverage;
 pub mod explain;
 pub mod features;
 pub mod finding;
+pub mod score;
 pub mod shell;
 pub mod table;
 pub(crate) mod whole;

@@ -13,6 +13,7 @@
 //! | [`program`] | the target, built by cargo |
 //! | `records` | what was found, what is to be made smaller next, the causes |
 //! | [`status`] | how it stands, for programs |
+//! | [`target`] | one run of the target, for a figure |
 //! | `worker` | one target at work |
 
 pub mod folder;
@@ -21,6 +22,7 @@ mod page;
 pub mod program;
 mod records;
 pub mod status;
+pub mod target;
 mod worker;
 
 use std::collections::{HashSet, VecDeque};

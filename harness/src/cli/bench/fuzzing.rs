@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
-use super::target::{self, Run};
 use super::{Measured, measure};
-use crate::campaign::fuzz;
+use crate::campaign::fuzz::{
+    self,
+    target::{self, Run},
+};
 use crate::campaign::job::Job;
 use crate::cli::options::ensure;
 use crate::cli::{Failure, Status};
@@ -40,7 +42,7 @@ pub(super) fn rates(
     seed: u64,
 ) -> Result<Rates, Failure> {
     let internal = |error: anyhow::Error| Failure::new(Status::Internal, error);
-    let folder = target::folder()?;
+    let folder = target::folder().map_err(|it| Failure::new(Status::Missing, it))?;
     let inputs = folder.path().join("inputs");
     let empty = folder.path().join("empty");
     let found = folder.path().join("found");
@@ -123,8 +125,9 @@ fn timed(
             done = Some((at, executions));
         }
         target::keep(&mut said, line);
-    })?;
-    target::check(status, &said)?;
+    });
+    let internal = |it: std::io::Error| Failure::new(Status::Internal, it);
+    target::check(status.map_err(internal)?, &said).map_err(internal)?;
     let (Some(begun), Some((at, executions))) = (begun, done) else {
         let why = anyhow!("the fuzz target did not say when it was done: {said:#?}");
         return Err(Failure::new(Status::Internal, why));

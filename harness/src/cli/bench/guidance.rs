@@ -11,12 +11,12 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
-use super::target::{self, Run};
-use crate::campaign::fuzz;
+use crate::campaign::fuzz::target::{self, Run};
+use crate::campaign::score;
 use crate::cli::options::ensure;
 use crate::cli::{Failure, Status};
 use crate::coverage::image::Image;
-use crate::kernel::{Extras, Kernel, KernelName};
+use crate::kernel::{self, Extras, Kernel, KernelName};
 use crate::oracle::Property;
 use crate::report::table::Table;
 
@@ -25,17 +25,8 @@ use crate::report::table::Table;
 const GUIDES: [&str; 4] = ["none", "state", "kernel", "all"];
 /// Of these, what bugs are looked for with.
 const SEEKERS: [usize; 2] = [0, 3];
-/// A bug that was put in, on top of the patched kernel, and the properties that it breaks
-/// (kernel-patch/mutants).
-type Mutant = (&'static str, &'static [Property]);
-const MUTANTS: [Mutant; 4] = [
-    ("wake-early", &[Property::StableOnReturn]),
-    ("short-send", &[Property::StableOnReturn]),
-    ("sendfile-offset", &[Property::Counts, Property::Wire]),
-    ("dirty-pipe", &[Property::Source]),
-];
-/// libFuzzer's exit status for an input that crashes.
-const FOUND: i32 = 77;
+/// The bugs that are looked for (kernel-patch/mutants).
+const MUTANTS: [&str; 4] = ["wake-early", "short-send", "sendfile-offset", "dirty-pipe"];
 /// So many functions are listed.
 const LISTED: usize = 20;
 
@@ -76,7 +67,13 @@ struct Task {
     guide: usize,
     seed: u32,
     /// `None`: the kernel itself, to see what is reached.
-    mutant: Option<Mutant>,
+    mutant: Option<&'static str>,
+}
+
+/// A kernel with one of the bugs, and the properties that it breaks.
+struct Mutated {
+    kernel: Kernel,
+    breaks: Vec<Property>,
 }
 
 /// What it came to.
@@ -94,27 +91,15 @@ pub(super) fn measure(
     tell: impl Fn(usize, usize) + Sync,
 ) -> Result<(Guidance, Vec<String>), Failure> {
     let version = name.version().unwrap_or_default();
-    let mutant = |(mutant, _): &Mutant| KernelName::Mutant {
-        version: version.to_owned(),
-        name: (*mutant).to_owned(),
-        extras: Extras::Kcov,
-    };
-    let mut names = vec![name.clone().with(Extras::Kcov)];
-    names.extend(MUTANTS.iter().map(mutant));
-    let kernels = ensure(&names)?;
-    let (kernel, mutants) = kernels
-        .split_first()
+    let kernels = ensure(&[name.clone().with(Extras::Kcov)])?;
+    let kernel = kernels
+        .first()
         .ok_or_else(|| internal(anyhow!("no kernel to run")))?;
+    let mutants = mutants(version)?;
     let tasks = tasks(size.seeds);
     let came = all(&tasks, size.jobs, &tell, |task| {
-        let kernel = match task.mutant {
-            None => kernel,
-            Some(wanted) => MUTANTS
-                .iter()
-                .position(|it| *it == wanted)
-                .map_or(kernel, |at| &mutants[at]),
-        };
-        perform(task, kernel, program, size)
+        let mutant = task.mutant.and_then(|it| mutants.get(it));
+        perform(task, kernel, mutant, program, size)
     })?;
     let image = Image::read(&kernel.image).map_err(|error| internal(error.into()))?;
     let blocks = image.blocks().map_err(|error| internal(error.into()))?;
@@ -137,6 +122,27 @@ pub(super) fn measure(
         guides,
     };
     Ok((guidance, names))
+}
+
+/// The kernels with the bugs, by their names.
+fn mutants(version: &str) -> Result<HashMap<&'static str, Mutated>, Failure> {
+    let mut mutants = HashMap::new();
+    for mutant in kernel::mutants(version, None)? {
+        if let Some(name) = MUTANTS.into_iter().find(|it| *it == mutant.name) {
+            let kernels = ensure(&[mutant.kernel.clone().with(Extras::Kcov)])?;
+            let breaks = score::right(&mutant)?;
+            mutants.extend(kernels.into_iter().map(|kernel| {
+                (
+                    name,
+                    Mutated {
+                        kernel,
+                        breaks: breaks.clone(),
+                    },
+                )
+            }));
+        }
+    }
+    Ok(mutants)
 }
 
 fn internal(error: anyhow::Error) -> Failure {
@@ -196,8 +202,14 @@ fn all(
     results.collect()
 }
 
-fn perform(task: &Task, kernel: &Kernel, program: &Path, size: Size) -> Result<Came, Failure> {
-    let folder = target::folder()?;
+fn perform(
+    task: &Task,
+    kernel: &Kernel,
+    mutant: Option<&Mutated>,
+    program: &Path,
+    size: Size,
+) -> Result<Came, Failure> {
+    let folder = target::folder().map_err(|it| Failure::new(Status::Missing, it))?;
     let (corpus, found) = (folder.path().join("corpus"), folder.path().join("found"));
     for path in [&corpus, &found] {
         fs::create_dir(path)
@@ -207,10 +219,10 @@ fn perform(task: &Task, kernel: &Kernel, program: &Path, size: Size) -> Result<C
     let trace = folder.path().join("found/trace");
     let run = Run {
         program,
-        kernel: &kernel.name,
+        kernel: &mutant.map_or(kernel, |it| &it.kernel).name,
         guide: GUIDES[task.guide],
         contract: "stable",
-        trace: task.mutant.is_none().then_some(&*trace),
+        trace: mutant.is_none().then_some(&*trace),
     };
     let arguments = [
         corpus.display().to_string(),
@@ -219,45 +231,20 @@ fn perform(task: &Task, kernel: &Kernel, program: &Path, size: Size) -> Result<C
         format!("-artifact_prefix={}/", found.display()),
         "-print_final_stats=1".into(),
     ];
-    let mut said = Vec::new();
-    let mut executions = None;
-    let mut broken = None;
-    let status = run.run(&arguments, |line, _| {
-        if let Some(number) = progress(line) {
-            executions = Some(number);
+    let sought = run.seek(&arguments).map_err(|it| internal(it.into()))?;
+    match mutant {
+        Some(Mutated { breaks, .. }) => {
+            let found = sought.violated.is_some_and(|it| breaks.contains(&it));
+            let executions = u32::try_from(sought.executions).ok();
+            Ok(Came::Found(executions.filter(|_| found)))
         }
-        broken = broken.take().or_else(|| violated(line));
-        target::keep(&mut said, line);
-    })?;
-    match task.mutant {
-        Some((_, breaks)) if status == FOUND && broken.is_some_and(|it| breaks.contains(&it)) => {
-            Ok(Came::Found(executions))
-        }
-        Some(_) => target::check(status, &said).map(|()| Came::Found(None)),
         None => {
-            target::check(status, &said)?;
             let text = fs::read_to_string(&trace)
                 .context("cannot read a trace")
                 .map_err(internal)?;
             Ok(Came::Reached(read_trace(&text).map_err(internal)?))
         }
     }
-}
-
-/// Which property a violation is of, by the line that tells of it.
-fn violated(line: &str) -> Option<Property> {
-    let (_, rest) = line.split_once(" violates ")?;
-    let name = rest.split(',').next()?;
-    Property::ALL.into_iter().find(|it| it.to_string() == name)
-}
-
-/// How many inputs have run, by a line of libFuzzer's.
-fn progress(line: &str) -> Option<u32> {
-    if let Some(number) = line.strip_prefix("stat::number_of_executed_units:") {
-        return number.trim().parse().ok();
-    }
-    let (number, _) = fuzz::executions(line)?;
-    u32::try_from(number).ok()
 }
 
 /// What the target has written: an execution and an address a line.
@@ -299,7 +286,7 @@ impl Guide {
                 self.blocks.push(blocks);
             }
             (Came::Found(found), Some(mutant)) => {
-                self.found.entry(mutant.0).or_default().push(found);
+                self.found.entry(mutant).or_default().push(found);
             }
             (Came::Found(_), None) => {}
         }
@@ -386,7 +373,7 @@ pub(super) fn human(it: &Guidance, names: &[String]) -> String {
     let names_of = seekers().map(|it| it.name.to_owned());
     let first = std::iter::once("mutant".to_owned());
     let mut mutants: Vec<Vec<String>> = vec![first.chain(names_of).collect()];
-    for (mutant, _) in MUTANTS {
+    for mutant in MUTANTS {
         let runs = seekers().map(|guide| {
             let runs = guide.found.get(mutant).map(Vec::as_slice);
             cell(runs.unwrap_or_default())
@@ -450,16 +437,6 @@ mod tests {
         for wrong in ["1\n", "x 600a\n", "1 600g\n"] {
             assert!(read_trace(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn executions_are_the_last_that_libfuzzer_says() {
-        assert_eq!(progress("#512\tpulse  ft: 29927"), Some(512));
-        assert_eq!(progress("stat::number_of_executed_units: 519"), Some(519));
-        assert_eq!(progress("6.12-patched violates source"), None);
-        let line = "6.12-mutant:x-kcov violates stable-on-return, in 11 of 11 runs:";
-        assert_eq!(violated(line), Some(Property::StableOnReturn));
-        assert_eq!(violated("violates nothing, in 1 of 1 runs:"), None);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 mod fuzzing;
 mod guidance;
 mod minimize;
-mod target;
 mod transfers;
 
 use std::fmt::Display;
