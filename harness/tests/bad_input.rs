@@ -55,6 +55,45 @@ impl Desk {
 }
 
 #[test]
+fn what_cannot_be_scored_is_refused() {
+    let desk = Desk::new();
+    fs::create_dir(desk.dir.path().join("own")).unwrap();
+    desk.refuses(
+        &["score", "--mutant", "dirty-pip"],
+        &["--mutant dirty-pip", "dirty-pipe,"],
+    );
+    desk.refuses(
+        &["score", "--series", "6.11"],
+        &["--series 6.11", "6.1", "6.12", "7.3"],
+    );
+    desk.refuses(&["score", "--corpus", "own"], &["--corpus", "--mode fuzz"]);
+    desk.refuses(&["score", "--target", "x"], &["--target", "--mode fuzz"]);
+    let fuzz = ["score", "--mode", "fuzz", "--corpus", "none"];
+    desk.refuses(&fuzz, &["--corpus none", "No such file"]);
+    desk.refuses(
+        &["score", "--time-per-mutant", "0s"],
+        &["--time-per-mutant", "90s"],
+    );
+    desk.refuses(&["score", "--seeds", "0"], &["--seeds", "1.."]);
+    let own = ["score", "--mutant-dir", "own"];
+    desk.refuses(&own, &["--mutant-dir own", "6.12"]);
+    desk.refuses(
+        &["score", "--mutant-dir", "none"],
+        &["none", "No such file"],
+    );
+    desk.write("own/x.patch", "Applies-to: 6.12\nProperty: wires\n---\n");
+    desk.refuses(&own, &["own/x.patch", "no file is changed in it"]);
+    desk.write(
+        "own/x.patch",
+        "Applies-to: 6.12\nProperty: wires\n---\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n",
+    );
+    desk.refuses(
+        &own,
+        &["own/x.patch:2:11: no property `wires`", "stable-on-return"],
+    );
+}
+
+#[test]
 fn a_judge_that_fails_calls_no_commit_bad() {
     let desk = Desk::new();
     desk.write("race.scn", "sendfile 0+1\nmmap-write 0+1\n");

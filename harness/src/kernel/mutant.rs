@@ -15,7 +15,6 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::error::Context as _;
 use super::name::{Extras, KernelName};
 use super::series::{Patch, PatchFiles};
 
@@ -143,10 +142,12 @@ impl Home {
     }
 
     fn of_user(folder: &Path) -> Result<Home, Error> {
-        let real = folder.canonicalize().at("read", folder)?;
+        let wrong = |why: &dyn std::fmt::Display| {
+            Error::Input(format!("no folder of mutants: {}: {why}", folder.display()))
+        };
+        let real = folder.canonicalize().map_err(|error| wrong(&error))?;
         if !real.is_dir() {
-            let folder = folder.display();
-            return Err(Error::Input(format!("{folder} is no folder of mutants")));
+            return Err(wrong(&"it is no folder"));
         }
         Ok(Home {
             files: PatchFiles::Folder(real.clone()),
