@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::lines::{self, Line};
+use super::lines;
 use crate::engine::run_dir::{self, RunDir};
 use crate::fuzz::{SPENT_STATUS, end_of_guest};
 use crate::kernel::KernelName;
@@ -77,10 +77,8 @@ impl Run<'_> {
                 sought.executions = number;
                 sought.took = at.duration_since(begun);
             }
-            match lines::read(line) {
-                Some(Line::Artifact(path)) => sought.artifact = Some(path),
-                _ => sought.violated = sought.violated.or_else(|| violated(line)),
-            }
+            sought.artifact = sought.artifact.take().or_else(|| artifact(line));
+            sought.violated = sought.violated.or_else(|| violated(line));
             keep(&mut said, line);
         })?;
         // A call that a known bug has left hanging takes a new guest.
@@ -151,6 +149,13 @@ fn violated(line: &str) -> Option<Property> {
     Property::ALL.into_iter().find(|it| it.to_string() == name)
 }
 
+/// Where the input is that crashed, by the line that tells of it: libFuzzer's own, which
+/// begins with the prefix, or ours where the kernel died (FuzzerLoop.cpp).
+fn artifact(line: &str) -> Option<PathBuf> {
+    let (_, path) = line.split_once("Test unit written to ")?;
+    Some(path.trim().into())
+}
+
 /// How many inputs have run, by a line of libFuzzer's.
 fn executed(line: &str) -> Option<u64> {
     if let Some(number) = line.strip_prefix("stat::number_of_executed_units:") {
@@ -162,6 +167,15 @@ fn executed(line: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_artifact_is_told_of_by_libfuzzer_and_by_us() {
+        let path = Some("/x/crash-1".into());
+        let theirs = "artifact_prefix='/x/'; Test unit written to /x/crash-1";
+        assert_eq!(artifact(theirs), path);
+        assert_eq!(artifact("Test unit written to /x/crash-1"), path);
+        assert_eq!(artifact("Base64: eA=="), None);
+    }
 
     #[test]
     fn executions_are_the_last_that_libfuzzer_says() {
