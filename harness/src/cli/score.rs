@@ -1,5 +1,6 @@
 //! `inflight score`: how many bugs that were put in are found.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,7 +123,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         args,
         plan: &plan,
         setting: &setting,
-        scores: Vec::new(),
+        scores: BTreeMap::new(),
         trouble: None,
     };
     let build =
@@ -130,7 +131,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let scores = campaign::run(&plan, build, |news| keeper.hear(news));
     let trouble = keeper.trouble.take();
     if args.format == Format::Human {
-        print(&report::human(&scores))?;
+        print(&report::human(&scores.iter().collect::<Vec<_>>()))?;
         note(format_args!(
             "look at it: {}",
             args.out.join(PAGE).display()
@@ -268,8 +269,8 @@ struct Keeper<'a> {
     args: &'a Args,
     plan: &'a Plan,
     setting: &'a Setting,
-    /// In the order in which they came.
-    scores: Vec<Score>,
+    /// By their place in the plan.
+    scores: BTreeMap<usize, Score>,
     /// The first that could not be done.
     trouble: Option<Failure>,
 }
@@ -290,9 +291,9 @@ impl Keeper<'_> {
                     self.failed(unwritable(&folder, &error));
                 }
             }
-            News::Scored(_, score) => {
+            News::Scored(subject, score) => {
                 note(format_args!("{}", line(score)));
-                self.scores.push(score.clone());
+                self.scores.insert(subject, score.clone());
                 if let Err(failure) = self.write(score) {
                     self.failed(failure);
                 }
@@ -313,12 +314,10 @@ impl Keeper<'_> {
     }
 
     fn write(&self, score: &Score) -> Result<(), Failure> {
-        let lines: String = self
-            .scores
-            .iter()
-            .map(|it| format!("{}\n", report::json(it, self.setting)))
-            .collect();
-        let page = report::page(&self.scores, self.setting);
+        let scores: Vec<&Score> = self.scores.values().collect();
+        let line = |it: &&Score| format!("{}\n", report::json(it, self.setting));
+        let lines: String = scores.iter().map(line).collect();
+        let page = report::page(&scores, self.setting);
         let out = &self.args.out;
         whole::write(out, LINES, lines.as_bytes())
             .and_then(|_| whole::write(out, PAGE, page.as_bytes()))

@@ -38,7 +38,7 @@ pub fn word(verdict: Verdict) -> &'static str {
 }
 
 /// The table.
-pub fn human(scores: &[Score]) -> String {
+pub fn human(scores: &[&Score]) -> String {
     let headings = [
         "mutant",
         "kernel",
@@ -77,7 +77,7 @@ pub fn human(scores: &[Score]) -> String {
 }
 
 /// All of it in a line.
-pub fn sum(scores: &[Score]) -> String {
+pub fn sum(scores: &[&Score]) -> String {
     let (mutants, clean): (Vec<_>, Vec<_>) =
         scores.iter().partition(|it| it.subject.mutant.is_some());
     let good = |all: &[&Score]| {
@@ -143,7 +143,7 @@ fn caught(score: &Score) -> String {
         .map(ToString::to_string)
         .collect();
     match score.caught() {
-        None => "-".into(),
+        None => "nothing".into(),
         Some(it) if right.is_empty() || score.subject.right.contains(&it) => it.to_string(),
         Some(it) => format!("{it}, not {}", right.join(" or ")),
     }

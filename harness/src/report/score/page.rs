@@ -11,7 +11,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page, as HTML, with a bar a mutant: how long it took until the median seed caught it,
 /// and a mark for each seed. What comes from patches is escaped.
-pub fn page(scores: &[Score], setting: &Setting) -> String {
+pub fn page(scores: &[&Score], setting: &Setting) -> String {
     let title = "How many bugs are found";
     let markup = html! {
         (DOCTYPE)
