@@ -61,6 +61,8 @@ pub struct Genes {
     pub counts: Counts,
     /// Some who would await another one meet it instead.
     pub meets: bool,
+    /// Most operations fill and empty the pipes, which are small.
+    pub plumbing: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -187,6 +189,19 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Collapse, 3),
 ];
 
+/// The same where most is about pipes. Each slot of a pipe keeps something of what was in
+/// it before, so they are filled and emptied again and again, in parts.
+pub const PIPE_KINDS: &[Weighted<Kind>] = &[
+    (Kind::PipeWrite, 10),
+    (Kind::SpliceIn, 9),
+    (Kind::SpliceOut, 10),
+    (Kind::Tee, 3),
+    (Kind::MmapWrite, 4),
+    (Kind::Sendfile, 2),
+    (Kind::Splice, 2),
+    (Kind::Pipe, 1),
+];
+
 /// How a write lies to the send it aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
@@ -246,6 +261,7 @@ prop_compose! {
         relay in weighted(0.06),
         counts in counts::counts(),
         meets in weighted(0.12),
+        plumbing in weighted(0.12),
     ) -> Genes {
         Genes {
             wish,
@@ -269,6 +285,7 @@ prop_compose! {
             relay,
             counts,
             meets,
+            plumbing,
         }
     }
 }
