@@ -160,11 +160,12 @@ impl Builder<'_> {
                 self.push(Actor::A, Op::SendfileOn { len });
             }
             Some(Kind::PipeWrite) => {
-                if !self.has_pipe {
+                let tee = self.plumbing && genes.back == 3;
+                if !self.has_pipe && !tee {
                     self.pipe(genes);
                 }
                 let range = self.send(genes);
-                self.push(Actor::A, Op::PipeWrite(range));
+                self.push(Actor::A, Op::PipeWrite { range, tee });
                 // Else it waits in the pipe for what comes next.
                 if genes.aim.is_multiple_of(2) && !self.plumbing {
                     self.splice_out(genes, MAX_COUNT_BYTES, false);
@@ -179,6 +180,10 @@ impl Builder<'_> {
                 self.push(Actor::A, Op::Tee { len });
                 self.splice_out(genes, len, true);
                 self.splice_out(genes, len, false);
+            }
+            Some(Kind::Pour) => {
+                let len = self.len(genes);
+                self.push(Actor::A, Op::Pour { len });
             }
             Some(Kind::Signal) => {
                 // Most are for the one who sends most.
@@ -301,7 +306,11 @@ impl Builder<'_> {
     fn kind(&self, genes: &OpGenes) -> Option<Kind> {
         let kind = match self.plumbing {
             false => pick(KINDS, genes.kind),
-            true => pick(PIPE_KINDS, genes.kind % tables::total(PIPE_KINDS)),
+            // In the same order: a smaller draw is a simpler operation.
+            true => {
+                let share = tables::total(PIPE_KINDS);
+                pick(PIPE_KINDS, genes.kind * share / tables::total(KINDS))
+            }
         };
         let (on, instead) = match kind {
             Kind::Sendfile | Kind::MmapWrite => (true, None),
@@ -310,7 +319,7 @@ impl Builder<'_> {
             Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
             Kind::Wait => (self.swarm.wait, None),
             Kind::Read | Kind::OwnRead => (self.paused, None),
-            Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
+            Kind::Tee | Kind::Pour => (self.swarm.splice && self.swarm.pipes, None),
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
             Kind::Leave | Kind::Close => (self.swarm.trouble, None),
             Kind::Kill => (self.swarm.trouble, Some(Kind::MmapWrite)),
@@ -421,10 +430,11 @@ impl Builder<'_> {
     fn len(&self, genes: &OpGenes) -> u64 {
         match self.plumbing {
             false => pick(tables::LENGTHS, genes.len),
-            true => pick(
-                tables::PIPE_LENGTHS,
-                genes.len % tables::total(tables::PIPE_LENGTHS),
-            ),
+            true => {
+                let share = tables::total(tables::PIPE_LENGTHS);
+                let draw = genes.len * share / tables::total(tables::LENGTHS);
+                pick(tables::PIPE_LENGTHS, draw)
+            }
         }
     }
 

@@ -144,16 +144,16 @@ pub const PIPE_BYTES: &[Weighted<u32>] = &[
 ];
 
 /// The same where most is about pipes: few slots, which are soon filled again.
-pub const SMALL_PIPE_BYTES: &[Weighted<u32>] = &[(4096, 4), (8192, 4), (16_384, 2), (65_536, 3)];
+pub const SMALL_PIPE_BYTES: &[Weighted<u32>] = &[(65_536, 2), (4096, 5), (8192, 4), (16_384, 1)];
 
 /// Lengths of what goes into these and out of them: parts of a page, most.
 pub const PIPE_LENGTHS: &[Weighted<u64>] = &[
+    (4096, 6),
     (1, 8),
     (2, 2),
     (100, 4),
     (2000, 3),
     (4095, 2),
-    (4096, 6),
     (4097, 2),
     (8192, 2),
     (8193, 1),
