@@ -33,7 +33,7 @@ use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
 pub use beside::Beside;
 use done::{Done, change, done, failed, outcome, returned, skipped, status, turned};
 pub use meeting::Meeting;
-use pipes::UserPipe;
+use pipes::{UserPipe, second};
 
 /// What is written there is what the kernel gives back: 1 is the page cache.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -165,7 +165,14 @@ impl Stage {
                 self.splice_out(&mut lock(from), len, flags::of(op))
             }
             Op::Tee { len } => self.tee(len),
-            Op::PipeWrite(range) => self.write_to_pipe(range),
+            Op::Pour { len } => self.pour(len),
+            Op::PipeWrite { range, tee: false } => {
+                self.write_to_pipe(lock(&self.pipe).as_mut(), range)
+            }
+            Op::PipeWrite { range, tee: true } => match second(&mut lock(&self.second_pipe)) {
+                Ok(pipe) => self.write_to_pipe(Some(pipe), range),
+                Err(errno) => failed(errno),
+            },
             Op::Vmsplice { range, gift } => self.vmsplice(range, gift),
             Op::MmapWrite(range) | Op::SecondWrite(range) => self.store(range, step),
             Op::Msync => change(self.file.sync()),

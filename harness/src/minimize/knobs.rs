@@ -287,7 +287,11 @@ pub(crate) const KNOBS: [Knob; 6] = [
 pub(crate) fn read(op: Op, knob: Knob) -> Option<u64> {
     match (op, knob) {
         (
-            Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
+            Op::SendfileOn { len }
+            | Op::SpliceOut { len, .. }
+            | Op::Tee { len }
+            | Op::Pour { len }
+            | Op::Read { len },
             Knob::Len,
         ) => Some(len),
         (Op::Truncate { size_bytes }, Knob::Len) => Some(size_bytes),
@@ -306,7 +310,11 @@ pub(crate) fn read(op: Op, knob: Knob) -> Option<u64> {
 pub(crate) fn turn(op: &mut Op, knob: Knob, value: u64) {
     match (&mut *op, knob) {
         (
-            Op::SendfileOn { len } | Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len },
+            Op::SendfileOn { len }
+            | Op::SpliceOut { len, .. }
+            | Op::Tee { len }
+            | Op::Pour { len }
+            | Op::Read { len },
             Knob::Len,
         ) => *len = value,
         (Op::Truncate { size_bytes }, Knob::Len) => *size_bytes = value,

@@ -170,7 +170,7 @@ fn fuse_splices(search: &mut impl Propose) {
 fn fills_before(scenario: &Scenario, at: usize) -> Vec<(usize, Range)> {
     let steps = scenario.steps[..at].iter().enumerate();
     steps
-        .filter_map(|(index, step)| Some((index, step.op.fills()?)))
+        .filter_map(|(index, step)| Some((index, step.op.fills()?.0)))
         .collect()
 }
 
@@ -283,7 +283,17 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
-                if let Op::Vmsplice { range, .. } | Op::PipeWrite(range) = *op {
+                if let Op::PipeWrite { tee, .. } = op {
+                    *tee = false;
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Pour { len } = *op {
+                    *op = Op::Tee { len };
+                }
+            },
+            |op: &mut Op| {
+                if let Op::Vmsplice { range, .. } | Op::PipeWrite { range, .. } = *op {
                     *op = Op::SpliceIn {
                         range,
                         move_pages: false,

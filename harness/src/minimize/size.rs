@@ -60,7 +60,9 @@ impl Size {
             // So is what a plain sendfile or splice does as well.
             Op::Copy { by, .. } => 1 + by as usize,
             Op::Borrow { by, .. } => 1 + by as usize,
-            Op::SendfileOn { .. } | Op::PipeWrite(_) => 1,
+            Op::PipeWrite { tee, .. } => 1 + usize::from(tee),
+            // A tee leaves what it takes.
+            Op::SendfileOn { .. } | Op::Pour { .. } => 1,
             Op::Release { packets, .. } => usize::from(packets.is_some()),
             _ => 0,
         };
@@ -95,7 +97,8 @@ fn rank_of(step: &Step) -> u64 {
 pub(super) fn place(op: Op) -> u8 {
     match op {
         Op::Pipe { .. } | Op::Hold { .. } => 0,
-        Op::SpliceIn { .. } | Op::PipeWrite(_) | Op::Vmsplice { .. } | Op::Tee { .. } => 1,
+        Op::SpliceIn { .. } | Op::PipeWrite { .. } | Op::Vmsplice { .. } => 1,
+        Op::Tee { .. } | Op::Pour { .. } => 1,
         Op::Sendfile(_) | Op::SendfileOn { .. } | Op::Copy { .. } | Op::SpliceOut { .. } => 2,
         Op::Borrow { .. } | Op::AwaitCompletions => 2,
         Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => 3,

@@ -127,14 +127,15 @@ impl Judge<'_> {
             }
             Op::SpliceIn { range, .. } => self
                 .file_offset(range, call)
-                .or_else(|| self.fill(range, call)),
-            Op::PipeWrite(range) | Op::Vmsplice { range, .. } => match call.outcome {
+                .or_else(|| self.fill(range, false, call)),
+            Op::PipeWrite { range, .. } | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
                 Outcome::Failed(libc::EFAULT) if self.is_unmapped(range, call) => None,
-                _ => self.fill(range, call),
+                _ => self.fill(range, matches!(op, Op::PipeWrite { tee: true, .. }), call),
             },
-            Op::Tee { len } => self.copy(len, call),
+            Op::Tee { len } => self.copy(len, call, |it, other, n| it.copy_to(other, n)),
+            Op::Pour { len } => self.copy(len, call, PipeModel::move_to),
             Op::SpliceOut {
                 len,
                 nonblock: now,
@@ -409,27 +410,33 @@ impl Judge<'_> {
         }
     }
 
-    fn fill(&mut self, range: Range, call: &Call) -> Option<String> {
+    fn fill(&mut self, range: Range, second: bool, call: &Call) -> Option<String> {
+        let shared = self.pipe_shared_during(call);
+        let pipe = match second {
+            true => &mut self.second_pipe,
+            false => &mut self.pipe,
+        };
         match call.outcome {
             Outcome::Returned(n) => {
-                self.pipe.fill(range.offset, n);
+                pipe.fill(range.offset, n);
                 None
             }
-            Outcome::Failed(libc::EAGAIN)
-                if !self.pipe.may_be_full() && !self.pipe_shared_during(call) =>
-            {
-                Some(format!(
-                    "failed with EAGAIN, but the pipe held only {} bytes in {} of {} slots",
-                    self.pipe.bytes(),
-                    self.pipe.used_slots(),
-                    self.pipe.slots(),
-                ))
-            }
+            Outcome::Failed(libc::EAGAIN) if !pipe.may_be_full() && !shared => Some(format!(
+                "failed with EAGAIN, but the pipe held only {} bytes in {} of {} slots",
+                pipe.bytes(),
+                pipe.used_slots(),
+                pipe.slots(),
+            )),
             _ => self.failed(call, &[libc::EAGAIN]),
         }
     }
 
-    fn copy(&mut self, len: u64, call: &Call) -> Option<String> {
+    fn copy(
+        &mut self,
+        len: u64,
+        call: &Call,
+        go: impl Fn(&mut PipeModel, &mut PipeModel, u64),
+    ) -> Option<String> {
         let held = self.pipe.bytes();
         let full = self.second_pipe.may_be_full();
         match call.outcome {
@@ -440,7 +447,7 @@ impl Judge<'_> {
                 Some(format!("returned 0, but the pipe held {held} bytes"))
             }
             Outcome::Returned(n) => {
-                self.pipe.copy_to(&mut self.second_pipe, n);
+                go(&mut self.pipe, &mut self.second_pipe, n);
                 too_many(n, len)
             }
             Outcome::Failed(libc::EAGAIN) if !full && held > 0 => Some(format!(

@@ -79,9 +79,10 @@ impl Plan {
             | Op::DirectWrite(range)
             | Op::ForkWrite(range)
             | Op::SecondWrite(range) => (range.len, None),
-            Op::SpliceOut { len, .. } | Op::Tee { len } | Op::Read { len } => (len, None),
+            Op::SpliceOut { len, .. } | Op::Read { len } => (len, None),
+            Op::Tee { len } | Op::Pour { len } => (len, None),
             Op::Borrow { range, .. } => (range.len, None),
-            Op::Copy { range, .. } | Op::Vmsplice { range, .. } | Op::PipeWrite(range) => {
+            Op::Copy { range, .. } | Op::Vmsplice { range, .. } | Op::PipeWrite { range, .. } => {
                 (range.len, None)
             }
             Op::SendfileOn { len } => (len, None),

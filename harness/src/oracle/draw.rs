@@ -84,7 +84,13 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 let len = rng.below(size + 40);
                 (Actor::A, Op::SendfileOn { len })
             }
-            18 => (Actor::A, Op::PipeWrite(inside)),
+            18 => (
+                Actor::A,
+                Op::PipeWrite {
+                    range: inside,
+                    tee: rng.chance(30),
+                },
+            ),
             0..=3 => (sender, Op::Sendfile(any)),
             16 => {
                 let (_, by) = Copying::NAMED[rng.below(3) as usize];
@@ -97,12 +103,14 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                     gift: rng.chance(50),
                 },
             ),
-            14 => (
-                Actor::A,
-                Op::Tee {
-                    len: rng.below(size + 100),
-                },
-            ),
+            14 => {
+                let len = rng.below(size + 100);
+                let op = match rng.chance(40) {
+                    true => Op::Pour { len },
+                    false => Op::Tee { len },
+                };
+                (Actor::A, op)
+            }
             15 => (Actor::B, Op::Signal { to: Actor::A }),
             22 | 23 => (
                 writer,

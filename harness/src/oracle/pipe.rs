@@ -101,6 +101,12 @@ impl PipeModel {
         }
     }
 
+    /// `len` bytes go over to the other pipe, as many of its slots as they were in here.
+    pub fn move_to(&mut self, other: &mut PipeModel, len: u64) {
+        self.copy_to(other, len);
+        self.drain(len);
+    }
+
     /// `len` bytes go out.
     pub fn drain(&mut self, len: u64) {
         let mut rest = len;

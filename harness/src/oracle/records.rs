@@ -99,7 +99,7 @@ fn may_be_cut(
         // after the other from where the call began (lib/iov_iter.c:pipe_zero).
         _ if has_holes(scenario) => {
             let filled = history.calls.iter().filter_map(|call| {
-                let range = scenario.steps.get(call.step)?.op.fills()?;
+                let (range, _) = scenario.steps.get(call.step)?.op.fills()?;
                 Some(range.offset)
             });
             let mut begins = filled.chain([run.range.offset]);

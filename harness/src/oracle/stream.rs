@@ -79,12 +79,14 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
         let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
             continue;
         };
-        if let Some(range) = op.fills() {
+        if let Some((range, second)) = op.fills()
+            && !second
+        {
             let len = call.outcome.bytes();
             pipe.push(Piped {
                 range: Range { len, ..range },
                 filled: call.entry.order,
-                copied: matches!(op, Op::PipeWrite(_)).then_some(call.exit.order),
+                copied: matches!(op, Op::PipeWrite { .. }).then_some(call.exit.order),
             });
         }
     }
@@ -143,8 +145,25 @@ pub(super) fn sent(scenario: &Scenario, history: &History) -> Vec<Sent> {
                 let to = if certain { completions.until(call) } else { to };
                 add(Range { len, ..range }, Window { from, to }, false);
             }
+            // What is in that one has an order, which a fill of the other by the same
+            // thread keeps.
+            Op::PipeWrite { range, tee: true } => second_pipe.push(Piped {
+                range: Range {
+                    len: call.outcome.bytes(),
+                    ..range
+                },
+                filled: call.entry.order,
+                copied: Some(call.exit.order),
+            }),
             Op::Tee { .. } => {
                 for piped in pipe.peek(call.outcome.bytes()) {
+                    second_pipe.push(piped);
+                }
+            }
+            Op::Pour { .. } => {
+                let mut rest = call.outcome.bytes();
+                while let Some(piped) = pipe.pop(rest) {
+                    rest -= piped.range.len;
                     second_pipe.push(piped);
                 }
             }

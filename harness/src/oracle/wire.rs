@@ -478,7 +478,14 @@ mod tests {
                 1,
                 2,
             );
-            plan.call(Op::PipeWrite(range(4096, 100)), 3, 4);
+            plan.call(
+                Op::PipeWrite {
+                    range: range(4096, 100),
+                    tee: false,
+                },
+                3,
+                4,
+            );
             plan.call(Op::Pwrite(range(0, 8192)), written, written + 1);
             let out = Op::SpliceOut {
                 len: 200,

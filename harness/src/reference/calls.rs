@@ -68,12 +68,14 @@ impl Case<'_> {
                 None => true,
             },
             // write(2), send(2): "the number of bytes [...] is returned".
-            Op::Copy { .. } | Op::Borrow { .. } | Op::PipeWrite(_) | Op::Vmsplice { .. } => some,
+            Op::Copy { .. } | Op::Borrow { .. } | Op::PipeWrite { .. } | Op::Vmsplice { .. } => {
+                some
+            }
             Op::Pwrite(_) | Op::DirectWrite(_) => some,
             // How many there were.
             Op::AwaitCompletions => true,
             // tee(2), splice(2)
-            Op::Tee { len } | Op::SpliceOut { len, .. } => {
+            Op::Tee { len } | Op::Pour { len } | Op::SpliceOut { len, .. } => {
                 n <= len.min(self.held) && (n > 0 || len == 0)
             }
             // fcntl(2): "returns the actual capacity that is set", which may be larger.
@@ -99,10 +101,12 @@ impl Case<'_> {
         let full = |pipe: &Pipe| errno == libc::EAGAIN && pipe.may_be_full();
         match self.op {
             Op::SpliceIn { .. } => full(&self.pipes[0]),
-            Op::PipeWrite(_) | Op::Vmsplice { .. } => {
-                full(&self.pipes[0]) || here(&[libc::EFAULT]) && self.begins_behind_mapping()
+            Op::PipeWrite { .. } | Op::Vmsplice { .. } => {
+                let second = matches!(self.op, Op::PipeWrite { tee: true, .. });
+                full(&self.pipes[usize::from(second)])
+                    || here(&[libc::EFAULT]) && self.begins_behind_mapping()
             }
-            Op::Tee { .. } => full(&self.pipes[1]),
+            Op::Tee { .. } | Op::Pour { .. } => full(&self.pipes[1]),
             // fcntl(2), F_SETPIPE_SZ
             Op::Pipe { capacity_bytes } => {
                 here(&[libc::EPERM]) || here(&[libc::EBUSY]) && !self.pipes[0].fits(capacity_bytes)
@@ -149,8 +153,8 @@ impl Case<'_> {
     fn may_be_skipped(&self) -> bool {
         match self.op {
             Op::SpliceOut { .. } => self.held == 0 || self.connection.killed(),
-            Op::Tee { .. } => self.held == 0,
-            op if op.stores() || matches!(op, Op::PipeWrite(_)) => match self.range {
+            Op::Tee { .. } | Op::Pour { .. } => self.held == 0,
+            op if op.stores() || matches!(op, Op::PipeWrite { .. }) => match self.range {
                 Some(range) => self.left(range).any(|left| left == 0),
                 None => false,
             },

@@ -240,16 +240,28 @@ impl<'a> Reference<'a> {
         let taken = call.outcome.bytes();
         let (held, held_pages) = match op {
             Op::SpliceOut { tee, .. } => self.pipes[usize::from(tee)].fill(),
-            Op::Tee { .. } => self.pipes[0].fill(),
+            Op::Tee { .. } | Op::Pour { .. } => self.pipes[0].fill(),
             _ => (0, 0),
         };
         let newly = |content: &Content| match moved {
             Some(range) => content.read(range, call.entry.order),
             None => Vec::new(),
         };
+        if let Some((_, second)) = op.fills() {
+            let mut bytes = newly(&self.content);
+            for stretch in &mut bytes {
+                stretch.loose = matches!(op, Op::PipeWrite { .. });
+            }
+            self.pipes[usize::from(second)].put(&pipe::pages(moved), bytes);
+        }
         match op {
             Op::Tee { .. } => {
                 let (slots, bytes) = self.pipes[0].first(taken);
+                self.pipes[1].put(&slots, bytes);
+            }
+            Op::Pour { .. } => {
+                let (slots, _) = self.pipes[0].first(taken);
+                let bytes = self.pipes[0].take(taken);
                 self.pipes[1].put(&slots, bytes);
             }
             op if op.sends() => {
@@ -263,13 +275,6 @@ impl<'a> Reference<'a> {
                 if let (Outcome::Killed | Outcome::Pending, Some(range)) = (call.outcome, moved) {
                     socket.give_up(step.actor, range.len);
                 }
-            }
-            op if op.fills().is_some() => {
-                let mut bytes = newly(&self.content);
-                for stretch in &mut bytes {
-                    stretch.loose = matches!(op, Op::PipeWrite(_));
-                }
-                self.pipes[0].put(&pipe::pages(moved), bytes);
             }
             _ => {}
         }
@@ -349,8 +354,8 @@ impl<'a> Reference<'a> {
                 self.rests.insert(call.step, rest);
             }
         }
-        if matches!(op, Op::PipeWrite(_)) {
-            self.pipes[0].settle(call.entry.order);
+        if let Op::PipeWrite { tee, .. } = op {
+            self.pipes[usize::from(tee)].settle(call.entry.order);
         }
         let position = self.position;
         if let Op::SendfileOn { .. } = op {

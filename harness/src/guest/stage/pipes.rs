@@ -55,9 +55,8 @@ impl Stage {
         }
     }
 
-    pub(super) fn write_to_pipe(&self, range: Range) -> Done {
-        let mut guard = lock(&self.pipe);
-        let Some(pipe) = guard.as_mut() else {
+    pub(super) fn write_to_pipe(&self, pipe: Option<&mut UserPipe>, range: Range) -> Done {
+        let Some(pipe) = pipe else {
             return skipped();
         };
         // Everything else that fills it is told not to wait call by call.
@@ -86,12 +85,17 @@ impl Stage {
     }
 
     pub(super) fn tee(&self, len: u64) -> Done {
-        let mut second = lock(&self.second_pipe);
-        let result = match (lock(&self.pipe).as_ref(), second.as_mut()) {
-            (Some(pipe), Some(second)) if pipe.bytes > 0 => duplicate(pipe, second, len),
-            (Some(pipe), None) if pipe.bytes > 0 => {
-                UserPipe::open().and_then(|made| duplicate(pipe, second.insert(made), len))
-            }
+        self.to_second(|pipe, second| duplicate(pipe, second, len))
+    }
+
+    pub(super) fn pour(&self, len: u64) -> Done {
+        self.to_second(|pipe, second| pour(pipe, second, len))
+    }
+
+    fn to_second(&self, go: impl Fn(&mut UserPipe, &mut UserPipe) -> nix::Result<usize>) -> Done {
+        let mut other = lock(&self.second_pipe);
+        let result = match lock(&self.pipe).as_mut() {
+            Some(pipe) if pipe.bytes > 0 => second(&mut other).and_then(|second| go(pipe, second)),
             _ => return skipped(),
         };
         done(outcome(result.map(|bytes| bytes as isize)))
@@ -140,6 +144,22 @@ fn duplicate(from: &UserPipe, to: &mut UserPipe, len: u64) -> nix::Result<usize>
     let bytes = tee(&from.read, &to.write, len as usize, flags)?;
     to.bytes += bytes as u64;
     Ok(bytes)
+}
+
+fn pour(from: &mut UserPipe, to: &mut UserPipe, len: u64) -> nix::Result<usize> {
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+    let bytes = splice(&from.read, None, &to.write, None, len as usize, flags)?;
+    from.bytes = from.bytes.saturating_sub(bytes as u64);
+    to.bytes += bytes as u64;
+    Ok(bytes)
+}
+
+/// The second pipe, which is made when it is first needed.
+pub(super) fn second(pipe: &mut Option<UserPipe>) -> nix::Result<&mut UserPipe> {
+    if pipe.is_none() {
+        *pipe = Some(UserPipe::open()?);
+    }
+    Ok(pipe.as_mut().expect("it was made just now"))
 }
 
 fn resize(pipe: &UserPipe, capacity_bytes: u32) -> nix::Result<u64> {

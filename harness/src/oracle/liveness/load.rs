@@ -48,7 +48,7 @@ impl Load {
                 | Op::Copy { range, .. }
                 | Op::Borrow { range, .. }
                 | Op::SpliceIn { range, .. }
-                | Op::PipeWrite(range)
+                | Op::PipeWrite { range, .. }
                 | Op::Vmsplice { range, .. } => {
                     let left = scenario.extent_bytes().saturating_sub(range.offset);
                     bytes = bytes.saturating_add(range.len.min(left));
@@ -67,7 +67,11 @@ impl Load {
                 // By the ring, and by the error queue.
                 Op::AwaitCompletions => waits_ns = waits_ns.saturating_add(2 * AWAIT_NS),
                 Op::Cork { .. } | Op::Hold { .. } | Op::Release { .. } => calls += 1,
-                Op::Pipe { .. } | Op::MmapWrite(_) | Op::Pwrite(_) | Op::ForkWrite(_) => {}
+                Op::Pipe { .. }
+                | Op::Pour { .. }
+                | Op::MmapWrite(_)
+                | Op::Pwrite(_)
+                | Op::ForkWrite(_) => {}
                 Op::Truncate { .. } | Op::Punch(_) | Op::SecondWrite(_) => {}
                 Op::DirectWrite(_) | Op::ZeroRange(_) | Op::Collapse(_) => {}
                 Op::Msync | Op::DropCaches => {}

@@ -65,11 +65,11 @@ impl Kernel<'_> {
                 Work::Return
             }
             Op::SpliceIn { range, .. } => {
-                self.fill(range, call, self.style.takes == Takes::WhenFilled);
+                self.fill(0, range, call, self.style.takes == Takes::WhenFilled);
                 Work::Return
             }
-            Op::PipeWrite(range) => {
-                self.fill(range, call, true);
+            Op::PipeWrite { range, tee } => {
+                self.fill(usize::from(tee), range, call, true);
                 if call.outcome == Outcome::Returned(0) {
                     call.outcome = Outcome::Skipped;
                 }
@@ -78,18 +78,18 @@ impl Kernel<'_> {
             }
             Op::Vmsplice { range, .. } => {
                 let copies = self.style.takes == Takes::WhenFilled;
-                self.fill(range, call, copies);
+                self.fill(0, range, call, copies);
                 if call.outcome == Outcome::Returned(0) {
                     call.outcome = Outcome::Failed(libc::EFAULT);
                 }
                 (call.offset_after, call.f_pos_after) = (None, None);
                 Work::Return
             }
-            Op::Tee { .. } if self.pipes[0].is_empty() => {
+            Op::Tee { .. } | Op::Pour { .. } if self.pipes[0].is_empty() => {
                 call.outcome = Outcome::Skipped;
                 Work::Return
             }
-            Op::Tee { .. } if self.slots[1].may_be_full() => {
+            Op::Tee { .. } | Op::Pour { .. } if self.slots[1].may_be_full() => {
                 call.outcome = Outcome::Failed(libc::EAGAIN);
                 Work::Return
             }
@@ -100,6 +100,15 @@ impl Kernel<'_> {
                 first.copy_to(second, len);
                 let [first, second] = &mut self.pipes;
                 second.extend(first.range(..len as usize));
+                Work::Return
+            }
+            Op::Pour { len } => {
+                let len = self.short(len.min(self.pipes[0].len() as u64));
+                call.outcome = Outcome::Returned(len);
+                let [first, second] = &mut self.slots;
+                first.move_to(second, len);
+                let [first, second] = &mut self.pipes;
+                second.extend(first.drain(..len as usize));
                 Work::Return
             }
             Op::SpliceOut { tee, .. } if self.pipes[usize::from(tee)].is_empty() => {
@@ -177,7 +186,7 @@ impl Kernel<'_> {
         }
     }
 
-    fn fill(&mut self, range: Range, call: &mut Call, copies: bool) {
+    fn fill(&mut self, pipe: usize, range: Range, call: &mut Call, copies: bool) {
         // A mapping goes on to the end of the page.
         let size = match self.scenario.steps[call.step].op {
             Op::Vmsplice { .. } => self.size.next_multiple_of(4096),
@@ -185,16 +194,16 @@ impl Kernel<'_> {
         };
         let end = range.end().min(size);
         let mut at = range.offset;
-        if self.slots[0].may_be_full() {
+        if self.slots[pipe].may_be_full() {
             call.outcome = Outcome::Failed(libc::EAGAIN);
             call.offset_after = Some(at);
             return;
         }
-        while at < end && !self.slots[0].may_be_full() {
+        while at < end && !self.slots[pipe].may_be_full() {
             let part = (4096 - at % 4096).min(end - at);
-            self.slots[0].fill(at, part);
+            self.slots[pipe].fill(at, part);
             for offset in at..at + part {
-                self.pipes[0].push_back(Piped {
+                self.pipes[pipe].push_back(Piped {
                     offset,
                     value: copies.then(|| self.file[offset as usize]),
                     from: call.entry.order,

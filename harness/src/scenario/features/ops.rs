@@ -134,8 +134,10 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         |s| splice_out(s, true, false);
     "splice-out nonblock", |s| any(s, |op| matches!(op, Op::SpliceOut { nonblock: true, .. })),
         |s| splice_out(s, false, true);
-    "pipe-write", |s| any(s, |op| matches!(op, Op::PipeWrite(_))),
-        |s| by_a(s, Op::PipeWrite(ONE));
+    "pipe-write", |s| any(s, |op| matches!(op, Op::PipeWrite { .. })),
+        |s| by_a(s, Op::PipeWrite { range: ONE, tee: false });
+    "pipe-write tee", |s| any(s, |op| matches!(op, Op::PipeWrite { tee: true, .. })),
+        |s| by_a(s, Op::PipeWrite { range: ONE, tee: true });
     "vmsplice", |s| any(s, |op| matches!(op, Op::Vmsplice { .. })),
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: false });
     "vmsplice gift", |s| any(s, |op| matches!(op, Op::Vmsplice { gift: true, .. })),
@@ -149,6 +151,10 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
     "tee", |s| any(s, |op| matches!(op, Op::Tee { .. })), |s| {
         by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
         by_a(s, Op::Tee { len: 1 });
+    };
+    "pour", |s| any(s, |op| matches!(op, Op::Pour { .. })), |s| {
+        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+        by_a(s, Op::Pour { len: 1 });
     };
     "splice-out tee", |s| any(s, |op| matches!(op, Op::SpliceOut { tee: true, .. })), |s| {
         by_a(s, Op::SpliceIn { range: ONE, move_pages: false });

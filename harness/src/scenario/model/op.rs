@@ -123,9 +123,20 @@ pub enum Op {
         /// Number of bytes asked for.
         len: u64,
     },
-    /// write(2) of a part of the shared mapping into the user pipe, O_NONBLOCK: bytes
-    /// of the pipe's own, beside pages of the file.
-    PipeWrite(Range),
+    /// splice(2) from the user pipe to the second one, which is made if there is none,
+    /// SPLICE_F_NONBLOCK; skipped when the user pipe is empty.
+    Pour {
+        /// Number of bytes asked for.
+        len: u64,
+    },
+    /// write(2) of a part of the shared mapping into a pipe, O_NONBLOCK: bytes of the
+    /// pipe's own, beside pages of the file.
+    PipeWrite {
+        /// The part of the mapping, which is that of the file.
+        range: Range,
+        /// Into the second pipe, which is made if there is none.
+        tee: bool,
+    },
     /// vmsplice(2) of the shared mapping into the user pipe, SPLICE_F_NONBLOCK.
     Vmsplice {
         /// The part of the mapping, which is that of the file.
@@ -316,7 +327,7 @@ impl Op {
             | Op::Copy { range, .. }
             | Op::Borrow { range, .. }
             | Op::SpliceIn { range, .. }
-            | Op::PipeWrite(range)
+            | Op::PipeWrite { range, .. }
             | Op::Vmsplice { range, .. }
             | Op::MmapWrite(range)
             | Op::Pwrite(range)
@@ -330,12 +341,11 @@ impl Op {
         }
     }
 
-    /// The range of the file that it puts into the user pipe.
-    pub fn fills(self) -> Option<Range> {
+    /// The range of the file that it puts into a pipe, and whether that is the second one.
+    pub fn fills(self) -> Option<(Range, bool)> {
         match self {
-            Op::SpliceIn { range, .. } | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
-                Some(range)
-            }
+            Op::SpliceIn { range, .. } | Op::Vmsplice { range, .. } => Some((range, false)),
+            Op::PipeWrite { range, tee } => Some((range, tee)),
             _ => None,
         }
     }
@@ -345,7 +355,7 @@ impl Op {
         self.fills().is_some()
             || matches!(
                 self,
-                Op::Pipe { .. } | Op::SpliceOut { .. } | Op::Tee { .. }
+                Op::Pipe { .. } | Op::SpliceOut { .. } | Op::Tee { .. } | Op::Pour { .. }
             )
     }
 
@@ -354,7 +364,7 @@ impl Op {
         self.stores()
             || matches!(
                 self,
-                Op::PipeWrite(_)
+                Op::PipeWrite { .. }
                     | Op::Vmsplice { .. }
                     | Op::Copy { .. }
                     | Op::Borrow { .. }

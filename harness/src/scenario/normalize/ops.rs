@@ -151,8 +151,19 @@ impl Pass<'_> {
                 let filled = self.fill_mapped(line, range);
                 filled.map(|range| Op::Vmsplice { range, gift })
             }
-            Op::PipeWrite(range) => self.fill_mapped(line, range).map(Op::PipeWrite),
-            Op::Tee { .. } | Op::SpliceOut { tee: false, .. } if !self.has_spliced_in => {
+            Op::PipeWrite { range, tee: true } => {
+                let inside = self.inside(line, range, Rule::MapInside);
+                let range = self.send(line, inside);
+                self.has_teed |= range.is_some();
+                range.map(|range| Op::PipeWrite { range, tee: true })
+            }
+            Op::PipeWrite { range, tee } => {
+                let filled = self.fill_mapped(line, range);
+                filled.map(|range| Op::PipeWrite { range, tee })
+            }
+            Op::Tee { .. } | Op::Pour { .. } | Op::SpliceOut { tee: false, .. }
+                if !self.has_spliced_in =>
+            {
                 self.drop(line, Rule::NothingToSplice)
             }
             Op::SpliceOut { tee: true, .. } if !self.has_teed => self.drop(line, Rule::NothingTeed),
@@ -173,6 +184,11 @@ impl Pass<'_> {
                 let len = self.count(line, len);
                 self.has_teed |= len.is_some();
                 len.map(|len| Op::Tee { len })
+            }
+            Op::Pour { len } => {
+                let len = self.count(line, len);
+                self.has_teed |= len.is_some();
+                len.map(|len| Op::Pour { len })
             }
             Op::Pipe { capacity_bytes } => Some(self.pipe(line, capacity_bytes)),
             Op::MmapWrite(range) => self.write(line, range).map(Op::MmapWrite),

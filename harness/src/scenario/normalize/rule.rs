@@ -269,7 +269,10 @@ impl fmt::Display for Rule {
                 f,
                 "the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first"
             ),
-            Rule::NothingTeed => write!(f, "the second pipe is empty: a `tee` must come first"),
+            Rule::NothingTeed => write!(
+                f,
+                "the second pipe is empty: a `tee`, `pour` or `pipe-write tee` must come first"
+            ),
             Rule::NothingToAwait => write!(
                 f,
                 "nothing completes: a `send-zerocopy` or `uring-send-zerocopy` must come first"

@@ -149,7 +149,15 @@ fn what_was_normalized_can_run() {
                     borrowed = true;
                 }
                 Op::AwaitCompletions => prop_assert!(actor != Actor::Reader && borrowed),
-                Op::SpliceIn { range, .. } | Op::PipeWrite(range) | Op::Vmsplice { range, .. } => {
+                Op::PipeWrite { range, tee: true } => {
+                    prop_assert_eq!(actor, Actor::A);
+                    prop_assert!(range.len > 0 && range.end() <= extent, "{op}");
+                    sent += range.len;
+                    teed = true;
+                }
+                Op::SpliceIn { range, .. }
+                | Op::PipeWrite { range, .. }
+                | Op::Vmsplice { range, .. } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(range.len > 0 && pipe);
                     let inside = range.end() <= extent;
@@ -157,7 +165,7 @@ fn what_was_normalized_can_run() {
                     sent += range.end().min(last_extent).saturating_sub(range.offset);
                     filled = true;
                 }
-                Op::Tee { len } => {
+                Op::Tee { len } | Op::Pour { len } => {
                     prop_assert_eq!(actor, Actor::A);
                     prop_assert!(len > 0 && filled);
                     teed = true;
@@ -191,7 +199,7 @@ fn what_was_normalized_can_run() {
                 }
                 Op::SpliceOut { len, tee, .. } => {
                     prop_assert_eq!(actor, Actor::A);
-                    prop_assert!(filled && len > 0 && (teed || !tee));
+                    prop_assert!((filled || tee) && len > 0 && (teed || !tee));
                 }
                 Op::Await { who } | Op::Meet { who, .. } => {
                     prop_assert!(who != actor && Actor::SENDING_SIDE.contains(&who));

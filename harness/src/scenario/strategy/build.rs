@@ -3,7 +3,9 @@
 mod setup;
 mod stack;
 
-use super::genes::{AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, Source, Swarm};
+use super::genes::{
+    AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, PIPE_KINDS, Source, Swarm,
+};
 use super::tables::{self, Weighted, pick};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
@@ -46,8 +48,14 @@ pub fn build(genes: &Genes) -> Scenario {
         },
         relay: genes.relay,
     };
+    let swarm = Swarm {
+        splice: genes.swarm.splice || genes.plumbing,
+        pipes: genes.swarm.pipes || genes.plumbing,
+        ..genes.swarm.clone()
+    };
     let mut builder = Builder {
-        swarm: &genes.swarm,
+        swarm: &swarm,
+        plumbing: genes.plumbing,
         source: &genes.source,
         company: &genes.company,
         borrows: genes.borrows,
@@ -103,6 +111,7 @@ fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
 
 struct Builder<'a> {
     swarm: &'a Swarm,
+    plumbing: bool,
     source: &'a Source,
     company: &'a Company,
     borrows: bool,
@@ -151,13 +160,14 @@ impl Builder<'_> {
                 self.push(Actor::A, Op::SendfileOn { len });
             }
             Some(Kind::PipeWrite) => {
-                if !self.has_pipe {
+                let tee = self.plumbing && genes.back == 3;
+                if !self.has_pipe && !tee {
                     self.pipe(genes);
                 }
                 let range = self.send(genes);
-                self.push(Actor::A, Op::PipeWrite(range));
+                self.push(Actor::A, Op::PipeWrite { range, tee });
                 // Else it waits in the pipe for what comes next.
-                if genes.aim.is_multiple_of(2) {
+                if genes.aim.is_multiple_of(2) && !self.plumbing {
                     self.splice_out(genes, MAX_COUNT_BYTES, false);
                 }
             }
@@ -170,6 +180,10 @@ impl Builder<'_> {
                 self.push(Actor::A, Op::Tee { len });
                 self.splice_out(genes, len, true);
                 self.splice_out(genes, len, false);
+            }
+            Some(Kind::Pour) => {
+                let len = self.len(genes);
+                self.push(Actor::A, Op::Pour { len });
             }
             Some(Kind::Signal) => {
                 // Most are for the one who sends most.
@@ -192,7 +206,7 @@ impl Builder<'_> {
                 self.splice_in(genes);
             }
             Some(Kind::SpliceOut) => {
-                let len = pick(tables::LENGTHS, genes.len);
+                let len = self.len(genes);
                 self.splice_out(genes, len, self.swarm.pipes && genes.aim % 2 == 1);
             }
             Some(Kind::Pipe) => self.pipe(genes),
@@ -290,7 +304,14 @@ impl Builder<'_> {
 
     /// The kind drawn, or what stands in for one that is off.
     fn kind(&self, genes: &OpGenes) -> Option<Kind> {
-        let kind = pick(KINDS, genes.kind);
+        let kind = match self.plumbing {
+            false => pick(KINDS, genes.kind),
+            // In the same order: a smaller draw is a simpler operation.
+            true => {
+                let share = tables::total(PIPE_KINDS);
+                pick(PIPE_KINDS, genes.kind * share / tables::total(KINDS))
+            }
+        };
         let (on, instead) = match kind {
             Kind::Sendfile | Kind::MmapWrite => (true, None),
             Kind::Pwrite => (self.swarm.pwrite, Some(Kind::MmapWrite)),
@@ -298,7 +319,7 @@ impl Builder<'_> {
             Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
             Kind::Wait => (self.swarm.wait, None),
             Kind::Read | Kind::OwnRead => (self.paused, None),
-            Kind::Tee => (self.swarm.splice && self.swarm.pipes, None),
+            Kind::Tee | Kind::Pour => (self.swarm.splice && self.swarm.pipes, None),
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
             Kind::Leave | Kind::Close => (self.swarm.trouble, None),
             Kind::Kill => (self.swarm.trouble, Some(Kind::MmapWrite)),
@@ -365,8 +386,11 @@ impl Builder<'_> {
     }
 
     fn pipe(&mut self, genes: &OpGenes) {
-        let draw = genes.offset % tables::total(tables::PIPE_BYTES);
-        let capacity_bytes = pick(tables::PIPE_BYTES, draw);
+        let table = match self.plumbing {
+            false => tables::PIPE_BYTES,
+            true => tables::SMALL_PIPE_BYTES,
+        };
+        let capacity_bytes = pick(table, genes.offset % tables::total(table));
         self.push(Actor::A, Op::Pipe { capacity_bytes });
         self.has_pipe = true;
     }
@@ -403,10 +427,21 @@ impl Builder<'_> {
         self.push(Actor::A, op);
     }
 
+    fn len(&self, genes: &OpGenes) -> u64 {
+        match self.plumbing {
+            false => pick(tables::LENGTHS, genes.len),
+            true => {
+                let share = tables::total(tables::PIPE_LENGTHS);
+                let draw = genes.len * share / tables::total(tables::LENGTHS);
+                pick(tables::PIPE_LENGTHS, draw)
+            }
+        }
+    }
+
     /// A range to send, remembered for later writes to aim at.
     fn send(&mut self, genes: &OpGenes) -> Range {
         let offset = self.offset(genes);
-        let len = pick(tables::LENGTHS, genes.len);
+        let len = self.len(genes);
         let left = self.size_bytes - offset;
         let inside = Range {
             offset,

@@ -61,6 +61,8 @@ pub struct Genes {
     pub counts: Counts,
     /// Some who would await another one meet it instead.
     pub meets: bool,
+    /// Most operations fill and empty the pipes, which are small.
+    pub plumbing: bool,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -116,6 +118,7 @@ pub enum Kind {
     Read,
     /// A splice that is sent twice, by way of `tee`.
     Tee,
+    Pour,
     Signal,
     Cork,
     Shutdown,
@@ -187,6 +190,22 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Collapse, 3),
 ];
 
+/// The same where most is about pipes. Each slot of a pipe keeps something of what was in
+/// it before, so they are filled and emptied again and again, in parts.
+pub const PIPE_KINDS: &[Weighted<Kind>] = &[
+    (Kind::Sendfile, 4),
+    (Kind::MmapWrite, 6),
+    (Kind::SpliceIn, 9),
+    (Kind::PipeWrite, 11),
+    (Kind::Wait, 1),
+    (Kind::Pipe, 1),
+    (Kind::Pour, 3),
+    // What sends comes last, side by side, so that shrinking finds the simplest of these.
+    (Kind::SpliceOut, 10),
+    (Kind::Splice, 2),
+    (Kind::Tee, 3),
+];
+
 /// How a write lies to the send it aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
@@ -246,6 +265,7 @@ prop_compose! {
         relay in weighted(0.06),
         counts in counts::counts(),
         meets in weighted(0.12),
+        plumbing in weighted(0.07),
     ) -> Genes {
         Genes {
             wish,
@@ -269,6 +289,7 @@ prop_compose! {
             relay,
             counts,
             meets,
+            plumbing,
         }
     }
 }

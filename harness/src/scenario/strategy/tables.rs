@@ -143,6 +143,23 @@ pub const PIPE_BYTES: &[Weighted<u32>] = &[
     (1_048_576, 1),
 ];
 
+/// The same where most is about pipes: few slots, which are soon filled again.
+pub const SMALL_PIPE_BYTES: &[Weighted<u32>] = &[(65_536, 2), (4096, 5), (8192, 4), (16_384, 1)];
+
+/// Lengths of what goes into these and out of them: parts of a page, most.
+pub const PIPE_LENGTHS: &[Weighted<u64>] = &[
+    (4096, 6),
+    (1, 8),
+    (2, 2),
+    (100, 4),
+    (2000, 3),
+    (4095, 2),
+    (4097, 2),
+    (8192, 2),
+    (8193, 1),
+    (65_536, 2),
+];
+
 /// Waits, in microseconds: around the delays, the delayed acknowledgement
 /// (40 ms), cork's and the least retransmission time-out (200 ms).
 pub const WAITS_US: &[Weighted<u64>] = &[

@@ -36,6 +36,26 @@ fn has_race(scenario: &Scenario) -> bool {
     })
 }
 
+/// The same by way of the pipe, which a stock kernel shows as well.
+fn has_piped_race(scenario: &Scenario) -> bool {
+    let steps = scenario.steps.iter().enumerate();
+    let fills = steps.filter_map(|(index, step)| match step.op {
+        Op::SpliceIn { range, .. } => Some((index, range)),
+        _ => None,
+    });
+    fills.into_iter().any(|(index, sent)| {
+        let sends = |step: &crate::scenario::Step| matches!(step.op, Op::SpliceOut { .. });
+        let Some(after) = scenario.steps[index..].iter().position(sends) else {
+            return false;
+        };
+        scenario.steps[index + after..].iter().any(|step| {
+            let stores = matches!(step.op, Op::MmapWrite(_) | Op::Pwrite(_));
+            let written = step.op.writes().filter(|_| stores);
+            step.actor == Actor::A && written.is_some_and(|written| meet(sent, written))
+        })
+    })
+}
+
 #[test]
 fn cases_are_normalized() {
     for case in cases() {
@@ -78,7 +98,9 @@ fn races_are_frequent() {
     // a third of all cases makes the median of the first one 2.
     let likely = cases()
         .filter(|case| {
-            case.setup.data.delay_us > 0 && case.setup.reader == ReaderMode::Drain && has_race(case)
+            case.setup.data.delay_us > 0
+                && case.setup.reader == ReaderMode::Drain
+                && (has_race(case) || has_piped_race(case))
         })
         .count();
     assert!(likely * 3 > CASES as usize, "{likely} of {CASES}");
@@ -94,7 +116,7 @@ fn scenarios_are_small() {
                 | Op::Copy { range, .. }
                 | Op::Borrow { range, .. }
                 | Op::SpliceIn { range, .. }
-                | Op::PipeWrite(range)
+                | Op::PipeWrite { range, .. }
                 | Op::Vmsplice { range, .. } => range.end().min(size).saturating_sub(range.offset),
                 _ => 0,
             })
@@ -217,8 +239,12 @@ fn every_feature_is_generated() {
             some(c, |op| matches!(op, Op::SendfileOn { .. }))
         }),
         ("pipe-write", 1.0, |c| {
-            some(c, |op| matches!(op, Op::PipeWrite(_)))
+            some(c, |op| matches!(op, Op::PipeWrite { .. }))
         }),
+        ("pipe-write tee", 0.5, |c| {
+            some(c, |op| matches!(op, Op::PipeWrite { tee: true, .. }))
+        }),
+        ("pour", 0.5, |c| some(c, |op| matches!(op, Op::Pour { .. }))),
         ("signal", 1.0, |c| {
             some(c, |op| matches!(op, Op::Signal { .. }))
         }),

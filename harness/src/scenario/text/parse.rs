@@ -21,6 +21,7 @@ const OPS: &[&str] = &[
     "splice-in",
     "splice-out",
     "tee",
+    "pour",
     "pipe-write",
     "vmsplice",
     "mmap-write",

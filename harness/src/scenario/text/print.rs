@@ -347,10 +347,13 @@ impl fmt::Display for Op {
                 Ok(())
             }
             Op::Tee { len } => write!(f, "tee {len}"),
+            Op::Pour { len } => write!(f, "pour {len}"),
             Op::Vmsplice { range, gift } => {
                 write!(f, "vmsplice {range}{}", if *gift { " gift" } else { "" })
             }
-            Op::PipeWrite(range) => write!(f, "pipe-write {range}"),
+            Op::PipeWrite { range, tee } => {
+                write!(f, "pipe-write {range}{}", if *tee { " tee" } else { "" })
+            }
             Op::MmapWrite(range) => write!(f, "mmap-write {range}"),
             Op::Pwrite(range) => write!(f, "pwrite {range}"),
             Op::ForkWrite(range) => write!(f, "fork-write {range}"),

@@ -85,7 +85,10 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         true => "\n\tatomic_int sleeps;",
         false => "",
     };
-    let tees = |op: Op| matches!(op, Op::Tee { .. });
+    let tees = |op: Op| {
+        let into = op.fills().is_some_and(|(_, second)| second);
+        into || matches!(op, Op::Tee { .. } | Op::Pour { .. })
+    };
     let teed = scenario.steps.iter().any(|it| tees(it.op));
     vec![
         ("SLEEPS", sleeps.into()),

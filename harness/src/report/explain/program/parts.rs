@@ -56,6 +56,7 @@ pub fn of(scenario: &Scenario, own: Own) -> Vec<Part> {
         part!("put", "pipe"),
         part!("sent_from"),
         part!("put_again", "tee"),
+        part!("pour"),
         pick(part!("receive"), part!("receive", "receive_datagrams")),
         match own {
             Own::Connection => part!("drain", "drain_own"),

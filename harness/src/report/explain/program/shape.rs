@@ -91,9 +91,9 @@ pub fn senders(scenario: &Scenario) -> impl Iterator<Item = Actor> + '_ {
 /// How many bytes can be sent at most: no call moves what the file does not have.
 pub fn most_bytes(scenario: &Scenario) -> u64 {
     let extent_bytes = scenario.extent_bytes();
-    // A tee has nothing that is not in the pipe, too.
+    // A tee has nothing that was not put into a pipe.
     let fills = scenario.steps.iter().filter_map(|it| it.op.fills());
-    let filled_bytes: u64 = fills.map(|range| range.len.min(extent_bytes)).sum();
+    let filled_bytes: u64 = fills.map(|(range, _)| range.len.min(extent_bytes)).sum();
     let calls = scenario.steps.iter().map(|step| match step.op {
         Op::Sendfile(range) => range.len.min(extent_bytes),
         Op::SendfileOn { len } => len.min(extent_bytes),

@@ -422,9 +422,17 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 *line = line.replace(&format!("done < {len};"), &rest);
             }
             // Of an empty pipe it would wait for somebody to fill it.
-            let again = |it: &Op| matches!(it, Op::SpliceOut { tee: other, .. } if *other == tee);
+            let again = |it: &Op| match it {
+                Op::SpliceOut { tee: other, .. } => *other == tee,
+                Op::Pour { .. } => !tee,
+                _ => false,
+            };
             let size_bytes = scenario.setup.file.size_bytes;
-            let fills = |it: &Op| it.fills().is_some_and(|range| range.offset < size_bytes);
+            let fills = |it: &Op| {
+                // What is in the second one may have come by way of the other.
+                let into = it.fills().filter(|(_, second)| tee || !second);
+                into.is_some_and(|(range, _)| range.offset < size_bytes)
+            };
             let is_full = seen.iter().any(fills) && !scenario.resizes() && !seen.iter().any(again);
             if !is_full && !scenario.setup.socket.poll {
                 let body: Vec<String> = lines.iter().map(|it| indented(it)).collect();
@@ -443,7 +451,7 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 true => vec![format!("{size};")],
                 false => {
                     let mut lines = vec!["must(pipe(pipe_ends), \"pipe\");".to_owned()];
-                    let writes = |it: &Step| matches!(it.op, Op::PipeWrite(_));
+                    let writes = |it: &Step| matches!(it.op, Op::PipeWrite { tee: false, .. });
                     if scenario.steps.iter().any(writes) {
                         lines.push(
                             "must(fcntl(pipe_ends[1], F_SETFL, O_NONBLOCK), \"O_NONBLOCK\");"
@@ -462,10 +470,21 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 range.offset, range.len
             )]
         }
-        Op::PipeWrite(range) => vec![format!(
-            "put(&piped, {0}, write(pipe_ends[1], mapping + {0}, {1}), copy_of({0}, {1}));",
-            range.offset, range.len
-        )],
+        Op::PipeWrite { range, tee } => {
+            let (end, parts) = match tee {
+                true => ("tee_ends[1]", "teed"),
+                false => ("pipe_ends[1]", "piped"),
+            };
+            let mut lines = match tee {
+                true => second_pipe(scenario, seen),
+                false => Vec::new(),
+            };
+            lines.push(format!(
+                "put(&{parts}, {0}, write({end}, mapping + {0}, {1}), copy_of({0}, {1}));",
+                range.offset, range.len
+            ));
+            lines
+        }
         Op::Vmsplice { range, gift } => {
             let flags = flags(&[(gift, "SPLICE_F_GIFT"), (true, "SPLICE_F_NONBLOCK")]);
             vec![format!(
@@ -474,12 +493,16 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
             )]
         }
         Op::Tee { len } => {
-            let mut lines = Vec::new();
-            if !seen.iter().any(|it| matches!(it, Op::Tee { .. })) {
-                lines.push("must(pipe(tee_ends), \"pipe\");".to_owned());
-            }
+            let mut lines = second_pipe(scenario, seen);
             lines.push(format!(
                 "put_again(&teed, &piped, tee(pipe_ends[0], tee_ends[1], {len}, SPLICE_F_NONBLOCK));"
+            ));
+            lines
+        }
+        Op::Pour { len } => {
+            let mut lines = second_pipe(scenario, seen);
+            lines.push(format!(
+                "pour(&teed, &piped, splice(pipe_ends[0], NULL, tee_ends[1], NULL, {len}, SPLICE_F_NONBLOCK));"
             ));
             lines
         }
@@ -612,6 +635,23 @@ fn sending(
     let more = call("0", "0").contains("SPLICE_F_MORE");
     if ends_datagram(scenario) && !more {
         lines.push("end_datagram();".into());
+    }
+    lines
+}
+
+/// Makes the second pipe, if nothing above has.
+fn second_pipe(scenario: &Scenario, seen: &[Op]) -> Vec<String> {
+    let makes = |it: &Op| {
+        let into = it.fills().is_some_and(|(_, second)| second);
+        into || matches!(it, Op::Tee { .. } | Op::Pour { .. })
+    };
+    if seen.iter().any(makes) {
+        return Vec::new();
+    }
+    let mut lines = vec!["must(pipe(tee_ends), \"pipe\");".to_owned()];
+    let writes = |it: &Step| matches!(it.op, Op::PipeWrite { tee: true, .. });
+    if scenario.steps.iter().any(writes) {
+        lines.push("must(fcntl(tee_ends[1], F_SETFL, O_NONBLOCK), \"O_NONBLOCK\");".to_owned());
     }
     lines
 }

@@ -80,7 +80,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
         range().prop_map(Op::Sendfile),
         wild32().prop_map(|capacity_bytes| Op::Pipe { capacity_bytes }),
         (range(), any::<bool>()).prop_map(|(range, move_pages)| Op::SpliceIn { range, move_pages }),
-        range().prop_map(Op::PipeWrite),
+        (range(), any::<bool>()).prop_map(|(range, tee)| Op::PipeWrite { range, tee }),
         wild().prop_map(|len| Op::SendfileOn { len }),
         (range(), 0..Copying::NAMED.len()).prop_map(|(range, by)| {
             let (_, by) = Copying::NAMED[by];
@@ -101,6 +101,7 @@ fn wild_op() -> impl Strategy<Value = Op> {
             }
         }),
         wild().prop_map(|len| Op::Tee { len }),
+        wild().prop_map(|len| Op::Pour { len }),
         (range(), any::<bool>()).prop_map(|(range, gift)| Op::Vmsplice { range, gift }),
         prop::sample::select(vec![
             Op::Msync,

@@ -63,7 +63,10 @@ impl<'a> Reader<'a> {
                 range: range(argument)?,
                 move_pages: Options::new(&[Key::flag("move")]).next(words)?.is_some(),
             },
-            "pipe-write" => Op::PipeWrite(range(argument)?),
+            "pipe-write" => Op::PipeWrite {
+                range: range(argument)?,
+                tee: Options::new(&[Key::flag("tee")]).next(words)?.is_some(),
+            },
             "mmap-write" => {
                 let second = Options::new(&[Key::flag("second")]).next(words)?;
                 match second {
@@ -85,6 +88,9 @@ impl<'a> Reader<'a> {
                 gift: Options::new(&[Key::flag("gift")]).next(words)?.is_some(),
             },
             "tee" => Op::Tee {
+                len: units::bytes(argument)?,
+            },
+            "pour" => Op::Pour {
                 len: units::bytes(argument)?,
             },
             "signal" => Op::Signal {

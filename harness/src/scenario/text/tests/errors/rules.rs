@@ -293,7 +293,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "pipe capacity=4096\nsplice-in 0+1\nsplice-out 1 tee",
-        "3:12: found `1`: the second pipe is empty: a `tee` must come first",
+        "3:12: found `1`: the second pipe is empty: a `tee`, `pour` or `pipe-write tee` must come first",
     ),
     (
         "pipe capacity=4096\nvmsplice 4095+2",
