@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::campaign::job::Finding;
 use crate::kernel::{Error, Kernel, KernelName, Mutant};
 use crate::oracle::Property;
+pub(crate) use tally::median;
 pub use tally::{Score, Verdict, needed};
 
 /// How a bug is looked for.

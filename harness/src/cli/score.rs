@@ -55,6 +55,9 @@ pub struct Args {
     /// Make the mutants of this version, of those that apply to it; may be given several times
     #[arg(long = "series", value_name = "VERSION", default_value = "6.12")]
     versions: Vec<String>,
+    /// Make all of them kernels that watch themselves (KASAN, lockdep, kmemleak), not only those that say so
+    #[arg(long)]
+    debug: bool,
     /// Look for each so long from each seed: 60, 60s, 5m
     #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = time)]
     time_per_mutant: Duration,
@@ -173,7 +176,10 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
                 it.kernel
             ));
         }
-        for mutant in all {
+        for mut mutant in all {
+            if args.debug {
+                mutant.kernel = mutant.kernel.with(Extras::Debug);
+            }
             let kernel = patched.clone().with(mutant.kernel.extras());
             if !clean.contains(&kernel) {
                 clean.push(kernel);

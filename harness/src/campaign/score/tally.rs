@@ -77,15 +77,14 @@ impl Score {
         median(self.caught_or_never(|it| it.took))
     }
 
-    fn caught_or_never<T>(&self, of: impl Fn(&Run) -> T) -> Vec<Option<T>> {
-        let runs = self.runs.iter();
-        runs.map(|it| it.caught.map(|_| of(it))).collect()
+    fn caught_or_never<T>(&self, of: impl Fn(&Run) -> T) -> impl Iterator<Item = Option<T>> {
+        self.runs.iter().map(move |it| it.caught.map(|_| of(it)))
     }
 
     /// Steps of the smallest scenarios, the median of those that were made smaller.
     pub fn minimized_ops(&self) -> Option<usize> {
         let made = self.runs.iter().filter_map(|it| it.minimized_ops);
-        median(made.map(Some).collect())
+        median(made.map(Some))
     }
 
     /// All scenarios that ran.
@@ -116,9 +115,11 @@ impl Score {
 }
 
 /// The middle one, of an even number the later; `None` is later than all.
-fn median<T: PartialOrd>(mut values: Vec<Option<T>>) -> Option<T> {
-    values.sort_by(|a, b| match (a, b) {
-        (Some(a), Some(b)) => a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal),
+pub(crate) fn median<T: Ord>(values: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let mut values: Vec<Option<T>> = values.collect();
+    values.sort_unstable_by(|a, b| match (a, b) {
+        (Some(a), Some(b)) => a.cmp(b),
+        // Those that there are come first.
         (a, b) => b.is_some().cmp(&a.is_some()),
     });
     let middle = values.len() / 2;

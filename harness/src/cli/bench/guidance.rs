@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use crate::campaign::fuzz::target::{self, Run};
-use crate::campaign::score;
+use crate::campaign::score::{self, median};
 use crate::cli::options::ensure;
 use crate::cli::{Failure, Status};
 use crate::coverage::image::Image;
@@ -295,13 +295,15 @@ impl Guide {
     /// Over the seeds, the median number of blocks after so many executions.
     fn blocks_after(&self, executions: u32) -> usize {
         let counts = self.blocks.iter();
-        median(counts.map(|it| it.partition_point(|at| *at <= executions)))
+        let counts = counts.map(|it| it.partition_point(|at| *at <= executions));
+        median(counts.map(Some)).unwrap_or_default()
     }
 
     /// The same of functions.
     fn functions_after(&self, executions: u32) -> usize {
         let counts = self.reached.iter();
-        median(counts.map(|it| it.values().filter(|at| **at <= executions).count()))
+        let counts = counts.map(|it| it.values().filter(|at| **at <= executions).count());
+        median(counts.map(Some)).unwrap_or_default()
     }
 
     /// A run a seed: when it reached a function.
@@ -311,21 +313,13 @@ impl Guide {
     }
 }
 
-fn median<T: Ord + Default>(values: impl Iterator<Item = T>) -> T {
-    let mut values: Vec<T> = values.collect();
-    values.sort_unstable();
-    let middle = values.len() / 2;
-    values.into_iter().nth(middle).unwrap_or_default()
-}
-
 /// How many runs came to it, and after how many executions; the median counts those that
 /// did not as later than all.
 fn cell(runs: &[Option<u32>]) -> String {
     let came = runs.iter().flatten().count();
-    let never = u32::MAX;
-    match median(runs.iter().map(|it| it.unwrap_or(never))) {
-        at if at == never || runs.is_empty() => format!("{came} of {}", runs.len()),
-        at => format!("{came} of {}, {at}", runs.len()),
+    match median(runs.iter().copied()) {
+        None => format!("{came} of {}", runs.len()),
+        Some(at) => format!("{came} of {}, {at}", runs.len()),
     }
 }
 
