@@ -1,6 +1,7 @@
 //! What people and programs get to read.
 //!
 //! * [`coverage`]: what of a kernel was reached;
+//! * [`document`]: what all pages have in common;
 //! * [`explain`]: one scenario, explained;
 //! * [`features`]: what a campaign exercised;
 //! * [`finding`]: a violation as a file that can be replayed;
@@ -10,6 +11,7 @@
 //! * `whole`: files that are there whole or not at all.
 
 pub mod coverage;
+pub mod document;
 pub mod explain;
 pub mod features;
 pub mod finding;

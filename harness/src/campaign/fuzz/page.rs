@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::status::{Cause, Point, Status};
+use crate::report::document::Document;
 
 /// What it is called.
 pub const FILE: &str = "status.html";
@@ -15,39 +16,26 @@ const CHART: (f64, f64) = (1000.0, 100.0);
 
 /// The page.
 pub(super) fn of(status: &Status) -> String {
-    let title = format!("inflight fuzz: {} under {}", status.kernel, status.contract);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                @if status.is_running {
-                    meta http-equiv="refresh" content=(REFRESH_S);
-                }
-                title { (title) }
-                style { (PreEscaped(include_str!("page.css"))) }
-            }
-            body {
-                header {
-                    p.kind { "inflight fuzz" }
-                    h1 { (status.kernel) " held to the contract " (status.contract) }
-                    (verdict(status))
-                }
-                (figures(status))
-                (charts(&status.series.points))
-                (causes(&status.causes))
-                (known(status))
-                (workers(status))
-                footer {
-                    "Session " (status.sessions) ", --seed " (status.seed) ". The same figures for \
-                     programs: " a href="status.json" { "status.json" } "."
-                    @if status.is_running { " This page reads itself again every 10 s." }
-                }
-            }
+    let body = html! {
+        (figures(status))
+        (charts(&status.series.points))
+        (causes(&status.causes))
+        (known(status))
+        (workers(status))
+        footer {
+            "Session " (status.sessions) ", --seed " (status.seed) ". The same figures for \
+             programs: " a href="status.json" { "status.json" } "."
+            @if status.is_running { " This page reads itself again every 10 s." }
         }
-    }
-    .into_string()
+    };
+    let document = Document {
+        kind: "inflight fuzz",
+        title: &format!("{} held to the contract {}", status.kernel, status.contract),
+        style: include_str!("page.css"),
+        script: "",
+        refresh_s: status.is_running.then_some(REFRESH_S),
+    };
+    document.page(&verdict(status), &body)
 }
 
 fn verdict(status: &Status) -> Markup {

@@ -1,6 +1,6 @@
 //! The page: one file that needs no network.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::Report;
 use super::groups::{self, Tallies};
@@ -8,6 +8,7 @@ use super::source;
 use super::summary::percent;
 use crate::coverage::tally::{File, Function};
 use crate::coverage::{Tally, path};
+use crate::report::document::Document;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -50,47 +51,39 @@ pub fn page(report: &Report) -> String {
         .zip(0..)
         .map(|(file, number)| Shown::new(report, file, number))
         .collect();
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – inflight coverage" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p class="kind" { "inflight coverage" }
-                    h1 { (title) }
-                    (introduction(report))
-                    label class="search" {
-                        "Show only what has in its name "
-                        input id="search" type="search" placeholder="tcp_, fs/splice.c, …";
-                    }
-                }
-                main {
-                    (folders(report))
-                    (file_table(&files))
-                    (missed(&files))
-                    (partly(&files))
-                    h2 { "Source" }
-                    p class="note" {
-                        "Marked are the lines at which a block begins: "
-                        span class="sample r" { "reached" } ", "
-                        span class="sample n" { "never reached" }
-                        ". In a lighter shade, lines with code of a block that begins elsewhere; "
-                        "the compiler moves code about, so they are not counted. Of other lines "
-                        "nothing is known, or they have no code."
-                    }
-                    @for it in &files { (section(it)) }
-                }
-                script { (PreEscaped(SCRIPT)) }
-            }
+    let lead = html! {
+        (introduction(report))
+        label class="search" {
+            "Show only what has in its name "
+            input id="search" type="search" placeholder="tcp_, fs/splice.c, …";
         }
     };
-    markup.into_string()
+    let body = html! {
+        main {
+            (folders(report))
+            (file_table(&files))
+            (missed(&files))
+            (partly(&files))
+            h2 { "Source" }
+            p class="note" {
+                "Marked are the lines at which a block begins: "
+                span class="sample r" { "reached" } ", "
+                span class="sample n" { "never reached" }
+                ". In a lighter shade, lines with code of a block that begins elsewhere; "
+                "the compiler moves code about, so they are not counted. Of other lines "
+                "nothing is known, or they have no code."
+            }
+            @for it in &files { (section(it)) }
+        }
+    };
+    let document = Document {
+        kind: "inflight coverage",
+        title: &title,
+        style: STYLE,
+        script: SCRIPT,
+        refresh_s: None,
+    };
+    document.page(&lead, &body)
 }
 
 fn introduction(report: &Report) -> Markup {

@@ -1,49 +1,40 @@
-//! The page: one file that needs no network.
+//! The page.
 
 use std::time::Duration;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::{Setting, caught, name, scenarios, seconds, seeds, sum, word};
 use crate::campaign::score::{Run, Score, Verdict};
-
-const STYLE: &str = include_str!("style.css");
+use crate::report::document::Document;
 
 /// The page, as HTML, with a bar a mutant: how long it took until the median seed caught it,
 /// and a mark for each seed. What comes from patches is escaped.
 pub fn page(scores: &[&Score], setting: &Setting) -> String {
-    let title = "How many bugs are found";
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – inflight score" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p class="kind" { "inflight score" }
-                    h1 { (title) }
-                    p { (sum(scores)) "." }
-                    p class="note" {
-                        "Each mutant is the patched kernel with one bug put in. It was looked for by "
-                        code { (setting.mode) } " from " (setting.seeds) " seeds, each for "
-                        (setting.time.as_secs()) " s on one CPU, from nothing. A bar ends where the "
-                        "median seed caught it; each mark is a seed. The scale is logarithmic."
-                    }
-                    p class="note" { code { (setting.command) } }
-                }
-                main {
-                    (axis(setting.time))
-                    @for score in scores { (row(score, setting.time)) }
-                }
-            }
+    let lead = html! {
+        p { (sum(scores)) "." }
+        p class="note" {
+            "Each mutant is the patched kernel with one bug put in. It was looked for by "
+            code { (setting.mode) } " from " (setting.seeds) " seeds, each for "
+            (setting.time.as_secs()) " s on one CPU, from nothing. A bar ends where the "
+            "median seed caught it; each mark is a seed. The scale is logarithmic."
+        }
+        p class="note" { code { (setting.command) } }
+    };
+    let body = html! {
+        main {
+            (axis(setting.time))
+            @for score in scores { (row(score, setting.time)) }
         }
     };
-    markup.into_string()
+    let document = Document {
+        kind: "inflight score",
+        title: "How many bugs are found",
+        style: include_str!("style.css"),
+        script: "",
+        refresh_s: None,
+    };
+    document.page(&lead, &body)
 }
 
 fn axis(limit: Duration) -> Markup {

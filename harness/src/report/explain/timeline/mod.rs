@@ -28,7 +28,7 @@ mod tests;
 mod text;
 mod wire;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 pub use self::scale::time;
 pub use self::text::text;
@@ -37,6 +37,7 @@ use self::events::Story;
 use self::lanes::Lanes;
 use self::scale::Scale;
 use super::Run;
+use crate::report::document::Document;
 use crate::scenario::{Expected, Scenario};
 
 const STYLE: &str = include_str!("style.css");
@@ -46,50 +47,42 @@ const SCRIPT: &str = include_str!("script.js");
 pub fn page(scenario: &Scenario, runs: &[Run]) -> String {
     let stories: Vec<Story<'_>> = runs.iter().map(|run| Story::new(scenario, run)).collect();
     let (title, prose) = words(scenario);
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – inflight timeline" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p class="kind" { "inflight timeline" }
-                    h1 { (title) }
-                    @for paragraph in &prose {
-                        p { (paragraph) }
-                    }
-                }
-                main {
-                    section class="runs verdicts" aria-label="Verdicts" {
-                        @for run in runs {
-                            (verdict(scenario, run))
-                        }
-                    }
-                    details class="scenario" open[true] {
-                        summary { "The scenario" }
-                        pre { code { (without_header(scenario)) } }
-                    }
-                    @if !stories.is_empty() {
-                        (legend(scenario, &stories))
-                        (charts(&stories))
-                        section class="runs tables" aria-label="Events in words" {
-                            @for (number, story) in stories.iter().enumerate() {
-                                (table::table(number, story))
-                            }
-                        }
-                    }
-                }
-                div id="tip" role="tooltip" hidden[true] {}
-                script { (PreEscaped(SCRIPT)) }
-            }
+    let lead = html! {
+        @for paragraph in &prose {
+            p { (paragraph) }
         }
     };
-    markup.into_string()
+    let body = html! {
+        main {
+            section class="runs verdicts" aria-label="Verdicts" {
+                @for run in runs {
+                    (verdict(scenario, run))
+                }
+            }
+            details class="scenario" open[true] {
+                summary { "The scenario" }
+                pre { code { (without_header(scenario)) } }
+            }
+            @if !stories.is_empty() {
+                (legend(scenario, &stories))
+                (charts(&stories))
+                section class="runs tables" aria-label="Events in words" {
+                    @for (number, story) in stories.iter().enumerate() {
+                        (table::table(number, story))
+                    }
+                }
+            }
+        }
+        div id="tip" role="tooltip" hidden[true] {}
+    };
+    let document = Document {
+        kind: "inflight timeline",
+        title: &title,
+        style: STYLE,
+        script: SCRIPT,
+        refresh_s: None,
+    };
+    document.page(&lead, &body)
 }
 
 /// The first sentence of the header as a title, and its other paragraphs.
