@@ -3,6 +3,7 @@
 //! everything that the protocol explains, so that what passes it is stuck.
 
 mod load;
+mod prompt;
 
 use self::load::Load;
 use super::{Property, Violation, name_step};
@@ -198,6 +199,12 @@ pub(super) fn judge(scenario: &Scenario, history: &History) -> Option<Violation>
             let name = name_step(scenario, call.step);
             let message = format!("{name} was killed and went on for {}", secs(survived_ns));
             return blame(Some(call.step), message);
+        }
+        if call.outcome != Outcome::Pending
+            && let Some(why) = prompt::overdue(scenario, history, call)
+        {
+            let name = name_step(scenario, call.step);
+            return blame(Some(call.step), format!("{name} {why}"));
         }
         let fault = match call.outcome {
             Outcome::Pending => "had not returned after",

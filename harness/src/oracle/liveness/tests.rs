@@ -58,6 +58,71 @@ fn a_call_that_outlives_its_kill_is_flagged() {
     );
 }
 
+/// A first send that took so much longer.
+fn slow(took_ns: u64, change: impl Fn(&mut Scenario)) -> Plan {
+    let mut plan = race();
+    change(&mut plan.scenario);
+    plan.history.calls[0].exit.time_ns += took_ns;
+    plan.history.end_ns += took_ns;
+    plan
+}
+
+#[test]
+fn what_nothing_holds_up_is_done_soon() {
+    let alone = |_: &mut Scenario| {};
+    assert_eq!(slow(50 * MS, alone).violations(), []);
+    let violation = slow(200 * MS, alone).violation();
+    assert_eq!(violation.property, Property::Liveness);
+    assert!(
+        violation.message.contains("nothing to hold it up"),
+        "{}",
+        violation.message
+    );
+    let far = |it: &mut Scenario| it.setup.ack.delay_us = 100_000;
+    assert_eq!(slow(200 * MS, far).violations(), []);
+    let lossy = |it: &mut Scenario| it.setup.ack.loss_ppm = 10_000;
+    assert_eq!(slow(SECOND, lossy).violations(), []);
+}
+
+#[test]
+fn who_must_not_sleep_does_not() {
+    let nonblock = |it: &mut Scenario| {
+        it.setup.socket.nonblock = true;
+        it.setup.data.delay_us = 1_000_000;
+    };
+    assert_eq!(slow(TICKS / 2, nonblock).violations(), []);
+    let violation = slow(2 * TICKS, nonblock).violation();
+    assert_eq!(violation.property, Property::Liveness);
+    let by_the_clock = |took_ns| {
+        let mut plan = slow(took_ns, nonblock);
+        plan.history.by_the_clock = true;
+        plan
+    };
+    assert_eq!(by_the_clock(2 * TICKS).violations(), []);
+}
+
+#[test]
+fn who_waits_for_the_peer_loses_patience() {
+    let held = |it: &mut Scenario| {
+        it.setup.reader = ReaderMode::Paused;
+        it.setup.data.delay_us = 1_000_000;
+    };
+    assert_eq!(slow(2 * SECOND, held).violations(), []);
+    let violation = slow(3 * SECOND, held).violation();
+    assert!(
+        violation.message.contains("have long left"),
+        "{}",
+        violation.message
+    );
+    let small = |it: &mut Scenario| {
+        held(it);
+        it.setup.socket.sndbuf_bytes = Some(4096);
+    };
+    assert_eq!(slow(3 * SECOND, small).violations(), []);
+}
+
+const TICKS: u64 = 20 * MS;
+
 #[test]
 fn who_counts_by_the_clock_waits_longer_for_the_killed() {
     let killed = |survived_ns: u64| {

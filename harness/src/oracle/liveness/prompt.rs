@@ -1,0 +1,108 @@
+//! What nothing holds up is done soon. The bound of the whole scenario is past all that
+//! could explain it; of a few calls more is known, as far as time is virtual:
+//!
+//! * a socket with O_NONBLOCK does not let its caller sleep;
+//! * the first send of a calm connection takes no more than two round trips: the tail of
+//!   it may wait for what is before it to be acknowledged, and no timer is needed;
+//! * a send that the send buffer has taken waits for the peer for a second at most, and then
+//!   for its packets to leave this machine.
+
+use super::{MS, SECOND, one_way_ns, shuffles};
+use crate::history::{Call, History};
+use crate::scenario::{
+    Borrowing, Device, DeviceKind, Family, FileKind, Op, ReaderMode, Scenario, Sysctl, Way,
+};
+
+/// Timers of the kernel are late by a tick or two.
+const TICKS_NS: u64 = 20 * MS;
+
+/// What an acknowledgement may be late, less than the first retransmission (TCP_RTO_MIN).
+const LATE_NS: u64 = 100 * MS;
+
+/// SPLICE_WAIT_MAX of the series, and the timers around it.
+const PATIENCE_NS: u64 = SECOND + 200 * MS;
+
+/// So much any send buffer takes at once, and any window to begin with.
+const LITTLE_BYTES: u64 = 8192;
+
+/// Why `call` should have returned sooner, if it should have.
+pub(super) fn overdue(scenario: &Scenario, history: &History, call: &Call) -> Option<String> {
+    let op = scenario.steps.get(call.step)?.op;
+    // A disk is waited for, and time that is real passes anyway. Who has slept in poll(2)
+    // enters the next call at the time before that.
+    let waits = scenario.setup.file.kind == FileKind::Ext4 || scenario.setup.socket.poll;
+    if !op.sends() || waits || history.by_the_clock {
+        return None;
+    }
+    let took_ns = call.exit.time_ns.saturating_sub(call.entry.time_ns);
+    let bounds = [
+        at_once(scenario, op).map(|ns| (ns, "on a socket that does not block")),
+        unhindered(scenario, history, call).map(|ns| (ns, "with nothing to hold it up")),
+        detached(scenario, history, op).map(|ns| (ns, "though its packets have long left")),
+    ];
+    let (bound_ns, why) = bounds.into_iter().flatten().find(|(ns, _)| took_ns > *ns)?;
+    let (took, bound) = (super::secs(took_ns), super::secs(bound_ns));
+    Some(format!("took {took} {why} (bound: {bound})"))
+}
+
+fn at_once(scenario: &Scenario, op: Op) -> Option<u64> {
+    let by_ring = matches!(
+        op,
+        Op::Borrow {
+            by: Borrowing::Uring,
+            ..
+        }
+    );
+    (scenario.setup.socket.nonblock && !by_ring).then_some(TICKS_NS)
+}
+
+fn unhindered(scenario: &Scenario, history: &History, call: &Call) -> Option<u64> {
+    let setup = &scenario.setup;
+    let calm = is_plain(scenario)
+        && !shuffles(&setup.data)
+        && !shuffles(&setup.ack)
+        && setup.data.duplicate_ppm + setup.ack.duplicate_ppm == 0
+        && setup.data.limit_packets + setup.ack.limit_packets == 0
+        && setup.ack.rate_bps == 0
+        && setup.device == Device::default()
+        && setup.stack == Default::default()
+        && setup.socket.tcp == Default::default()
+        && setup.socket.rcvbuf_bytes.is_none()
+        && setup.reader == ReaderMode::Drain
+        && !setup.relay
+        && !scenario.holds_any();
+    let alone = sends(scenario, history)
+        .all(|other| other.step == call.step || other.entry.order > call.exit.order);
+    let rtt_ns = one_way_ns(&setup.data).saturating_add(one_way_ns(&setup.ack));
+    let little = call.outcome.bytes() <= LITTLE_BYTES;
+    (calm && alone && little).then_some(rtt_ns.saturating_mul(2).saturating_add(LATE_NS))
+}
+
+fn detached(scenario: &Scenario, history: &History, op: Op) -> Option<u64> {
+    let by_reference = !matches!(op, Op::Copy { .. } | Op::Borrow { .. });
+    let sent: u64 = sends(scenario, history).map(|it| it.outcome.bytes()).sum();
+    let leaves = is_plain(scenario) && by_reference && !scenario.holds(Way::Data);
+    let out_ns = one_way_ns(&scenario.setup.data);
+    (leaves && sent <= LITTLE_BYTES).then_some(PATIENCE_NS.saturating_add(out_ns))
+}
+
+/// TCP with the buffers that it has by itself, out of which all goes at once.
+fn is_plain(scenario: &Scenario) -> bool {
+    let setup = &scenario.setup;
+    matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6)
+        && setup.socket.sndbuf_bytes.is_none()
+        && setup.stack.get(Sysctl::Wmem).is_none()
+        && setup.socket.tcp.notsent_lowat_bytes == 0
+        && setup.data.rate_bps == 0
+        && setup.device.kind != DeviceKind::Tun
+}
+
+fn sends<'a>(scenario: &'a Scenario, history: &'a History) -> impl Iterator<Item = &'a Call> {
+    let calls = history.calls.iter();
+    calls.filter(|call| {
+        scenario
+            .steps
+            .get(call.step)
+            .is_some_and(|it| it.op.sends())
+    })
+}
