@@ -6,7 +6,7 @@ use crate::history::{Outcome, pattern};
 use crate::oracle::doctor::{Plan, TICK_NS, range};
 use crate::oracle::draw::Rng;
 use crate::oracle::{Contract, Property, judge};
-use crate::scenario::{Family, Nth, Op};
+use crate::scenario::{Family, Nth, Op, Range};
 
 fn udp(file_bytes: u64) -> Plan {
     let mut plan = Plan::new(file_bytes);
@@ -255,23 +255,30 @@ fn what_waits_for_more_is_one_datagram() {
 
 #[test]
 fn a_splice_that_found_less_may_or_may_not_end_its_datagram() {
-    for parts in [vec![range(0, 1500)], vec![range(0, 1000), range(1000, 500)]] {
+    let spliced = |fills: u64, parts: &[Range]| {
         let mut plan = udp(8192);
-        plan.call(
-            Op::SpliceIn {
-                range: range(0, 1000),
+        let len = 1000 / fills;
+        for fill in 0..fills {
+            let op = Op::SpliceIn {
+                range: range(fill * len, len),
                 move_pages: false,
-            },
-            1,
-            2,
-        );
-        plan.call(out(4096, false), 3, 4).outcome = Outcome::Returned(1000);
-        plan.call(Op::Sendfile(range(1000, 500)), 5, 6);
-        for part in parts {
-            plan.receive(10, part, 0);
+            };
+            plan.call(op, 1 + 2 * fill, 2 + 2 * fill);
         }
-        holds(&plan);
-    }
+        plan.call(out(4096, false), 33, 34).outcome = Outcome::Returned(1000);
+        plan.call(Op::Sendfile(range(1000, 500)), 35, 36);
+        for part in parts {
+            plan.receive(40, *part, 0);
+        }
+        plan
+    };
+    let one = [range(0, 1500)];
+    let two = [range(0, 1000), range(1000, 500)];
+    holds(&spliced(8, &one));
+    holds(&spliced(8, &two));
+    // Sixteen buffers are more than these.
+    holds(&spliced(1, &two));
+    assert_eq!(spliced(1, &one).verdict(), ["datagrams"]);
 }
 
 #[test]
