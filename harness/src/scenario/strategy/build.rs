@@ -160,7 +160,7 @@ impl Builder<'_> {
                 self.push(Actor::A, Op::SendfileOn { len });
             }
             Some(Kind::PipeWrite) => {
-                let tee = self.plumbing && genes.back == 3;
+                let tee = self.plumbing && genes.back >= 2;
                 if !self.has_pipe && !tee {
                     self.pipe(genes);
                 }
@@ -174,6 +174,11 @@ impl Builder<'_> {
             Some(Kind::Splice) => {
                 let range = self.splice_in(genes);
                 self.splice_out(genes, range.len, false);
+            }
+            // What is sent goes away, and with it what could go wrong later.
+            Some(Kind::Tee) if self.plumbing => {
+                let len = self.len(genes);
+                self.push(Actor::A, Op::Tee { len });
             }
             Some(Kind::Tee) => {
                 let Range { len, .. } = self.splice_in(genes);

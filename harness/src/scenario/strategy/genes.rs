@@ -199,11 +199,11 @@ pub const PIPE_KINDS: &[Weighted<Kind>] = &[
     (Kind::PipeWrite, 11),
     (Kind::Wait, 1),
     (Kind::Pipe, 1),
-    (Kind::Pour, 3),
-    // What sends comes last, side by side, so that shrinking finds the simplest of these.
+    (Kind::Tee, 6),
+    (Kind::Pour, 5),
+    // What sends comes last, side by side, so that shrinking finds the simpler of these.
     (Kind::SpliceOut, 10),
-    (Kind::Splice, 2),
-    (Kind::Tee, 3),
+    (Kind::Splice, 3),
 ];
 
 /// How a write lies to the send it aims at.

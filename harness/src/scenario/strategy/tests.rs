@@ -431,7 +431,9 @@ fn what_matters_stays_and_the_rest_goes() {
             s.steps.iter().any(|step| out(step.op))
         };
         let found = shrunk(seed, splice);
-        assert!(found.steps.len() <= 4, "seed {seed}: {found}");
+        // One that only filled or emptied a pipe may stay: operations are taken out first,
+        // and made simpler then.
+        assert!(found.steps.len() <= 5, "seed {seed}: {found}");
         simplest += u8::from(
             found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
         );
