@@ -132,7 +132,11 @@ impl Trial {
         self.virtual_ns += ends_ns.fold(history.end_ns, u64::max);
         let mut violations = oracle::judge(self.contract, scenario, &history);
         if let Some(log) = &mut self.log {
-            violations.extend(oracle::splats(&log.news()?));
+            let splat = oracle::splats(&log.news()?);
+            if splat.is_some() {
+                log.rearm();
+            }
+            violations.extend(splat);
         }
         Ok(Verdict {
             history,

@@ -1,8 +1,11 @@
 //! What the kernel logs while a scenario runs.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
+
+/// What makes warnings that come once only come again.
+const FORGETS_FILE: &str = "/sys/kernel/debug/clear_warn_once";
 
 /// The kernel's log from now on, by /dev/kmsg.
 #[derive(Debug)]
@@ -43,5 +46,11 @@ impl KernelLog {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Lets the kernel warn again of what it warns of once only, so that the scenario
+    /// that has shown it can show it again. Where that cannot be it comes after a boot.
+    pub fn rearm(&self) {
+        let _ = fs::write(FORGETS_FILE, "1");
     }
 }

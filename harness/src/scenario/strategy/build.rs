@@ -2,11 +2,12 @@
 
 mod setup;
 mod stack;
+mod throng;
 
 use super::genes::{
-    AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, PIPE_KINDS, Source, Swarm,
+    AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, PIPE_KINDS, Source, Swarm, Throng,
 };
-use super::tables::{self, Weighted, pick};
+use super::tables::{self, Weighted, pick, total};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
@@ -16,6 +17,13 @@ use crate::scenario::{
 
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
+    match genes.throng.cramped {
+        true => build_as_drawn(&throng::cramp(genes)),
+        false => build_as_drawn(genes),
+    }
+}
+
+fn build_as_drawn(genes: &Genes) -> Scenario {
     let (mut data, mut ack) = setup::link(&genes.link);
     (data.nth, ack.nth) = stack::nth(&genes.tun);
     // A reader that is to leave must be one that takes orders.
@@ -35,6 +43,8 @@ pub fn build(genes: &Genes) -> Scenario {
     if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
         socket.family = other;
     }
+    let joins = genes.throng.joins || genes.throng.rows.0;
+    socket.cork |= joins && socket.family.has_datagrams();
     let mut setup = Setup {
         data,
         ack,
@@ -69,6 +79,8 @@ pub fn build(genes: &Genes) -> Scenario {
         has_pipe: false,
         position: 0,
         held: None,
+        throng: &genes.throng,
+        fragments: setup.socket.cork && setup.socket.family.has_datagrams(),
     };
     let rounds = match genes.again {
         true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
@@ -89,6 +101,9 @@ pub fn build(genes: &Genes) -> Scenario {
         // Nothing would be in flight; this way the writes have something to meet.
         let range = builder.send(&genes.ops[0]);
         builder.push(Actor::A, Op::Sendfile(range));
+    }
+    if genes.throng.cramped {
+        builder.crowd(&genes.ops[0]);
     }
     for _ in 0..rounds {
         for op in &genes.ops {
@@ -128,6 +143,9 @@ struct Builder<'a> {
     position: u64,
     /// The direction that was held last.
     held: Option<Way>,
+    throng: &'a Throng,
+    /// What is sent fills fragments of datagrams.
+    fragments: bool,
 }
 
 impl Builder<'_> {
@@ -137,16 +155,21 @@ impl Builder<'_> {
                 let range = self.send(genes);
                 let len = self.count_beyond(genes).unwrap_or(range.len);
                 self.push(self.sender(genes), Op::Sendfile(Range { len, ..range }));
+                self.in_a_row(genes);
+                self.sip(genes);
             }
             Some(Kind::Copy) => {
                 let range = self.send(genes);
                 let (_, by) = Copying::NAMED[genes.aim as usize % Copying::NAMED.len()];
                 self.push(self.sender(genes), Op::Copy { by, range });
+                self.in_a_row(genes);
+                self.sip(genes);
             }
             Some(Kind::Borrow) => {
                 let range = self.send(genes);
                 let (_, by) = Borrowing::NAMED[genes.aim as usize % Borrowing::NAMED.len()];
                 self.push(self.sender(genes), Op::Borrow { by, range });
+                self.in_a_row(genes);
                 // Who is told when the pages are free writes to them then.
                 if genes.back == 3 {
                     self.push(Actor::A, Op::AwaitCompletions);
@@ -174,6 +197,8 @@ impl Builder<'_> {
             Some(Kind::Splice) => {
                 let range = self.splice_in(genes);
                 self.splice_out(genes, range.len, false);
+                self.splice_in_a_row(genes);
+                self.sip(genes);
             }
             // What is sent goes away, and with it what could go wrong later.
             Some(Kind::Tee) if self.plumbing => {
@@ -285,7 +310,7 @@ impl Builder<'_> {
                 match self.meets {
                     false => self.push(actor, Op::Await { who }),
                     true => {
-                        let draw = genes.offset % tables::total(tables::PHASES_NS);
+                        let draw = genes.offset % total(tables::PHASES_NS);
                         let after_ns = pick(tables::PHASES_NS, draw);
                         self.push(actor, Op::Meet { who, after_ns });
                     }
@@ -297,10 +322,7 @@ impl Builder<'_> {
                 }
             }
             Some(Kind::Wait) => {
-                let us = pick(
-                    tables::WAITS_US,
-                    genes.offset % tables::total(tables::WAITS_US),
-                );
+                let us = pick(tables::WAITS_US, genes.offset % total(tables::WAITS_US));
                 self.push(self.actor(genes), Op::Wait { us });
             }
             None => {}
@@ -313,8 +335,8 @@ impl Builder<'_> {
             false => pick(KINDS, genes.kind),
             // In the same order: a smaller draw is a simpler operation.
             true => {
-                let share = tables::total(PIPE_KINDS);
-                pick(PIPE_KINDS, genes.kind * share / tables::total(KINDS))
+                let share = total(PIPE_KINDS);
+                pick(PIPE_KINDS, genes.kind * share / total(KINDS))
             }
         };
         let (on, instead) = match kind {
@@ -376,7 +398,7 @@ impl Builder<'_> {
     /// A direction, and half of the time a number of packets.
     fn passing(&self, genes: &OpGenes) -> (Way, Option<u32>) {
         let way = if genes.back < 2 { Way::Ack } else { Way::Data };
-        let draw = genes.len % tables::total(tables::PASSING_PACKETS);
+        let draw = genes.len % total(tables::PASSING_PACKETS);
         let packets = pick(tables::PASSING_PACKETS, draw);
         (way, (genes.back % 2 == 1).then_some(packets))
     }
@@ -395,7 +417,7 @@ impl Builder<'_> {
             false => tables::PIPE_BYTES,
             true => tables::SMALL_PIPE_BYTES,
         };
-        let capacity_bytes = pick(table, genes.offset % tables::total(table));
+        let capacity_bytes = pick(table, genes.offset % total(table));
         self.push(Actor::A, Op::Pipe { capacity_bytes });
         self.has_pipe = true;
     }
@@ -420,8 +442,10 @@ impl Builder<'_> {
     }
 
     fn splice_out(&mut self, genes: &OpGenes, len: u64, tee: bool) {
-        // MSG_MORE in one of four, and so NONBLOCK, which a send can do without.
-        let (more, nonblock) = (genes.actor == 1, genes.back == 3);
+        // MSG_MORE in one of four, or in most, and NONBLOCK in one, which a send can do
+        // without.
+        let more = genes.actor == 1 || self.throng.joins && genes.actor != 0;
+        let nonblock = genes.back == 3;
         let op = Op::SpliceOut {
             len,
             more,
@@ -436,8 +460,8 @@ impl Builder<'_> {
         match self.plumbing {
             false => pick(tables::LENGTHS, genes.len),
             true => {
-                let share = tables::total(tables::PIPE_LENGTHS);
-                let draw = genes.len * share / tables::total(tables::LENGTHS);
+                let share = total(tables::PIPE_LENGTHS);
+                let draw = genes.len * share / total(tables::LENGTHS);
                 pick(tables::PIPE_LENGTHS, draw)
             }
         }
@@ -446,7 +470,10 @@ impl Builder<'_> {
     /// A range to send, remembered for later writes to aim at.
     fn send(&mut self, genes: &OpGenes) -> Range {
         let offset = self.offset(genes);
-        let len = self.len(genes);
+        let len = match self.fragments && genes.back >= 2 {
+            true => pick(tables::FRAGMENTS, genes.len % total(tables::FRAGMENTS)),
+            false => self.len(genes),
+        };
         let left = self.size_bytes - offset;
         let inside = Range {
             offset,

@@ -8,6 +8,7 @@ mod counts;
 mod setup;
 mod stack;
 mod tcp;
+mod throng;
 mod wish;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ pub use counts::Counts;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use stack::{DeviceGenes, StackGenes, TunGenes};
 pub use tcp::TcpGenes;
+pub use throng::Throng;
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
@@ -63,6 +65,7 @@ pub struct Genes {
     pub meets: bool,
     /// Most operations fill and empty the pipes, which are small.
     pub plumbing: bool,
+    pub throng: Throng,
 }
 
 /// Which kinds of operations this scenario has besides `sendfile` and
@@ -266,6 +269,7 @@ prop_compose! {
         counts in counts::counts(),
         meets in weighted(0.12),
         plumbing in weighted(0.07),
+        throng in throng::throng(),
     ) -> Genes {
         Genes {
             wish,
@@ -290,6 +294,7 @@ prop_compose! {
             counts,
             meets,
             plumbing,
+            throng,
         }
     }
 }

@@ -108,6 +108,25 @@ pub const COUNTS_BEYOND: &[Weighted<u64>] = &[
     (MAX_SENDFILE_COUNT_BYTES, 2),
 ];
 
+/// Lengths with which the first fragment of a datagram ends at or next to where the next
+/// one begins: over IPv6 and over IPv4, with packets of 1500 bytes and of 576.
+pub const FRAGMENTS: &[Weighted<u64>] = &[
+    (1448, 4),
+    (1441, 2),
+    (1452, 2),
+    (1471, 1),
+    (1472, 2),
+    (1473, 1),
+    (545, 1),
+    (548, 1),
+];
+
+/// How many sends follow each other in a row: a few, or more than an skb has frags.
+pub const ROWS: &[Weighted<u32>] = &[(2, 4), (3, 3), (20, 1)];
+
+/// What all but the first of a row send, at most, in bytes.
+pub const ROW_BYTES: u64 = 4097;
+
 /// SO_SNDBUF and SO_RCVBUF, in bytes.
 pub const SOCKET_BUFFER_BYTES: &[Weighted<u32>] = &[
     (65_536, 1),
@@ -119,6 +138,9 @@ pub const SOCKET_BUFFER_BYTES: &[Weighted<u32>] = &[
     (32_768, 1),
     (212_992, 1),
 ];
+
+/// A draw of one that is full with a few sends.
+pub const SMALL_BUFFER: u32 = 4;
 
 /// TCP_NOTSENT_LOWAT, in bytes: up to the initial window and beyond.
 pub const NOTSENT_LOWAT_BYTES: &[Weighted<u32>] =

@@ -1,0 +1,153 @@
+//! How sends crowd.
+
+use super::Builder;
+use crate::scenario::strategy::genes::{Draw, Genes, OpGenes};
+use crate::scenario::strategy::tables::{self, pick, total};
+use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step};
+
+/// The same, with more than one who sends, and little room.
+pub fn cramp(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
+    genes.swarm.senders = true;
+    genes.borrows = true;
+    let socket = &mut genes.socket;
+    if !socket.sndbuf.0 {
+        socket.sndbuf = (true, tables::SMALL_BUFFER);
+    }
+    socket.send_timeout.0 |= genes.throng.impatience == TIME_LIMIT;
+    genes
+}
+
+const TIME_LIMIT: Draw = 1;
+const SIGNAL: Draw = 2;
+
+/// More than a small send buffer holds.
+const FILL_BYTES: u64 = 16_384;
+
+impl Builder<'_> {
+    /// Two wait for room behind what fills it, one of them may be disturbed, and somebody
+    /// sends when that is over.
+    pub(super) fn crowd(&mut self, genes: &OpGenes) {
+        let fill = Range {
+            offset: 0,
+            len: self.size_bytes.min(FILL_BYTES),
+        };
+        self.sends.push(fill);
+        let by = Copying::Write;
+        self.push(Actor::A, Op::Copy { by, range: fill });
+        let sends = [
+            (Actor::A, genes.aim),
+            (Actor::B, genes.kind),
+            (Actor::B, genes.offset),
+        ];
+        for (place, (actor, draw)) in sends.into_iter().enumerate() {
+            if place == 2 && self.throng.impatience == SIGNAL {
+                let to = [Actor::A, Actor::B][genes.back as usize % 2];
+                self.push(Actor::C, Op::Signal { to });
+            }
+            let range = self.send(genes);
+            let op = match draw % 4 {
+                0 | 1 => Op::Borrow {
+                    by: Borrowing::Send,
+                    range,
+                },
+                2 => Op::Sendfile(range),
+                _ => Op::Copy { by, range },
+            };
+            self.push(actor, op);
+        }
+    }
+
+    /// What a reader does who takes a little at a time.
+    pub(super) fn sip(&mut self, genes: &OpGenes) {
+        if !self.paused || !self.throng.sips {
+            return;
+        }
+        for place in 0..2 {
+            let len = length_in_a_row(genes, place);
+            self.push(Actor::Reader, Op::Read { len });
+        }
+    }
+
+    /// How many sends are in a row.
+    fn row(&self) -> u32 {
+        match self.throng.rows {
+            (true, draw) => pick(tables::ROWS, draw),
+            (false, _) => 1,
+        }
+    }
+
+    /// Makes a row of the send that was pushed last, of all lengths.
+    pub(super) fn in_a_row(&mut self, genes: &OpGenes) {
+        for place in 1..self.row() {
+            let Some(&Step { actor, op }) = self.steps.last() else {
+                return;
+            };
+            let len = length_in_a_row(genes, place);
+            let Some((op, range)) = onward(op, len, self.size_bytes) else {
+                return;
+            };
+            self.push(actor, op);
+            self.sends.push(range);
+        }
+    }
+
+    /// The same by way of the pipe, where what comes first says that more is to follow.
+    pub(super) fn splice_in_a_row(&mut self, genes: &OpGenes) {
+        for place in (1..self.row()).rev() {
+            let range = self.splice_in(&OpGenes {
+                len: genes.len / place,
+                ..genes.clone()
+            });
+            let actor = u32::from(place > 1);
+            let last = OpGenes {
+                actor,
+                ..genes.clone()
+            };
+            self.splice_out(&last, range.len, false);
+        }
+    }
+}
+
+/// The bytes of one of a row: of all lengths, and a few pages at most.
+fn length_in_a_row(genes: &OpGenes, place: u32) -> u64 {
+    let draw = genes.len + place * APART;
+    pick(tables::LENGTHS, draw % total(tables::LENGTHS)).min(tables::ROW_BYTES)
+}
+
+/// How far apart in their table the lengths of neighbours in a row are: with a few steps
+/// all over it.
+const APART: u32 = 31;
+
+/// The same kind of send, of the bytes behind; from the begin, if there are none.
+fn onward(op: Op, len: u64, size_bytes: u64) -> Option<(Op, Range)> {
+    let next = |range: Range| {
+        let offset = match range.end() < size_bytes {
+            true => range.end(),
+            false => 0,
+        };
+        Range {
+            offset,
+            len: len.min(size_bytes - offset),
+        }
+    };
+    let (op, range) = match op {
+        Op::Sendfile(range) => (Op::Sendfile(next(range)), next(range)),
+        Op::Copy { by, range } => (
+            Op::Copy {
+                by,
+                range: next(range),
+            },
+            next(range),
+        ),
+        Op::Borrow { by, range } => (
+            Op::Borrow {
+                by,
+                range: next(range),
+            },
+            next(range),
+        ),
+        _ => return None,
+    };
+    Some((op, range))
+}

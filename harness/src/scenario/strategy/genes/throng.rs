@@ -1,0 +1,41 @@
+//! What is drawn of how sends crowd.
+
+use proptest::bool::weighted;
+use proptest::strategy::Strategy;
+
+use super::{Draw, from};
+use crate::scenario::strategy::tables;
+
+/// Sends that share what one alone has for itself: an skb, a datagram, a record, a
+/// notification, room in the send buffer.
+#[derive(Debug, Clone)]
+pub struct Throng {
+    /// Each send is a row of so many; it counts only if its flag is set.
+    pub rows: (bool, Draw),
+    /// Several sends are one datagram, as those of a row always are, and splices say that
+    /// more follows.
+    pub joins: bool,
+    /// Several send, and there is room for few of them.
+    pub cramped: bool,
+    /// What ends their waits: a time limit, or a signal, or the room that there is then.
+    pub impatience: Draw,
+    /// A reader who takes orders takes a little behind each send.
+    pub sips: bool,
+}
+
+pub fn throng() -> impl Strategy<Value = Throng> {
+    (
+        (weighted(0.1), from(tables::ROWS)),
+        weighted(0.2),
+        weighted(0.05),
+        0..3_u32,
+        weighted(0.4),
+    )
+        .prop_map(|(rows, joins, cramped, impatience, sips)| Throng {
+            rows,
+            joins,
+            cramped,
+            impatience,
+            sips,
+        })
+}
