@@ -112,8 +112,10 @@ pub(super) fn patch(
             (home, stem.into_owned())
         }
     };
-    let (place, patch) = home.read(&stem, version)?;
+    let (place, mut patch) = home.read(&stem, version)?;
     let tags = Tags::of(&place, &patch)?;
+    // What is only said of it makes no other kernel.
+    patch.text.drain(..diff(&patch.text));
     if !tags.is_for(version) {
         return Err(Error::Input(format!(
             "{place}: not for {version}: its line `Applies-to:` has `{}`",
@@ -250,6 +252,15 @@ fn message(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.take_while(|(_, line)| !line.starts_with("---") && !line.starts_with("diff "))
 }
 
+/// Where what a patch changes begins, after all that is said of it.
+fn diff(text: &[u8]) -> usize {
+    let is = |at: &usize, line: &[u8]| text[*at..].starts_with(line);
+    let lines = text.iter().enumerate();
+    let mut starts = lines.filter_map(|(at, byte)| (*byte == b'\n').then_some(at + 1));
+    let begins = |at: &usize| is(at, b"diff ") || is(at, b"--- ");
+    starts.find(begins).unwrap_or(0)
+}
+
 /// The words of a line from `start` on, and where each begins.
 fn words(line: &str, start: usize) -> Vec<(usize, &str)> {
     let rest = &line[start..];
@@ -351,6 +362,9 @@ mod tests {
         let (word, kernel, _) = of(&path.display().to_string()).unwrap();
         assert!(word.starts_with("x-") && !word.contains('/'), "{word}");
         assert_eq!(kernel, path.display().to_string());
+        // What is said of it may change: it is the same kernel.
+        let text = of(&path.display().to_string()).unwrap().2.text;
+        assert!(text.starts_with(b"--- a/x\n+++ b/x\n"), "{text:?}");
         // Another way to say the same.
         let around = own.path().join("./x.patch").display().to_string();
         assert_eq!(of(&around).unwrap().0, word);
