@@ -8,7 +8,7 @@
 //!   for its packets to leave this machine.
 
 use super::{MS, SECOND, one_way_ns, shuffles};
-use crate::history::{Call, History};
+use crate::history::{Call, History, Outcome};
 use crate::scenario::{
     Borrowing, Device, DeviceKind, Family, FileKind, Op, ReaderMode, Scenario, Sysctl, Way,
 };
@@ -25,16 +25,25 @@ const PATIENCE_NS: u64 = SECOND + 200 * MS;
 /// So much any send buffer takes at once, and any window to begin with.
 const LITTLE_BYTES: u64 = 8192;
 
+/// So many sends any send buffer takes at once: a byte is charged as a whole skb
+/// (include/linux/skbuff.h: SKB_TRUESIZE).
+const FEW_SENDS: usize = 8;
+
 /// Why `call` should have returned sooner, if it should have.
 pub(super) fn overdue(scenario: &Scenario, history: &History, call: &Call) -> Option<String> {
     let op = scenario.steps.get(call.step)?.op;
     // A disk is waited for, and time that is real passes anyway. Who has slept in poll(2)
     // enters the next call at the time before that.
     let waits = scenario.setup.file.kind == FileKind::Ext4 || scenario.setup.socket.poll;
-    if !op.sends() || waits || history.by_the_clock {
+    // How far one came that was killed is not known; nor, then, what it waited for.
+    if !op.sends() || waits || history.by_the_clock || !has_ended_by_itself(call) {
         return None;
     }
     let took_ns = call.exit.time_ns.saturating_sub(call.entry.time_ns);
+    // No bound is less, and most calls take no time at all.
+    if took_ns <= TICKS_NS {
+        return None;
+    }
     let bounds = [
         at_once(scenario, op).map(|ns| (ns, "on a socket that does not block")),
         unhindered(scenario, history, call).map(|ns| (ns, "with nothing to hold it up")),
@@ -80,10 +89,19 @@ fn unhindered(scenario: &Scenario, history: &History, call: &Call) -> Option<u64
 
 fn detached(scenario: &Scenario, history: &History, op: Op) -> Option<u64> {
     let by_reference = !matches!(op, Op::Copy { .. } | Op::Borrow { .. });
-    let sent: u64 = sends(scenario, history).map(|it| it.outcome.bytes()).sum();
     let leaves = is_plain(scenario) && by_reference && !scenario.holds(Way::Data);
+    let sent = || {
+        let known = sends(scenario, history).all(has_ended_by_itself);
+        let bytes: u64 = sends(scenario, history).map(|it| it.outcome.bytes()).sum();
+        let count = sends(scenario, history).count();
+        known && bytes <= LITTLE_BYTES && count <= FEW_SENDS
+    };
     let out_ns = one_way_ns(&scenario.setup.data);
-    (leaves && sent <= LITTLE_BYTES).then_some(PATIENCE_NS.saturating_add(out_ns))
+    (leaves && sent()).then_some(PATIENCE_NS.saturating_add(out_ns))
+}
+
+fn has_ended_by_itself(call: &Call) -> bool {
+    !matches!(call.outcome, Outcome::Killed | Outcome::Pending)
 }
 
 /// TCP with the buffers that it has by itself, out of which all goes at once.

@@ -121,6 +121,41 @@ fn who_waits_for_the_peer_loses_patience() {
     assert_eq!(slow(3 * SECOND, small).violations(), []);
 }
 
+/// One that is killed may have waited for room: what it was asked to send is more than what
+/// it is known to have sent.
+#[test]
+fn who_was_killed_may_have_waited_for_room() {
+    for took_ns in [400 * MS, 3 * SECOND] {
+        let mut plan = killed(0);
+        plan.scenario.setup.reader = ReaderMode::Paused;
+        plan.history.calls[0].exit.time_ns += took_ns;
+        plan.history.calls[1].entry.time_ns += took_ns;
+        plan.history.calls[1].exit.time_ns += took_ns;
+        plan.history.end_ns += took_ns;
+        assert_eq!(plan.violations(), []);
+    }
+}
+
+/// A byte takes the room of a packet.
+#[test]
+fn many_small_sends_may_fill_the_buffer() {
+    let held = |it: &mut Scenario| {
+        it.setup.reader = ReaderMode::Paused;
+        it.setup.data.delay_us = 1_000_000;
+    };
+    let told_of = |more_sends: usize| {
+        let mut plan = slow(3 * SECOND, held);
+        for _ in 0..more_sends {
+            plan.call(Op::Sendfile(range(0, 0)), 8, 9);
+        }
+        let violations = plan.violations();
+        let mut messages = violations.iter().map(|it| &it.message);
+        messages.any(|it| it.contains("have long left"))
+    };
+    assert!(told_of(1));
+    assert!(!told_of(8));
+}
+
 const TICKS: u64 = 20 * MS;
 
 #[test]
