@@ -82,9 +82,11 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         throng: &genes.throng,
         fragments: setup.socket.cork && setup.socket.family.has_datagrams(),
     };
-    let rounds = match genes.again {
-        true => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
-        false => 1,
+    let rounds = match (genes.again, genes.plumbing) {
+        (false, _) => 1,
+        (true, false) => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
+        // What was in a slot before matters once the ring has gone around.
+        (true, true) => pick(&[(1, 20), (2, 40), (4, 40)], genes.rounds),
     };
     let sends = |op| {
         let kind = builder.kind(op);

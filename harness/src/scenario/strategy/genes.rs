@@ -268,7 +268,7 @@ prop_compose! {
         relay in weighted(0.06),
         counts in counts::counts(),
         meets in weighted(0.12),
-        plumbing in weighted(0.07),
+        plumbing in weighted(0.12),
         throng in throng::throng(),
     ) -> Genes {
         Genes {

@@ -95,7 +95,7 @@ fn a_seed_keeps_its_meaning() {
 #[test]
 fn races_are_frequent() {
     // A stock kernel shows them if the data is delayed and the call can return:
-    // a third of all cases makes the median of the first one 2.
+    // three of ten cases make the median of the first one 2.
     let likely = cases()
         .filter(|case| {
             case.setup.data.delay_us > 0
@@ -103,7 +103,7 @@ fn races_are_frequent() {
                 && (has_race(case) || has_piped_race(case))
         })
         .count();
-    assert!(likely * 3 > CASES as usize, "{likely} of {CASES}");
+    assert!(likely * 10 > 3 * CASES as usize, "{likely} of {CASES}");
 }
 
 #[test]
