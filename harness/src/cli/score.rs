@@ -37,7 +37,7 @@ enum How {
 /// Measure how many bugs are found, of those that were put in on purpose.
 ///
 /// A mutant is the patched kernel with one bug (kernel-patch/mutants). Each is looked at from
-/// several seeds, on one CPU and for a limited time, from nothing: the corpus is not used. It
+/// several seeds, on one CPU and for a limited time, from nothing, unless --corpus is given. It
 /// counts as caught if 9 of 10 seeds break a property that its patch names. The patched
 /// kernel itself is looked at in the same way, and must raise nothing. Kernels that are not
 /// built yet are built meanwhile.
@@ -112,6 +112,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         },
         time: plan.time,
         seeds: plan.seeds,
+        mutants: (plan.subjects.iter().filter(|it| it.mutant.is_some())).count(),
+        corpora: args.corpus.len(),
         command: command(),
     };
     note(format_args!(
@@ -134,7 +136,7 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     let scores = campaign::run(&plan, build, |news| keeper.hear(news));
     let trouble = keeper.trouble.take();
     if args.format == Format::Human {
-        print(&report::human(&scores.iter().collect::<Vec<_>>()))?;
+        print(&report::human(&scores.iter().collect::<Vec<_>>(), &setting))?;
         note(format_args!(
             "look at it: {}",
             args.out.join(PAGE).display()
@@ -148,7 +150,10 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
 
 fn status(scores: &[Score]) -> Status {
     let any = |of: &dyn Fn(Verdict) -> bool| scores.iter().any(|it| of(it.verdict()));
-    if any(&|it| it == Verdict::Failed) {
+    // What a kernel without a bug has raised is told first, whatever else went wrong.
+    if any(&|it| it == Verdict::FalseAlarm) {
+        Status::Violated
+    } else if any(&|it| it == Verdict::Failed) {
         Status::Internal
     } else if any(&|it| it != Verdict::Good) {
         Status::Violated
@@ -164,7 +169,12 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
     let mut subjects = Vec::new();
     let mut clean = Vec::new();
     let mut there = Vec::new();
+    let mut versions: Vec<&String> = Vec::new();
     for version in &args.versions {
+        if versions.contains(&version) {
+            continue;
+        }
+        versions.push(version);
         let patched = patched(version)?;
         let mut all = kernel::mutants(version, args.mutant_dir.as_deref())?;
         there.extend(all.iter().map(|it| it.name.clone()));

@@ -75,10 +75,18 @@ impl Run<'_> {
                 // Its guest has booted.
                 let begun = *begun.get_or_insert(at);
                 sought.executions = number;
-                sought.took = at.duration_since(begun);
+                // What comes after a violation is its repetition.
+                if sought.violated.is_none() {
+                    sought.took = at.duration_since(begun);
+                }
             }
             sought.artifact = sought.artifact.take().or_else(|| artifact(line));
-            sought.violated = sought.violated.or_else(|| violated(line));
+            if sought.violated.is_none()
+                && let Some(property) = violated(line)
+            {
+                sought.violated = Some(property);
+                sought.took = begun.map_or(Duration::ZERO, |begun| at.duration_since(begun));
+            }
             keep(&mut said, line);
         })?;
         // A call that a known bug has left hanging takes a new guest.
@@ -94,9 +102,9 @@ impl Run<'_> {
 /// What a run up to the first violation has come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sought {
-    /// Inputs that ran.
+    /// Inputs that ran: as libFuzzer last said, so up to twice as many up to a crash.
     pub executions: u64,
-    /// From the first of them to the last.
+    /// From the first of them to the last, or to the violation.
     pub took: Duration,
     /// What was broken.
     pub violated: Option<Property>,

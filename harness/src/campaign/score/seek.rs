@@ -1,9 +1,9 @@
 //! One kernel, looked at from one seed.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{fs, mem};
 
 use super::{Mode, Plan, Run};
 use crate::campaign::check;
@@ -142,15 +142,27 @@ fn by_fuzz(
             format!("-artifact_prefix={}/", folder.path().display()),
             "-print_final_stats=1".into(),
         ]);
-        let mut sought = target.seek(&arguments)?;
+        let sought = match target.seek(&arguments) {
+            Ok(sought) => sought,
+            // What ran before it counts.
+            Err(error) => {
+                run.failures.push(error.to_string());
+                break;
+            }
+        };
         run.scenarios += sought.executions;
         run.took += sought.took;
         run.caught = sought.violated;
-        if let Some(finding) = kept(&mut sought)? {
-            hear(&finding);
-            if shrink_runs > 0 {
-                shrink(kernel, &finding, shrink_runs, &mut run, &mut hear);
+        match kept(&sought) {
+            Ok(None) => {}
+            Ok(Some(finding)) => {
+                hear(&finding);
+                if shrink_runs > 0 {
+                    shrink(kernel, &finding, shrink_runs, &mut run, &mut hear);
+                }
             }
+            // It is caught, but what caught it is lost.
+            Err(error) => run.failures.push(format!("no finding: {error}")),
         }
         attempt += 1;
     }
@@ -158,15 +170,18 @@ fn by_fuzz(
 }
 
 /// The input that broke something, as a finding.
-fn kept(sought: &mut Sought) -> io::Result<Option<Finding>> {
-    let (Some(property), Some(path)) = (sought.violated, mem::take(&mut sought.artifact)) else {
+fn kept(sought: &Sought) -> io::Result<Option<Finding>> {
+    let Some(property) = sought.violated else {
         return Ok(None);
     };
-    let scenario = fs::read_to_string(&path)?;
+    let path = sought.artifact.as_ref();
+    let path = path.ok_or_else(|| io::Error::other("the fuzz target told of no file"))?;
+    let scenario = fs::read_to_string(path)?;
     let scenario =
         text::parse("input", &scenario).map_err(|it| io::Error::other(it.to_string()))?;
     let message = format!("execution {} of the fuzz target", sought.executions);
-    Ok(Some(Finding::suspect(0, property, message, &scenario)))
+    let finding = Finding::suspect(0, property, message, &scenario);
+    Ok(Some(finding))
 }
 
 fn shrink(

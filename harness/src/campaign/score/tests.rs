@@ -108,6 +108,27 @@ fn a_property_that_is_none_is_told_with_its_place() {
     );
 }
 
+/// What is in kernel-patch/mutants names properties that there are, and there are enough of
+/// them; each property is the right one to catch some.
+#[test]
+fn our_own_mutants_are_well_formed() {
+    let mut right: Vec<Property> = Vec::new();
+    for (version, at_least) in [("6.12", 50), ("7.3", 10)] {
+        let all = crate::kernel::mutants(version, None).unwrap();
+        assert!(all.len() >= at_least, "{version}: {}", all.len());
+        for mutant in all {
+            assert!(
+                !mutant.subject.is_empty() && !mutant.symptom.is_empty(),
+                "{mutant:?}"
+            );
+            right.extend(Subject::of(mutant).unwrap().right);
+        }
+    }
+    for property in Property::ALL {
+        assert!(right.contains(&property), "{property}");
+    }
+}
+
 #[test]
 fn the_fuzz_target_takes_kernels_that_count() {
     let fuzz = Mode::Fuzz {

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::campaign::fuzz::target::{self, Run};
 use crate::campaign::score::{self, median};
 use crate::cli::options::ensure;
-use crate::cli::{Failure, Status};
+use crate::cli::{Failure, Status, usage};
 use crate::coverage::image::Image;
 use crate::kernel::{self, Extras, Kernel, KernelName};
 use crate::oracle::Property;
@@ -142,7 +142,11 @@ fn mutants(version: &str) -> Result<HashMap<&'static str, Mutated>, Failure> {
             }));
         }
     }
-    Ok(mutants)
+    match MUTANTS.into_iter().find(|it| !mutants.contains_key(it)) {
+        // The kernel without it would be taken for it.
+        Some(absent) => Err(usage(anyhow!("no mutant {absent} for {version}"))),
+        None => Ok(mutants),
+    }
 }
 
 fn internal(error: anyhow::Error) -> Failure {

@@ -21,6 +21,10 @@ pub struct Setting {
     pub time: Duration,
     /// So many seeds.
     pub seeds: u64,
+    /// So many mutants there are to look for.
+    pub mutants: usize,
+    /// Folders of scenarios to begin with.
+    pub corpora: usize,
     /// The command, to be run again.
     pub command: String,
 }
@@ -38,7 +42,7 @@ pub fn word(verdict: Verdict) -> &'static str {
 }
 
 /// The table.
-pub fn human(scores: &[&Score]) -> String {
+pub fn human(scores: &[&Score], setting: &Setting) -> String {
     let headings = [
         "mutant",
         "kernel",
@@ -73,18 +77,21 @@ pub fn human(scores: &[&Score]) -> String {
             }
         }
     }
-    text + &sum(scores) + "\n"
+    text + &sum(scores, setting) + "\n"
 }
 
 /// All of it in a line.
-pub fn sum(scores: &[&Score]) -> String {
+pub fn sum(scores: &[&Score], setting: &Setting) -> String {
     let (mutants, clean): (Vec<_>, Vec<_>) =
         scores.iter().partition(|it| it.subject.mutant.is_some());
     let good = |all: &[&Score]| {
         let good = all.iter().filter(|it| it.verdict() == Verdict::Good);
         good.count()
     };
-    let mut text = format!("{} of {} mutants caught", good(&mutants), mutants.len());
+    let mut text = format!("{} of {} mutants caught", good(&mutants), setting.mutants);
+    if mutants.len() < setting.mutants {
+        let _ = write!(text, ", {} not looked at", setting.mutants - mutants.len());
+    }
     if !clean.is_empty() {
         let ran: u64 = clean.iter().map(|it| it.all_scenarios()).sum();
         let _ = write!(
@@ -107,6 +114,7 @@ pub fn json(score: &Score, setting: &Setting) -> serde_json::Value {
         "kernel": score.subject.kernel.to_string(),
         "mode": setting.mode,
         "time_per_mutant_s": setting.time.as_secs(),
+        "corpora": setting.corpora,
         "expected": names(&score.subject.right),
         "caught": score.caught(),
         "scenarios": score.scenarios(),

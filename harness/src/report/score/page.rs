@@ -12,11 +12,16 @@ use crate::report::document::Document;
 /// and a mark for each seed. What comes from patches is escaped.
 pub fn page(scores: &[&Score], setting: &Setting) -> String {
     let lead = html! {
-        p { (sum(scores)) "." }
+        p { (sum(scores, setting)) "." }
         p class="note" {
             "Each mutant is the patched kernel with one bug put in. It was looked for by "
             code { (setting.mode) } " from " (setting.seeds) " seeds, each for "
-            (setting.time.as_secs()) " s on one CPU, from nothing. A bar ends where the "
+            (setting.time.as_secs()) " s on one CPU, "
+            @match setting.corpora {
+                0 => "from nothing",
+                _ => "from a corpus",
+            }
+            ". A bar ends where the "
             "median seed caught it; each mark is a seed. The scale is logarithmic."
         }
         p class="note" { code { (setting.command) } }
