@@ -56,6 +56,13 @@ fn has_piped_race(scenario: &Scenario) -> bool {
     })
 }
 
+/// What a draw means is a matter of the order in its table.
+#[test]
+fn the_draw_of_a_small_buffer_gives_one() {
+    let bytes = tables::pick(tables::SOCKET_BUFFER_BYTES, tables::SMALL_BUFFER);
+    assert_eq!(bytes, 4096);
+}
+
 #[test]
 fn cases_are_normalized() {
     for case in cases() {
