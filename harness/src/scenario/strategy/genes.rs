@@ -24,7 +24,7 @@ pub use counts::Counts;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use stack::{DeviceGenes, StackGenes, TunGenes};
 pub use tcp::TcpGenes;
-pub use throng::Throng;
+pub use throng::{Impatience, Throng};
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].

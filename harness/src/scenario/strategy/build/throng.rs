@@ -1,7 +1,7 @@
 //! How sends crowd.
 
 use super::Builder;
-use crate::scenario::strategy::genes::{Draw, Genes, OpGenes};
+use crate::scenario::strategy::genes::{Genes, Impatience, OpGenes};
 use crate::scenario::strategy::tables::{self, pick, total};
 use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step};
 
@@ -14,12 +14,9 @@ pub fn cramp(genes: &Genes) -> Genes {
     if !socket.sndbuf.0 {
         socket.sndbuf = (true, tables::SMALL_BUFFER);
     }
-    socket.send_timeout.0 |= genes.throng.impatience == TIME_LIMIT;
+    socket.send_timeout.0 |= genes.throng.impatience == Impatience::TimeLimit;
     genes
 }
-
-const TIME_LIMIT: Draw = 1;
-const SIGNAL: Draw = 2;
 
 /// More than a small send buffer holds.
 const FILL_BYTES: u64 = 16_384;
@@ -41,7 +38,7 @@ impl Builder<'_> {
             (Actor::B, genes.offset),
         ];
         for (place, (actor, draw)) in sends.into_iter().enumerate() {
-            if place == 2 && self.throng.impatience == SIGNAL {
+            if place == 2 && self.throng.impatience == Impatience::Signal {
                 let to = [Actor::A, Actor::B][genes.back as usize % 2];
                 self.push(Actor::C, Op::Signal { to });
             }

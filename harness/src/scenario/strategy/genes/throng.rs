@@ -4,7 +4,7 @@ use proptest::bool::weighted;
 use proptest::strategy::Strategy;
 
 use super::{Draw, from};
-use crate::scenario::strategy::tables;
+use crate::scenario::strategy::tables::{self, Weighted, pick};
 
 /// Sends that share what one alone has for itself: an skb, a datagram, a record, a
 /// notification, room in the send buffer.
@@ -17,25 +17,40 @@ pub struct Throng {
     pub joins: bool,
     /// Several send, and there is room for few of them.
     pub cramped: bool,
-    /// What ends their waits: a time limit, or a signal, or the room that there is then.
-    pub impatience: Draw,
+    /// What ends their waits.
+    pub impatience: Impatience,
     /// A reader who takes orders takes a little behind each send.
     pub sips: bool,
 }
+
+/// What ends the wait of one who finds no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Impatience {
+    /// Nothing but the room that there is then.
+    None,
+    TimeLimit,
+    Signal,
+}
+
+const IMPATIENCES: &[Weighted<Impatience>] = &[
+    (Impatience::None, 1),
+    (Impatience::TimeLimit, 1),
+    (Impatience::Signal, 1),
+];
 
 pub fn throng() -> impl Strategy<Value = Throng> {
     (
         (weighted(0.1), from(tables::ROWS)),
         weighted(0.2),
         weighted(0.05),
-        0..3_u32,
+        from(IMPATIENCES),
         weighted(0.4),
     )
         .prop_map(|(rows, joins, cramped, impatience, sips)| Throng {
             rows,
             joins,
             cramped,
-            impatience,
+            impatience: pick(IMPATIENCES, impatience),
             sips,
         })
 }
