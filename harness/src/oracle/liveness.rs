@@ -1,6 +1,7 @@
 //! **liveness**: every call returns and the stream ends within a bound that is
 //! computed from the scenario. The bound is no measure of speed: it is past
-//! everything that the protocol explains, so that what passes it is stuck.
+//! everything that the protocol explains, so that what passes it is stuck; but for a
+//! few calls of which more is known, see `prompt`.
 
 mod load;
 mod prompt;

@@ -156,6 +156,39 @@ fn many_small_sends_may_fill_the_buffer() {
     assert!(!told_of(8));
 }
 
+/// Two small sends that took so much longer.
+fn two_slow(took_ns: [u64; 2]) -> Plan {
+    let mut plan = Plan::new(4096);
+    plan.call(Op::Sendfile(range(0, 100)), 1, 2);
+    plan.call(Op::Sendfile(range(100, 100)), 3, 4);
+    plan.receive(5, range(0, 200), 0);
+    for (call, took_ns) in plan.history.calls.iter_mut().zip(took_ns) {
+        call.exit.time_ns += took_ns;
+        plan.history.end_ns += took_ns;
+    }
+    plan
+}
+
+#[test]
+fn who_waits_behind_another_send_is_not_late() {
+    // By Nagle for its acknowledgement, which may be late, and for its own then.
+    assert_eq!(two_slow([0, 200 * MS]).violations(), []);
+    // Nothing is before the first one.
+    let violation = two_slow([200 * MS, 0]).violation();
+    assert_eq!(violation.property, Property::Liveness);
+    assert_eq!(violation.step, Some(0));
+}
+
+#[test]
+fn a_cork_keeps_the_data_and_not_the_call() {
+    let cork = |it: &mut Scenario| it.setup.socket.cork = true;
+    let mut plan = slow(0, cork);
+    plan.history.chunks[0].at.time_ns += 200 * MS;
+    plan.history.end_ns += 200 * MS;
+    assert_eq!(plan.violations(), []);
+    assert_eq!(slow(200 * MS, cork).verdict(), ["liveness"]);
+}
+
 const TICKS: u64 = 20 * MS;
 
 #[test]
