@@ -15,7 +15,7 @@ use super::job::{Event, Finding, Job};
 use super::known::Bug;
 use crate::engine::{self, Exit};
 use crate::guest::lacks::{Feature, Lack};
-use crate::kernel::{Flavour, Kernel, KernelName};
+use crate::kernel::{Flavour, Kernel, KernelName, Machine};
 use crate::minimize::Budget;
 use crate::oracle::{self, Contract, Property};
 use crate::scenario::features::Coverage;
@@ -175,13 +175,17 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(News<'_>)) -> Result<Vec<Outcome>, 
             campaign.note(report, &mut tell);
         }
         if campaign.remaining().is_zero() {
-            campaign.stop_all();
+            campaign.stop_all(&mut tell);
         }
         campaign.start_what_fits()?;
     }
     campaign.shrink_crashes(&mut tell);
     Ok(campaign.outcomes)
 }
+
+/// A guest in virtual time that says nothing for so long hangs: a scenario takes
+/// milliseconds, and the longest some seconds.
+const SILENT: Duration = Duration::from_secs(30);
 
 struct Campaign<'a> {
     plan: &'a Plan,
@@ -202,6 +206,8 @@ struct Shard {
     stride: u64,
     /// When its first case began.
     begun: Option<Instant>,
+    /// When it last told something.
+    heard: Option<Instant>,
     /// When it came upon a violation; what follows is shrinking.
     caught: Option<Instant>,
     /// The case that it is at.
@@ -242,6 +248,7 @@ impl<'a> Campaign<'a> {
                     first,
                     stride,
                     begun: None,
+                    heard: None,
                     caught: None,
                     at: first,
                     highest: None,
@@ -304,11 +311,35 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    fn stop_all(&mut self) {
+    fn stop_all(&mut self, tell: &mut impl FnMut(News<'_>)) {
         self.waiting.clear();
         let running: Vec<Id> = self.running.keys().copied().collect();
         for id in running {
+            self.note_silence(id, tell);
             self.stop(id);
+        }
+    }
+
+    // Who waits longer is told by the engine that the kernel hangs. Here nobody waits: the
+    // time is over, and it may be what has used it up.
+    fn note_silence(&mut self, id: Id, tell: &mut impl FnMut(News<'_>)) {
+        let Some(shard) = self.running.get(&id) else {
+            return;
+        };
+        let is_virtual = self.plan.kernels[shard.kernel].machine == Machine::Uml;
+        let silent = shard
+            .heard
+            .map(|it| it.elapsed())
+            .filter(|it| *it >= SILENT);
+        if let (Some(silent), true, None) = (silent, is_virtual, shard.caught) {
+            let seconds = silent.as_secs();
+            let message = format!(
+                "the kernel hangs: it had said nothing for {seconds} s when the time was over"
+            );
+            let scenario = strategy::case(self.plan.seed, shard.at);
+            let finding = Finding::suspect(shard.at, Property::Liveness, message, &scenario);
+            let kernel = shard.kernel;
+            self.note_finding(kernel, finding, tell);
         }
     }
 
@@ -343,6 +374,7 @@ impl<'a> Campaign<'a> {
             return;
         };
         let kernel = shard.kernel;
+        shard.heard = Some(at);
         match event {
             Event::About { index, virtual_ns } => {
                 shard.begun.get_or_insert(at);

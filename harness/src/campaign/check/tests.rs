@@ -28,6 +28,7 @@ fn shard(at: u64, cases: u64) -> Shard {
         first: 0,
         stride: 1,
         begun: None,
+        heard: None,
         caught: None,
         at,
         highest: None,
@@ -36,6 +37,34 @@ fn shard(at: u64, cases: u64) -> Shard {
         virtual_ns: 0,
         done: true,
     }
+}
+
+/// The time is over: of guests that went on nothing is told, of one that had stopped to
+/// speak it is, unless what it had found before was what it was at.
+#[test]
+fn who_is_silent_when_the_time_is_over_hangs() {
+    let told_of = |heard: Option<Duration>, caught: bool| {
+        let plan = plan();
+        let mut campaign = Campaign::new(&plan);
+        let ago = |it| Instant::now().checked_sub(it);
+        let running = Shard {
+            heard: heard.and_then(ago),
+            caught: caught.then(Instant::now),
+            ..shard(7, 8)
+        };
+        campaign.running.insert(0, running);
+        let mut told = 0;
+        campaign.stop_all(&mut |_| told += 1);
+        let finding = campaign.outcomes.remove(0).finding;
+        assert_eq!(told, usize::from(finding.is_some()));
+        finding.map(|it| (it.property, it.index))
+    };
+    let hangs = Some((Property::Liveness, 7));
+    assert_eq!(told_of(Some(SILENT), false), hangs);
+    assert_eq!(told_of(Some(SILENT), true), None);
+    assert_eq!(told_of(Some(SILENT / 2), false), None);
+    // It has not booted.
+    assert_eq!(told_of(None, false), None);
 }
 
 fn ended(exit: Exit, kernel_log: &str) -> End {
