@@ -85,15 +85,23 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         true => "\n\tatomic_int sleeps;",
         false => "",
     };
-    let tees = |op: Op| {
-        let into = op.fills().is_some_and(|(_, second)| second);
-        into || matches!(op, Op::Tee { .. } | Op::Pour { .. })
+    // Of either pipe account is kept only if it is filled or emptied.
+    let uses = |second: bool| {
+        let uses = |op: Op| {
+            let fills = op.fills().is_some_and(|(_, into)| into == second);
+            let empties = matches!(op, Op::SpliceOut { tee, .. } if tee == second);
+            fills || empties || matches!(op, Op::Tee { .. } | Op::Pour { .. })
+        };
+        scenario.steps.iter().any(|it| uses(it.op))
     };
-    let teed = scenario.steps.iter().any(|it| tees(it.op));
+    let pipes: Vec<&str> = [("piped", false), ("teed", true)]
+        .into_iter()
+        .filter_map(|(name, second)| uses(second).then_some(name))
+        .collect();
     vec![
         ("SLEEPS", sleeps.into()),
         ("ACTORS", actors.join(", ")),
-        ("PIPES", if teed { "piped, teed" } else { "piped" }.into()),
+        ("PIPES", pipes.join(", ")),
         ("FAILED", failed.into()),
         ("ROOM", room.into()),
         ("LEN", len.into()),
