@@ -232,6 +232,7 @@ impl Pass<'_> {
             Op::Meet { who, .. } if who == actor || !Actor::SENDING_SIDE.contains(&who) => {
                 self.drop(line, Rule::AwaitOther)
             }
+            Op::Meet { .. } if self.has_just_met(actor) => self.drop(line, Rule::MeetOnce),
             Op::Meet { who, after_ns } => {
                 if after_ns > MAX_PHASE_NS {
                     self.notes.push(line, "after", Rule::Phase);
@@ -256,6 +257,13 @@ impl Pass<'_> {
         if let Some(op) = op {
             self.kept.push(Step { actor, op });
         }
+    }
+
+    /// Whether an actor has met another one and is yet to begin what it met it for.
+    fn has_just_met(&self, actor: Actor) -> bool {
+        let mut before = self.kept.iter().rev();
+        let last = before.find(|step| step.actor == actor);
+        last.is_some_and(|step| matches!(step.op, Op::Meet { .. }))
     }
 
     /// Who performs it. What is in the pipes must be known, so they are `a`'s; the

@@ -118,6 +118,7 @@ pub enum Rule {
     Passing,
     CloseNeedsNoHold,
     AwaitOther,
+    MeetOnce,
     Mtu,
     Ipv6Mtu,
     StackNeedsTcp,
@@ -315,6 +316,12 @@ impl fmt::Display for Rule {
             ),
             Rule::AwaitOther => {
                 write!(f, "one of `a`, `b` and `c` awaits or meets another of them")
+            }
+            Rule::MeetOnce => {
+                write!(
+                    f,
+                    "who has met somebody does something before it meets again"
+                )
             }
             Rule::Mtu => write!(
                 f,

@@ -106,7 +106,7 @@ fn what_was_normalized_can_run() {
         for us in [setup.socket.user_timeout_us, setup.socket.send_timeout_us] {
             prop_assert!(us <= 60_000_000 && us.is_multiple_of(1_000) && (tcp || us == 0));
         }
-        for Step { actor, op } in steps.iter().copied() {
+        for (index, Step { actor, op }) in steps.iter().copied().enumerate() {
             let links = matches!(op, Op::Hold { .. } | Op::Release { .. });
             prop_assert!(actor != Actor::Link || links);
             prop_assert!(actor != Actor::Reader || !links);
@@ -202,6 +202,10 @@ fn what_was_normalized_can_run() {
                     prop_assert!((filled || tee) && len > 0 && (teed || !tee));
                 }
                 Op::Await { who } | Op::Meet { who, .. } => {
+                    let mut before = steps[..index].iter().rev();
+                    let last = before.find(|step| step.actor == actor);
+                    let meets = |op| matches!(op, Op::Meet { .. });
+                    prop_assert!(!meets(op) || !last.is_some_and(|step| meets(step.op)));
                     prop_assert!(who != actor && Actor::SENDING_SIDE.contains(&who));
                     prop_assert!(Actor::SENDING_SIDE.contains(&actor));
                 }
