@@ -117,7 +117,9 @@ pub fn the_buffers_of_the_stack_limit_a_send() -> Result {
         sent("stack wmem=4096\n")?,
         sent("")?,
     ];
-    match all.is_sorted_by(|few, more| 3 * few <= 2 * more) {
+    // Copies, which 6.1 with the series makes for who may not wait, are charged by the page:
+    // there the first buffer is soon as large as the next.
+    match all.is_sorted_by(|few, more| 11 * few <= 10 * more) {
         true => Ok(()),
         false => Err(format!("{all:?} bytes were taken")),
     }
