@@ -11,6 +11,7 @@ mod seek;
 mod tally;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -67,14 +68,6 @@ impl Subject {
             kernel,
             mutant: None,
             right: Vec::new(),
-        }
-    }
-
-    /// What it is called in reports.
-    pub fn name(&self) -> String {
-        match &self.mutant {
-            Some(mutant) => mutant.name.clone(),
-            None => format!("none, {}", self.kernel),
         }
     }
 }
@@ -188,7 +181,7 @@ pub fn run(
                     let all = runs.entry(subject).or_default();
                     all.push(run);
                     if all.len() as u64 == plan.seeds {
-                        let score = Score::new(plan.subjects[subject].clone(), all.clone());
+                        let score = Score::new(plan.subjects[subject].clone(), mem::take(all));
                         tell(News::Scored(subject, &score));
                         scores.insert(subject, score);
                     }

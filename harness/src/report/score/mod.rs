@@ -106,16 +106,13 @@ pub fn sum(scores: &[&Score], setting: &Setting) -> String {
 
 /// One object.
 pub fn json(score: &Score, setting: &Setting) -> serde_json::Value {
-    let names = |all: &[crate::oracle::Property]| -> Vec<String> {
-        all.iter().map(ToString::to_string).collect()
-    };
     json!({
         "mutant": score.subject.mutant.as_ref().map(|it| &it.name),
         "kernel": score.subject.kernel.to_string(),
         "mode": setting.mode,
         "time_per_mutant_s": setting.time.as_secs(),
         "corpora": setting.corpora,
-        "expected": names(&score.subject.right),
+        "expected": score.subject.right,
         "caught": score.caught(),
         "scenarios": score.scenarios(),
         "seconds": score.took().map(|it| it.as_secs_f64()),

@@ -63,20 +63,15 @@ fn row(score: &Score, limit: Duration) -> Markup {
         Verdict::Good => "row good",
         _ => "row bad",
     };
-    let reached = score
-        .took()
-        .map_or(100.0, |it| place(it.as_secs_f64(), limit));
-    let bar = match (score.took(), score.subject.mutant.is_some()) {
-        (Some(_), true) => Some(reached),
-        _ => None,
-    };
+    let took = score.subject.mutant.as_ref().and(score.took());
+    let bar = took.map(|it| place(it.as_secs_f64(), limit));
     html! {
         details class=(class) {
             summary {
                 span class="name" { (name(score)) small { (score.subject.kernel) } }
                 div class="track" {
                     @if let Some(bar) = bar { span class="bar" style={ "width:" (bar) "%" } {} }
-                    @for run in &score.runs { (mark(run, limit)) }
+                    @for mark in score.runs.iter().filter_map(|it| mark(it, limit)) { (mark) }
                 }
                 span class="said" {
                     (caught(score)) ", " (seeds(score))
@@ -104,22 +99,17 @@ fn row(score: &Score, limit: Duration) -> Markup {
     }
 }
 
-fn mark(run: &Run, limit: Duration) -> Markup {
-    let says = match run.caught {
-        Some(property) => format!(
-            "seed {}: {property} in {} scenarios, {:.2} s",
-            run.seed,
-            run.scenarios,
-            run.took.as_secs_f64()
-        ),
-        None => format!("seed {}: nothing in {} scenarios", run.seed, run.scenarios),
-    };
-    html! {
-        @if run.caught.is_some() {
-            span class="mark" title=(says)
-                style={ "left:" (place(run.took.as_secs_f64(), limit)) "%" } {}
-        }
-    }
+/// Nothing for a seed that caught nothing.
+fn mark(run: &Run, limit: Duration) -> Option<Markup> {
+    let property = run.caught?;
+    let seconds = run.took.as_secs_f64();
+    let says = format!(
+        "seed {}: {property} in {} scenarios, {seconds:.2} s",
+        run.seed, run.scenarios
+    );
+    Some(html! {
+        span class="mark" title=(says) style={ "left:" (place(seconds, limit)) "%" } {}
+    })
 }
 
 /// Where a time stands between a hundredth of a second and the limit, in percent, by its

@@ -350,6 +350,18 @@ impl Op {
         }
     }
 
+    /// Whether it fills or empties the user pipe, and whether the second one.
+    pub fn pipes(self) -> [bool; 2] {
+        match self {
+            Op::SpliceOut { tee, .. } => [!tee, tee],
+            Op::Tee { .. } | Op::Pour { .. } => [true; 2],
+            _ => match self.fills() {
+                Some((_, second)) => [!second, second],
+                None => [false; 2],
+            },
+        }
+    }
+
     /// Whether it makes, fills or empties a pipe.
     pub fn uses_pipe(self) -> bool {
         self.fills().is_some()

@@ -86,17 +86,10 @@ pub fn marks(scenario: &Scenario, shape: &Shape) -> Vec<(&'static str, String)> 
         false => "",
     };
     // Of either pipe account is kept only if it is filled or emptied.
-    let uses = |second: bool| {
-        let uses = |op: Op| {
-            let fills = op.fills().is_some_and(|(_, into)| into == second);
-            let empties = matches!(op, Op::SpliceOut { tee, .. } if tee == second);
-            fills || empties || matches!(op, Op::Tee { .. } | Op::Pour { .. })
-        };
-        scenario.steps.iter().any(|it| uses(it.op))
-    };
-    let pipes: Vec<&str> = [("piped", false), ("teed", true)]
-        .into_iter()
-        .filter_map(|(name, second)| uses(second).then_some(name))
+    let uses = |pipe: usize| scenario.steps.iter().any(|it| it.op.pipes()[pipe]);
+    let pipes = ["piped", "teed"].into_iter().enumerate();
+    let pipes: Vec<&str> = pipes
+        .filter_map(|(pipe, name)| uses(pipe).then_some(name))
         .collect();
     vec![
         ("SLEEPS", sleeps.into()),

@@ -641,11 +641,7 @@ fn sending(
 
 /// Makes the second pipe, if nothing above has.
 fn second_pipe(scenario: &Scenario, seen: &[Op]) -> Vec<String> {
-    let makes = |it: &Op| {
-        let into = it.fills().is_some_and(|(_, second)| second);
-        into || matches!(it, Op::Tee { .. } | Op::Pour { .. })
-    };
-    if seen.iter().any(makes) {
+    if seen.iter().any(|it| it.pipes()[1]) {
         return Vec::new();
     }
     let mut lines = vec!["must(pipe(tee_ends), \"pipe\");".to_owned()];

@@ -118,33 +118,21 @@ const APART: u32 = 31;
 
 /// The same kind of send, of the bytes behind; from the begin, if there are none.
 fn onward(op: Op, len: u64, size_bytes: u64) -> Option<(Op, Range)> {
-    let next = |range: Range| {
-        let offset = match range.end() < size_bytes {
-            true => range.end(),
-            false => 0,
-        };
-        Range {
-            offset,
-            len: len.min(size_bytes - offset),
-        }
+    let (Op::Sendfile(range) | Op::Copy { range, .. } | Op::Borrow { range, .. }) = op else {
+        return None;
     };
-    let (op, range) = match op {
-        Op::Sendfile(range) => (Op::Sendfile(next(range)), next(range)),
-        Op::Copy { by, range } => (
-            Op::Copy {
-                by,
-                range: next(range),
-            },
-            next(range),
-        ),
-        Op::Borrow { by, range } => (
-            Op::Borrow {
-                by,
-                range: next(range),
-            },
-            next(range),
-        ),
-        _ => return None,
+    let offset = match range.end() < size_bytes {
+        true => range.end(),
+        false => 0,
+    };
+    let range = Range {
+        offset,
+        len: len.min(size_bytes - offset),
+    };
+    let op = match op {
+        Op::Copy { by, .. } => Op::Copy { by, range },
+        Op::Borrow { by, .. } => Op::Borrow { by, range },
+        _ => Op::Sendfile(range),
     };
     Some((op, range))
 }
