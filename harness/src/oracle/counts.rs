@@ -132,7 +132,11 @@ impl Judge<'_> {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
                 Outcome::Failed(libc::EFAULT) if self.is_unmapped(range, call) => None,
-                _ => self.fill(range, matches!(op, Op::PipeWrite { tee: true, .. }), call),
+                // A copy fills pages of the pipe's own, wherever it came from.
+                _ => match op {
+                    Op::PipeWrite { tee, .. } => self.fill(Range { offset: 0, ..range }, tee, call),
+                    _ => self.fill(range, false, call),
+                },
             },
             Op::Tee { len } => self.copy(len, call, |it, other, n| it.copy_to(other, n)),
             Op::Pour { len } => self.copy(len, call, PipeModel::move_to),

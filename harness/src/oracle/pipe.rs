@@ -4,8 +4,9 @@
 //! every slot is taken, however few bytes are in them (fs/pipe.c:pipe_full). A
 //! fill takes a slot for every page that it touches (mm/filemap.c:
 //! splice_folio_into_pipe, mm/shmem.c:shmem_file_splice_read); older kernels put
-//! neighbouring bytes of one page into one slot, so the count here is the most
-//! that can be taken.
+//! neighbouring bytes of one page into one slot. A write takes a slot for every page
+//! that it fills, and may add its odd bytes to the last one that is there
+//! (fs/pipe.c:pipe_write). So the count here is the most that can be taken.
 
 use std::collections::VecDeque;
 
@@ -71,7 +72,8 @@ impl PipeModel {
         self.slots = Self::slots_for(capacity_bytes);
     }
 
-    /// `len` bytes from file offset `offset` come in.
+    /// `len` bytes from file offset `offset` come in; 0 for a write, which has no pages of
+    /// the file.
     pub fn fill(&mut self, offset: u64, len: u64) {
         let end = offset.saturating_add(len);
         let gone = self.owed.min(len);

@@ -273,15 +273,48 @@ fn a_full_pipe_refuses_and_an_empty_one_does_not() {
     );
 }
 
-#[test]
-fn a_splice_cannot_move_more_than_the_pipe_held() {
-    let out = |len| Op::SpliceOut {
+fn out(len: u64) -> Op {
+    Op::SpliceOut {
         len,
         more: false,
         nonblock: false,
         tee: false,
         move_pages: false,
+    }
+}
+
+#[test]
+fn a_write_fills_pages_of_the_pipe_wherever_its_bytes_come_from() {
+    // 4096 and 1: one byte less is still two pages, though in the file it is a page.
+    let mut plan = Plan::new(16384);
+    let capacity_bytes = 8192;
+    plan.call(Op::Pipe { capacity_bytes }, 1, 2).outcome = Outcome::Returned(8192);
+    let range_in = range(4095, 4097);
+    let write = Op::PipeWrite {
+        range: range_in,
+        tee: false,
     };
+    plan.call(write, 3, 4).outcome = Outcome::Returned(4097);
+    plan.call(out(1), 5, 6).outcome = Outcome::Returned(1);
+    plan.receive(7, range(4095, 1), 0);
+    let again = Op::SpliceIn {
+        range: range(0, 1),
+        move_pages: false,
+    };
+    let call = plan.call(again, 8, 9);
+    (call.outcome, call.offset_after) = (Outcome::Failed(libc::EAGAIN), Some(0));
+    holds(&plan);
+    // A splice that is as long has its pages from the file.
+    plan.scenario.steps[1].op = Op::SpliceIn {
+        range: range_in,
+        move_pages: false,
+    };
+    plan.history.calls[1].offset_after = Some(8192);
+    says(&plan, "in 1 of 2 slots");
+}
+
+#[test]
+fn a_splice_cannot_move_more_than_the_pipe_held() {
     let mut plan = Plan::new(4096);
     plan.call(
         Op::SpliceIn {

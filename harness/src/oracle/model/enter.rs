@@ -194,14 +194,19 @@ impl Kernel<'_> {
         };
         let end = range.end().min(size);
         let mut at = range.offset;
+        // A write fills pages of the pipe's own.
+        let from = match self.scenario.steps[call.step].op {
+            Op::PipeWrite { .. } => range.offset,
+            _ => 0,
+        };
         if self.slots[pipe].may_be_full() {
             call.outcome = Outcome::Failed(libc::EAGAIN);
             call.offset_after = Some(at);
             return;
         }
         while at < end && !self.slots[pipe].may_be_full() {
-            let part = (4096 - at % 4096).min(end - at);
-            self.slots[pipe].fill(at, part);
+            let part = (4096 - (at - from) % 4096).min(end - at);
+            self.slots[pipe].fill(at - from, part);
             for offset in at..at + part {
                 self.pipes[pipe].push_back(Piped {
                     offset,
