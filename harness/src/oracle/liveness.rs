@@ -99,10 +99,20 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     // A window update that is lost while the reader pauses is found by a probe,
     // whose interval grows with the pause.
     let probes_ns = load.waits_ns.saturating_mul(2);
+    // Without SACK a second hole in the same window is found once the first one is filled,
+    // by a time-out of its own if there is nothing more to send.
+    let holes = match setup.stack.get(Sysctl::Sack) {
+        Some(0) => 2,
+        _ => 1,
+    };
     calm_ns
         .saturating_mul(2)
         .saturating_add(probes_ns)
-        .saturating_add(LOST_ROUND_NS.saturating_mul(load.rounds))
+        .saturating_add(
+            LOST_ROUND_NS
+                .saturating_mul(load.rounds)
+                .saturating_mul(holes),
+        )
         .saturating_add(serialize_ns.saturating_mul(4))
         .saturating_add(4 * LONGEST_STALL_NS)
 }

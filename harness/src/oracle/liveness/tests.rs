@@ -323,6 +323,25 @@ fn a_relay_passes_on_late() {
 }
 
 #[test]
+fn holes_are_filled_one_by_one_without_sack() {
+    let lossy = |s: &mut Scenario| {
+        s.setup.file.size_bytes = 1 << 16;
+        s.steps[0].op = Op::Sendfile(range(0, 1 << 16));
+        (s.setup.data.loss_ppm, s.setup.data.seed) = (100_000, 1);
+    };
+    let without = |s: &mut Scenario| {
+        lossy(s);
+        s.setup.stack.set(Sysctl::Sack, Some(0));
+    };
+    let calm = |s: &mut Scenario| {
+        without(s);
+        s.setup.data.loss_ppm = 0;
+    };
+    assert!(bound_s(without) > bound_s(lossy));
+    assert!(bound_s(calm) < bound_s(lossy));
+}
+
+#[test]
 fn short_packets_and_small_buffers_of_the_stack_cost_round_trips() {
     let long = |s: &mut Scenario| {
         s.setup.file.size_bytes = 1 << 16;
