@@ -92,11 +92,11 @@ impl Borrowed {
     }
 
     /// Waits until the error queue has told everything, or until so much time has passed.
-    /// How many calls are still open.
+    /// A socket that was closed tells nothing any more. How many calls are still open.
     pub fn await_queue(&self, sender: &Sender, clock: &Clock, patience: Duration) -> u64 {
         let left = countdown(clock, patience);
         let mut pause = SHORTEST_PAUSE;
-        while self.read_queue(sender, clock) > 0 && !left().is_zero() {
+        while self.read_queue(sender, clock) > 0 && !sender.is_closed() && !left().is_zero() {
             let mut ready = [PollFd::new(sender.as_fd(), PollFlags::empty())];
             let most = PollTimeout::try_from(left()).unwrap_or(PollTimeout::MAX);
             let before = clock.elapsed_ns();

@@ -72,8 +72,8 @@ impl Listener {
 pub struct Sender {
     socket: Socket,
     ending: Ending,
-    /// The local port, once it is closed.
-    closed: OnceLock<u16>,
+    /// Once it is closed; the local port, if it had one.
+    closed: OnceLock<Option<u16>>,
 }
 
 /// How the receiver learns that nothing more will come.
@@ -225,9 +225,7 @@ impl Sender {
             )
         };
         nix::errno::Errno::result(result)?;
-        if let Some(address) = local {
-            let _ = self.closed.set(address.port());
-        }
+        let _ = self.closed.set(local.map(|address| address.port()));
         Ok(())
     }
 
@@ -257,11 +255,16 @@ impl Sender {
     /// (tcp(7), tcp_retries2). The receiver never hears of that. Once it is closed, all
     /// that can be seen is that it is no more.
     pub fn timed_out(&self) -> bool {
-        if let Some(&port) = self.closed.get() {
+        if let Some(&Some(port)) = self.closed.get() {
             return orphan::is_gone(port).unwrap_or(false);
         }
         let error = self.socket.take_error().ok().flatten();
         error.is_some_and(|error| error.raw_os_error() == Some(libc::ETIMEDOUT))
+    }
+
+    /// Whether the scenario has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.closed.get().is_some()
     }
 
     /// Waits for the receiver to close the connection.
