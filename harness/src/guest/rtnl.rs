@@ -258,7 +258,7 @@ impl Rtnl {
             options = options.push_ecn(1);
         }
         if let Some(table) = distribution::table(netem.distribution) {
-            options = options.push_delay_dist(&table);
+            options = options.push_delay_dist(table);
         }
         options.end_nested();
         // Linux 6.1.y refuses to replace a netem queue where the old or the new one

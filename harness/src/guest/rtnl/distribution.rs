@@ -1,29 +1,35 @@
 //! Tables of delays, as netem draws from them: entry by entry with the same chance, in
 //! units of the jitter over 8192 (NETEM_DIST_SCALE in linux/pkt_sched.h).
 
+use std::sync::OnceLock;
+
 use crate::scenario::Distribution;
 
 const SCALE: f64 = 8192.0;
 /// Enough that an end of the table is as rare as an i16 can say.
 const ENTRIES: usize = 4096;
 
-/// The table, as bytes; none for the uniform one, which netem has by itself.
-pub fn table(distribution: Distribution) -> Option<Vec<u8>> {
-    let quantile: fn(f64) -> f64 = match distribution {
+/// The table, as bytes; none for the uniform one, which netem has by itself. It is made
+/// once, as that takes as long as some scenarios.
+pub fn table(distribution: Distribution) -> Option<&'static [u8]> {
+    static TABLES: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let (made, quantile): (_, fn(f64) -> f64) = match distribution {
         Distribution::Uniform => return None,
-        Distribution::Normal => normal,
-        Distribution::Pareto => pareto,
+        Distribution::Normal => (&TABLES[0], normal),
+        Distribution::Pareto => (&TABLES[1], pareto),
     };
+    Some(made.get_or_init(|| made_of(quantile)))
+}
+
+fn made_of(quantile: fn(f64) -> f64) -> Vec<u8> {
     let entry = |index: usize| {
         let share = (index as f64 + 0.5) / ENTRIES as f64;
         // A cast of a float saturates.
         (quantile(share) * SCALE).round() as i16
     };
-    Some(
-        (0..ENTRIES)
-            .flat_map(|it| entry(it).to_ne_bytes())
-            .collect(),
-    )
+    (0..ENTRIES)
+        .flat_map(|it| entry(it).to_ne_bytes())
+        .collect()
 }
 
 /// Of mean 0 and deviation 1, by bisection of its distribution function.
