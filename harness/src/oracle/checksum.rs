@@ -43,6 +43,16 @@ impl Difference {
         }
     }
 
+    /// Whether a byte could have been summed with several values.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether more than `flips` flipped bits are there already.
+    pub fn is_beyond(&self, flips: u64) -> bool {
+        self.wrong || self.flipped > flips
+    }
+
     /// Whether at most `flips` flipped bits explain it, and the sum is the same.
     pub fn goes_unnoticed(self, flips: u64) -> bool {
         let explained = !self.wrong && (1..=flips).contains(&self.flipped);

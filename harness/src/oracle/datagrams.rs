@@ -213,20 +213,37 @@ impl Judge<'_> {
         let mut stream = start;
         let mut difference = Difference::default();
         for run in &self.runs[self.sendings.runs(first, end)] {
-            for file in run.range.offset..run.range.end() {
-                let byte = self.history.received[stream];
+            let (mut file, run_end) = (run.range.offset, run.range.end());
+            while file < run_end {
+                let segment_end = self.ledger.segment_end(file, run_end);
                 let values = match rigour {
                     Rigour::Keeps(promise) if promise == run.promise => {
                         self.ledger.during(file, run.window)
                     }
                     _ => run.possible(self.ledger, file, u64::MAX),
                 };
-                let at = stream - start;
-                stream += 1;
-                let allowed = |byte: &u8| self.ledger.allows(&values, file, *byte);
-                // Most are right, and could have been nothing else.
-                if values.single().is_none() || !allowed(&byte) {
-                    difference.add(at, byte, (0..=u8::MAX).filter(allowed));
+                while file < segment_end {
+                    let len = (segment_end - file) as usize;
+                    let bytes = &self.history.received[stream..stream + len];
+                    // Most are right, and could have been nothing else.
+                    let right = match values.single() {
+                        Some(generation) => self.ledger.matching(bytes, file, generation),
+                        None => 0,
+                    };
+                    (file, stream) = (file + right as u64, stream + right);
+                    if right == len {
+                        break;
+                    }
+                    let byte = bytes[right];
+                    // One more that is right says nothing new.
+                    if !difference.is_open() || !self.ledger.allows(&values, file, byte) {
+                        let possible = self.ledger.values(&values, file);
+                        difference.add(stream - start, byte, possible);
+                    }
+                    if difference.is_beyond(most) {
+                        return false;
+                    }
+                    (file, stream) = (file + 1, stream + 1);
                 }
             }
         }

@@ -18,7 +18,7 @@ const LANES: usize = Actor::SENDING_SIDE.len();
 
 /// Most states that a pass looks at in all, which takes part of a second. Where the
 /// bytes of the threads differ there are a few for each byte of the stream.
-const MOST_STATES: usize = 1_000_000;
+const MOST_STATES: usize = 500_000;
 
 /// Whether two threads sent at the same time.
 pub(super) fn overlaps(scenario: &Scenario, runs: &[Sent]) -> bool {
@@ -108,6 +108,27 @@ struct Stretch {
     needs: State,
 }
 
+/// What the bytes of a stretch of the file may be, if they were received then.
+struct Known {
+    run: usize,
+    file: std::ops::Range<u64>,
+    received: u64,
+    /// Whether that was before they were sent.
+    early: bool,
+    possible: Generations,
+    during: Generations,
+}
+
+impl Known {
+    fn allows(&self, walk: &Walk<'_>, strictness: Strictness, at: Place, byte: u8) -> bool {
+        let (ledger, file) = (walk.ledger, at.file);
+        !self.early
+            && ledger.allows(&self.possible, file, byte)
+            && (strictness != Some(walk.runs[at.run].promise)
+                || ledger.allows(&self.during, file, byte))
+    }
+}
+
 struct Walk<'a> {
     history: &'a History,
     ledger: &'a Ledger,
@@ -161,28 +182,33 @@ impl<'a> Walk<'a> {
         let mut states = vec![State::default()];
         let mut watched = None;
         let mut next = Vec::new();
+        let mut by_lane: [Vec<State>; LANES] = Default::default();
         let mut chunk = 0;
         let mut looked_at = 0;
+        let mut known: [Option<Known>; LANES] = Default::default();
         for (stream, &byte) in self.history.received.iter().enumerate() {
             if stream == watch {
                 watched = Some(states.clone());
             }
             let received = self.received_at(stream, &mut chunk);
-            next.clear();
+            by_lane.iter_mut().for_each(Vec::clear);
             for &state in &states {
                 for (lane, place) in self.candidates(state, stream) {
-                    if self.allows(strictness, place, byte, received) {
+                    if !self.ledger.is_known(place.file, byte) {
+                        continue;
+                    }
+                    let known = self.known(&mut known[lane], place, received);
+                    if known.allows(self, strictness, place, byte) {
                         let mut after = state;
                         after[lane] += 1;
-                        next.push(after);
+                        by_lane[lane].push(after);
                     }
                 }
             }
+            merge(&by_lane, &mut next);
             if next.is_empty() {
                 return Err(Stuck { stream, states });
             }
-            next.sort_unstable();
-            next.dedup();
             looked_at += next.len();
             if looked_at > MOST_STATES {
                 return Ok(watched.unwrap_or_default());
@@ -216,14 +242,29 @@ impl<'a> Walk<'a> {
     }
 
     fn allows(&self, strictness: Strictness, at: Place, byte: u8, received: u64) -> bool {
-        let run = &self.runs[at.run];
-        let (ledger, file) = (self.ledger, at.file);
-        // Most are wrong at first sight.
-        ledger.is_known(file, byte)
-            && run.entry.order < received
-            && ledger.allows(&run.possible(ledger, file, received), file, byte)
-            && (strictness != Some(run.promise)
-                || ledger.allows(&ledger.during(file, run.window), file, byte))
+        let mut known = None;
+        let known = self.known(&mut known, at, received);
+        known.allows(self, strictness, at, byte)
+    }
+
+    /// What `at` may show, from `last` where that is about the same stretch of the file.
+    fn known<'k>(&self, last: &'k mut Option<Known>, at: Place, received: u64) -> &'k Known {
+        let same =
+            |it: &Known| it.run == at.run && it.received == received && it.file.contains(&at.file);
+        if !last.as_ref().is_some_and(same) {
+            *last = None;
+        }
+        last.get_or_insert_with(|| {
+            let run = &self.runs[at.run];
+            Known {
+                run: at.run,
+                file: at.file..self.ledger.segment_end(at.file, u64::MAX),
+                received,
+                early: run.entry.order >= received,
+                possible: run.possible(self.ledger, at.file, received),
+                during: self.ledger.during(at.file, run.window),
+            }
+        })
     }
 
     /// When the byte was received; `chunk` is where the walk has got to.
@@ -296,8 +337,21 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// All members of the lists, which ascend, once each and in order.
+fn merge(lists: &[Vec<State>; LANES], into: &mut Vec<State>) {
+    into.clear();
+    let mut rest = lists.each_ref().map(|list| list.iter().peekable());
+    while let Some(least) = rest.iter_mut().filter_map(|it| it.peek().copied()).min() {
+        into.push(*least);
+        for list in &mut rest {
+            list.next_if_eq(&least);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{LANES, merge};
     use crate::history::{End, Outcome, pattern};
     use crate::oracle::doctor::{Plan, range};
     use crate::scenario::{Actor, Op};
@@ -310,6 +364,14 @@ mod tests {
         plan.call(Op::Sendfile(range(8192, 4096)), 2, 4);
         plan.scenario.steps[1].actor = Actor::B;
         plan
+    }
+
+    #[test]
+    fn lists_are_merged_in_order_and_without_repeats() {
+        let (a, b, c) = ([0, 0, 1], [0, 1, 0], [1, 0, 0]);
+        let mut merged = vec![[9; LANES]];
+        merge(&[vec![a, c], vec![a, b], vec![]], &mut merged);
+        assert_eq!(merged, [a, b, c]);
     }
 
     #[test]

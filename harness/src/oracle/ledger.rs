@@ -250,6 +250,21 @@ impl Ledger {
             || self.moves(of, offset, byte)
     }
 
+    /// All that the generations `of` can have at `offset`.
+    pub fn values(&self, of: &Generations, offset: u64) -> impl Iterator<Item = u8> + Clone {
+        let mut seen = [false; 256];
+        for generation in of.iter() {
+            if self.moved.is_some_and(|it| it.generation == generation) {
+                for byte in 0..=u8::MAX {
+                    seen[usize::from(byte)] |= self.moves(of, offset, byte);
+                }
+            } else {
+                seen[usize::from(self.value(generation, offset))] = true;
+            }
+        }
+        (0..=u8::MAX).filter(move |byte| seen[usize::from(*byte)])
+    }
+
     /// Whether that generation is its pattern at `offset`.
     #[inline]
     fn has_pattern(&self, generation: u8, offset: u64) -> bool {
@@ -289,8 +304,7 @@ impl Ledger {
         byte == 0 || self.moved.is_some() || generation_at(offset, byte) <= self.newest()
     }
 
-    /// What `generation` has at `offset`.
-    #[cfg(test)]
+    /// What `generation` has at `offset`, unless it is the one that moved something.
     pub fn value(&self, generation: u8, offset: u64) -> u8 {
         match self.is_blank(generation, offset) {
             true => 0,
