@@ -1,5 +1,6 @@
 //! From what was drawn to a scenario.
 
+mod plumbing;
 mod setup;
 mod stack;
 mod throng;
@@ -17,9 +18,11 @@ use crate::scenario::{
 
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
-    match genes.throng.cramped {
-        true => build_as_drawn(&throng::cramp(genes)),
-        false => build_as_drawn(genes),
+    let throng = &genes.throng;
+    match (throng.cramped, throng.probed) {
+        (true, _) => build_as_drawn(&throng::cramp(genes)),
+        (false, true) => build_as_drawn(&throng::probe(genes)),
+        (false, false) => build_as_drawn(genes),
     }
 }
 
@@ -77,6 +80,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         sends: Vec::with_capacity(genes.ops.len()),
         steps: Vec::with_capacity(genes.ops.len() + 4),
         has_pipe: false,
+        has_many: false,
         position: 0,
         held: None,
         throng: &genes.throng,
@@ -93,6 +97,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         let sending = [
             Kind::Sendfile,
             Kind::Splice,
+            Kind::Gather,
             Kind::Copy,
             Kind::SendfileOn,
             Kind::Borrow,
@@ -141,6 +146,8 @@ struct Builder<'a> {
     sends: Vec<Range>,
     steps: Vec<Step>,
     has_pipe: bool,
+    /// One is enough, as each of many operations takes its time.
+    has_many: bool,
     /// Where the file position is, if all that goes by it was sent.
     position: u64,
     /// The direction that was held last.
@@ -213,6 +220,7 @@ impl Builder<'_> {
                 self.splice_out(genes, len, true);
                 self.splice_out(genes, len, false);
             }
+            Some(Kind::Gather) => self.gather(genes),
             Some(Kind::Pour) => {
                 let len = self.len(genes);
                 self.push(Actor::A, Op::Pour { len });
@@ -223,6 +231,10 @@ impl Builder<'_> {
                     0..=2 => (Actor::B, Actor::A),
                     _ => (Actor::C, Actor::B),
                 };
+                // Half of them cut short what waits.
+                if genes.back >= 2 {
+                    self.push(actor, Op::Await { who: to });
+                }
                 self.push(actor, Op::Signal { to });
             }
             Some(Kind::Cork) => {
@@ -344,7 +356,9 @@ impl Builder<'_> {
         let (on, instead) = match kind {
             Kind::Sendfile | Kind::MmapWrite => (true, None),
             Kind::Pwrite => (self.swarm.pwrite, Some(Kind::MmapWrite)),
-            Kind::Splice | Kind::SpliceIn => (self.swarm.splice, Some(Kind::Sendfile)),
+            Kind::Splice | Kind::SpliceIn | Kind::Gather => {
+                (self.swarm.splice, Some(Kind::Sendfile))
+            }
             Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
             Kind::Wait => (self.swarm.wait, None),
             Kind::Read | Kind::OwnRead => (self.paused, None),
@@ -411,61 +425,6 @@ impl Builder<'_> {
             (true, 2) => Actor::B,
             (true, 3) => Actor::A,
             _ => Actor::Link,
-        }
-    }
-
-    fn pipe(&mut self, genes: &OpGenes) {
-        let table = match self.plumbing {
-            false => tables::PIPE_BYTES,
-            true => tables::SMALL_PIPE_BYTES,
-        };
-        let capacity_bytes = pick(table, genes.offset % total(table));
-        self.push(Actor::A, Op::Pipe { capacity_bytes });
-        self.has_pipe = true;
-    }
-
-    fn splice_in(&mut self, genes: &OpGenes) -> Range {
-        if !self.has_pipe {
-            self.pipe(genes);
-        }
-        let range = self.send(genes);
-        let op = match self.swarm.pipes && genes.back >= 2 {
-            true => Op::Vmsplice {
-                range,
-                gift: genes.back == 3,
-            },
-            false => Op::SpliceIn {
-                range,
-                move_pages: self.moves[0],
-            },
-        };
-        self.push(Actor::A, op);
-        range
-    }
-
-    fn splice_out(&mut self, genes: &OpGenes, len: u64, tee: bool) {
-        // MSG_MORE in one of four, or in most, and NONBLOCK in one, which a send can do
-        // without.
-        let more = genes.actor == 1 || self.throng.joins && genes.actor != 0;
-        let nonblock = genes.back == 3;
-        let op = Op::SpliceOut {
-            len,
-            more,
-            nonblock,
-            tee,
-            move_pages: self.moves[1],
-        };
-        self.push(Actor::A, op);
-    }
-
-    fn len(&self, genes: &OpGenes) -> u64 {
-        match self.plumbing {
-            false => pick(tables::LENGTHS, genes.len),
-            true => {
-                let share = total(tables::PIPE_LENGTHS);
-                let draw = genes.len * share / total(tables::LENGTHS);
-                pick(tables::PIPE_LENGTHS, draw)
-            }
         }
     }
 
@@ -574,18 +533,8 @@ impl Builder<'_> {
         }
     }
 
-    /// An offset in the file: half of them 0, then the boundaries of pages, then
-    /// their neighbours, then anything.
+    /// An offset in the file.
     fn offset(&self, genes: &OpGenes) -> u64 {
-        let draw = u64::from(genes.offset);
-        let offset = match draw {
-            0..512 => 0,
-            512..768 => (draw - 512) * PAGE_BYTES,
-            768..832 => (draw - 768) * PAGE_BYTES + 1,
-            832..896 => (draw - 831) * PAGE_BYTES - 1,
-            // An odd factor, so that neighbours in the draw are far apart.
-            _ => draw * 2_654_435_761,
-        };
-        offset % self.size_bytes
+        tables::offset(genes.offset) % self.size_bytes
     }
 }

@@ -114,6 +114,8 @@ pub enum Kind {
     Pwrite,
     /// `splice-in` and `splice-out` of the same length.
     Splice,
+    /// The same with many buffers in the pipe.
+    Gather,
     SpliceIn,
     SpliceOut,
     Pipe,
@@ -191,6 +193,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Borrow, 16),
     (Kind::AwaitCompletions, 4),
     (Kind::Collapse, 3),
+    (Kind::Gather, 6),
 ];
 
 /// The same where most is about pipes. Each slot of a pipe keeps something of what was in
@@ -204,6 +207,7 @@ pub const PIPE_KINDS: &[Weighted<Kind>] = &[
     (Kind::Pipe, 1),
     (Kind::Tee, 6),
     (Kind::Pour, 5),
+    (Kind::Gather, 2),
     // What sends comes last, side by side, so that shrinking finds the simpler of these.
     (Kind::SpliceOut, 10),
     (Kind::Splice, 3),
@@ -235,9 +239,6 @@ pub const AIMS: &[Weighted<Aim>] = &[
 
 /// Most operations before they are repeated and pipes are added.
 const MOST_OPS: usize = 9;
-
-/// Draws of an offset; see [`build`](super::build).
-pub const OFFSETS: Range<Draw> = 0..1024;
 
 pub fn genes() -> BoxedStrategy<Genes> {
     all().boxed()
@@ -343,7 +344,7 @@ prop_compose! {
         // Before the offset: a send that is as long as the page can begin at its start,
         // and still meet the write.
         len in from(tables::LENGTHS),
-        offset in OFFSETS,
+        offset in tables::OFFSETS,
         actor in 0..4_u32,
     ) -> OpGenes {
         OpGenes {

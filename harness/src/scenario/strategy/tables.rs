@@ -4,8 +4,10 @@
 //! Each table begins with its simplest value, because shrinking goes to the
 //! front.
 
+use std::ops::Range;
+
 use crate::scenario::limits::{MAX_MOVED_BYTES, MAX_SENDFILE_COUNT_BYTES};
-use crate::scenario::{Congestion, Family, Sysctl};
+use crate::scenario::{Congestion, Family, PAGE_BYTES, Sysctl};
 
 /// A value and its weight.
 pub type Weighted<T> = (T, u32);
@@ -42,7 +44,7 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Mptcp6, 1),
     (Family::Unix, 4),
     (Family::UnixSeqpacket, 2),
-    (Family::Vsock, 2),
+    (Family::Vsock, 4),
     (Family::Udp4, 8),
     (Family::Udp6, 3),
 ];
@@ -123,6 +125,14 @@ pub const FRAGMENTS: &[Weighted<u64>] = &[
 
 /// How many sends follow each other in a row: a few, or more than an skb has frags.
 pub const ROWS: &[Weighted<u32>] = &[(2, 4), (3, 3), (20, 1)];
+
+/// How many buffers are gathered in a pipe: a few, or about as many as one round of a splice
+/// to a socket takes.
+pub const BUFFERS: &[Weighted<u32>] = &[(2, 2), (16, 4), (17, 3), (15, 1), (3, 2), (33, 1)];
+
+/// Their lengths, in bytes: all of them in one segment, and in many.
+pub const BUFFER_BYTES: &[Weighted<u64>] =
+    &[(4096, 3), (1, 3), (64, 3), (100, 2), (1448, 1), (4095, 1)];
 
 /// What all but the first of a row send, at most, in bytes.
 pub const ROW_BYTES: u64 = 4097;
@@ -252,6 +262,28 @@ pub const MTU_BYTES: &[Weighted<u32>] = &[
     (65_535, 2),
 ];
 
+/// Draws of an offset.
+pub const OFFSETS: Range<u32> = 0..1024;
+
+/// An offset in a file that is long enough: half of them 0, then the boundaries of pages,
+/// then their neighbours, then anything.
+pub fn offset(draw: u32) -> u64 {
+    let draw = u64::from(draw);
+    match draw {
+        0..512 => 0,
+        512..768 => (draw - 512) * PAGE_BYTES,
+        768..832 => (draw - 768) * PAGE_BYTES + 1,
+        832..896 => (draw - 831) * PAGE_BYTES - 1,
+        // An odd factor, so that neighbours in the draw are far apart.
+        _ => draw * 2_654_435_761,
+    }
+}
+
+/// The draw of a boundary of pages: of one after the other.
+pub fn page_offset(page: u32) -> u32 {
+    512 + page % 256
+}
+
 /// How many values of a sysctl are worth a try.
 pub const SYSCTL_VALUES: usize = 2;
 
@@ -296,6 +328,13 @@ mod tests {
                 .iter()
                 .all(|(count, _)| beyond.contains(count))
         );
+    }
+
+    #[test]
+    fn pages_lie_side_by_side() {
+        let offsets: Vec<u64> = (0..3).map(|page| offset(page_offset(page))).collect();
+        assert_eq!(offsets, [0, 4096, 8192]);
+        assert!((0..2000).all(|page| OFFSETS.contains(&page_offset(page))));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! How sends crowd.
 
+use std::mem;
+
 use super::Builder;
 use crate::scenario::strategy::genes::{Genes, Impatience, OpGenes};
 use crate::scenario::strategy::tables::{self, pick, total};
-use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step};
+use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step, Sysctl};
 
 /// The same, with more than one who sends, and little room.
 pub fn cramp(genes: &Genes) -> Genes {
@@ -15,6 +17,23 @@ pub fn cramp(genes: &Genes) -> Genes {
         socket.sndbuf = (true, tables::SMALL_BUFFER);
     }
     socket.send_timeout.0 |= genes.throng.impatience == Impatience::TimeLimit;
+    genes
+}
+
+/// The same over TCP that looks for longer packets than it begins with, with many sends that
+/// nobody waits for.
+pub fn probe(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
+    genes.family.0 = false;
+    genes.borrows = true;
+    genes.throng.rows.0 = true;
+    genes.stack.any = true;
+    for (sysctl, value) in Sysctl::all().zip(&mut genes.stack.values) {
+        if matches!(sysctl, Sysctl::MtuProbing | Sysctl::BaseMss) {
+            // The first value of both is the one that has it look at once.
+            *value = (true, 0);
+        }
+    }
     genes
 }
 
@@ -40,7 +59,20 @@ impl Builder<'_> {
         for (place, (actor, draw)) in sends.into_iter().enumerate() {
             if place == 2 && self.throng.impatience == Impatience::Signal {
                 let to = [Actor::A, Actor::B][genes.back as usize % 2];
+                let us = pick(tables::WAITS_US, genes.offset % total(tables::WAITS_US));
+                self.push(Actor::C, Op::Wait { us });
                 self.push(Actor::C, Op::Signal { to });
+            }
+            // Bytes of one's own, so that it can be seen whose they are.
+            let genes = &OpGenes {
+                offset: tables::page_offset(genes.offset + place as u32 + 1),
+                ..genes.clone()
+            };
+            // What goes by the pipe is one's alone.
+            if place == 0 && draw % 4 == 1 {
+                let range = self.splice_in(genes);
+                self.splice_out(genes, range.len, false);
+                continue;
             }
             let range = self.send(genes);
             let op = match draw % 4 {
@@ -74,9 +106,18 @@ impl Builder<'_> {
         }
     }
 
+    /// So many where there are not many yet, else a few.
+    pub(super) fn many(&mut self, wanted: u32) -> u32 {
+        let is_many = wanted > MOST_FEW;
+        match is_many && mem::replace(&mut self.has_many, true) {
+            true => 2,
+            false => wanted,
+        }
+    }
+
     /// Makes a row of the send that was pushed last, of all lengths.
     pub(super) fn in_a_row(&mut self, genes: &OpGenes) {
-        for place in 1..self.row() {
+        for place in 1..self.many(self.row()) {
             let Some(&Step { actor, op }) = self.steps.last() else {
                 return;
             };
@@ -91,7 +132,7 @@ impl Builder<'_> {
 
     /// The same by way of the pipe, where what comes first says that more is to follow.
     pub(super) fn splice_in_a_row(&mut self, genes: &OpGenes) {
-        for place in (1..self.row()).rev() {
+        for place in (1..self.many(self.row())).rev() {
             let range = self.splice_in(&OpGenes {
                 len: genes.len / place,
                 ..genes.clone()
@@ -105,6 +146,9 @@ impl Builder<'_> {
         }
     }
 }
+
+/// What is not many.
+const MOST_FEW: u32 = 4;
 
 /// The bytes of one of a row: of all lengths, and a few pages at most.
 fn length_in_a_row(genes: &OpGenes, place: u32) -> u64 {

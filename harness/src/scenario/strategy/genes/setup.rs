@@ -155,7 +155,7 @@ prop_compose! {
     pub fn source()(
         cuts in weighted(0.2),
         pages in weighted(0.15),
-        sparse in weighted(0.06),
+        sparse in weighted(0.1),
         read_only in weighted(0.12),
         ext4 in weighted(0.08),
     ) -> Source {

@@ -17,6 +17,9 @@ pub struct Throng {
     pub joins: bool,
     /// Several send, and there is room for few of them.
     pub cramped: bool,
+    /// What they send waits until it is looked whether longer packets pass, and is put
+    /// together for that.
+    pub probed: bool,
     /// What ends their waits.
     pub impatience: Impatience,
     /// A reader who takes orders takes a little behind each send.
@@ -40,16 +43,18 @@ const IMPATIENCES: &[Weighted<Impatience>] = &[
 
 pub fn throng() -> impl Strategy<Value = Throng> {
     (
-        (weighted(0.1), from(tables::ROWS)),
+        (weighted(0.14), from(tables::ROWS)),
         weighted(0.2),
-        weighted(0.05),
+        weighted(0.06),
+        weighted(0.03),
         from(IMPATIENCES),
         weighted(0.4),
     )
-        .prop_map(|(rows, joins, cramped, impatience, sips)| Throng {
+        .prop_map(|(rows, joins, cramped, probed, impatience, sips)| Throng {
             rows,
             joins,
             cramped,
+            probed,
             impatience: pick(IMPATIENCES, impatience),
             sips,
         })

@@ -1,0 +1,104 @@
+//! What fills and empties pipes.
+
+use super::Builder;
+use crate::scenario::strategy::genes::{AIMS, OpGenes};
+use crate::scenario::strategy::tables::{self, pick, total};
+use crate::scenario::{Actor, Op, PAGE_BYTES, Range};
+
+impl Builder<'_> {
+    pub(super) fn pipe(&mut self, genes: &OpGenes) {
+        let table = match self.plumbing {
+            false => tables::PIPE_BYTES,
+            true => tables::SMALL_PIPE_BYTES,
+        };
+        let capacity_bytes = pick(table, genes.offset % total(table));
+        self.push(Actor::A, Op::Pipe { capacity_bytes });
+        self.has_pipe = true;
+    }
+
+    pub(super) fn splice_in(&mut self, genes: &OpGenes) -> Range {
+        if !self.has_pipe {
+            self.pipe(genes);
+        }
+        let range = self.send(genes);
+        self.fill(genes, range);
+        range
+    }
+
+    /// Puts pages of the file into the pipe.
+    fn fill(&mut self, genes: &OpGenes, range: Range) {
+        let op = match self.swarm.pipes && genes.back >= 2 {
+            true => Op::Vmsplice {
+                range,
+                gift: genes.back == 3,
+            },
+            false => Op::SpliceIn {
+                range,
+                move_pages: self.moves[0],
+            },
+        };
+        self.push(Actor::A, op);
+    }
+
+    pub(super) fn splice_out(&mut self, genes: &OpGenes, len: u64, tee: bool) {
+        // MSG_MORE in one of four, or in most, and NONBLOCK in one, which a send can do
+        // without.
+        let more = genes.actor == 1 || self.throng.joins && genes.actor != 0;
+        let nonblock = genes.back == 3;
+        let op = Op::SpliceOut {
+            len,
+            more,
+            nonblock,
+            tee,
+            move_pages: self.moves[1],
+        };
+        self.push(Actor::A, op);
+    }
+
+    pub(super) fn len(&self, genes: &OpGenes) -> u64 {
+        match self.plumbing {
+            false => pick(tables::LENGTHS, genes.len),
+            true => {
+                let share = total(tables::PIPE_LENGTHS);
+                let draw = genes.len * share / total(tables::LENGTHS);
+                pick(tables::PIPE_LENGTHS, draw)
+            }
+        }
+    }
+
+    /// Puts so many buffers of one length into the pipe, and takes them all out at once.
+    pub(super) fn gather(&mut self, genes: &OpGenes) {
+        let scaled = |draw: u32, of: u32, to: u32| draw * to / of;
+        let draw = scaled(genes.aim, total(AIMS), total(tables::BUFFERS));
+        let buffers = self.many(pick(tables::BUFFERS, draw));
+        let draw = scaled(
+            genes.len,
+            total(tables::LENGTHS),
+            total(tables::BUFFER_BYTES),
+        );
+        let len = pick(tables::BUFFER_BYTES, draw);
+        // Each takes a page of the pipe, however short it is.
+        if buffers > DEFAULT_SLOTS || !self.has_pipe {
+            let slots = buffers.next_power_of_two().max(DEFAULT_SLOTS);
+            let capacity_bytes = slots * PAGE_BYTES as u32;
+            self.push(Actor::A, Op::Pipe { capacity_bytes });
+            self.has_pipe = true;
+        }
+        let mut offset = self.offset(genes);
+        let mut all = 0;
+        for _ in 0..buffers {
+            let range = Range {
+                offset,
+                len: len.min(self.size_bytes - offset),
+            };
+            self.sends.push(range);
+            self.fill(genes, range);
+            all += range.len;
+            offset = (offset + len) % self.size_bytes;
+        }
+        self.splice_out(genes, all, false);
+    }
+}
+
+/// What a pipe has room for whose capacity nobody has set, in pages.
+const DEFAULT_SLOTS: u32 = 16;
