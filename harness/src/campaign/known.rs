@@ -7,7 +7,7 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Call, End, History, Outcome};
-use crate::oracle::{Property, Violation};
+use crate::oracle::{DOES_NOT_BLOCK, Property, Violation};
 use crate::scenario::{Borrowing, Family, Op, PAGE_BYTES, Range, Scenario, Setup, Sysctl};
 
 /// The largest record of TLS.
@@ -38,6 +38,10 @@ pub enum Bug {
     /// the peer does not notice (net/mptcp/options.c:check_fully_established). No kernel
     /// mends it.
     LateSyn,
+    /// At the end of the file kTLS sends what it has held back as if the socket could
+    /// block (net/tls/tls_sw.c:tls_sw_splice_eof). No kernel mends it, and the series
+    /// brings it to 6.1.
+    WaitingEnd,
 }
 
 impl Bug {
@@ -50,6 +54,7 @@ impl Bug {
             Bug::ForgottenOwner => "corpus/zerocopy/mtu-probe.scn",
             Bug::NumberGivenBack => "corpus/zerocopy/number-given-back.scn",
             Bug::LateSyn => "corpus/end/late-syn-mptcp.scn",
+            Bug::WaitingEnd => "corpus/socket/ktls-nonblock-past-end.scn",
         }
     }
 
@@ -80,7 +85,8 @@ impl Bug {
                             || taken_for_another(it, past)
                     })
                 };
-                past_the_end(scenario).is_some_and(|past| any(&datagrams) || broken(past))
+                past_the_end(scenario, Family::Udp6)
+                    .is_some_and(|past| any(&datagrams) || broken(past))
             }
             Bug::ForgottenOwner => {
                 let setup = &scenario.setup;
@@ -94,6 +100,12 @@ impl Bug {
                 overtakes_a_syn(scenario)
                     && any(&[Property::Liveness])
                     && ends_in_silence(scenario, history)
+            }
+            Bug::WaitingEnd => {
+                let waits = |it: &Violation| {
+                    it.property == Property::Liveness && it.message.contains(DOES_NOT_BLOCK)
+                };
+                past_the_end(scenario, Family::Ktls4).is_some() && violations.iter().any(waits)
             }
         }
     }
@@ -142,6 +154,10 @@ impl Known {
         }
         if known {
             bugs.push(Bug::LateSyn);
+        }
+        // Before it had sendpage(), which holds nothing back.
+        if known && (!old || has_series) {
+            bugs.push(Bug::WaitingEnd);
         }
         Known(bugs)
     }
@@ -305,8 +321,8 @@ fn taken_for_another(violation: &Violation, past: usize) -> bool {
         && violation.step.is_some_and(|it| it > past)
 }
 
-/// The first call over IPv6 that reads on to find the end of the file.
-fn past_the_end(scenario: &Scenario) -> Option<usize> {
+/// The first call over `family` that reads on to find the end of the file.
+fn past_the_end(scenario: &Scenario, family: Family) -> Option<usize> {
     let cut = scenario.steps.iter().filter_map(|step| match step.op {
         Op::Truncate { size_bytes } => Some(size_bytes),
         _ => None,
@@ -327,7 +343,7 @@ fn past_the_end(scenario: &Scenario) -> Option<usize> {
         _ => false,
     };
     let first = scenario.steps.iter().position(|it| past(it.op));
-    first.filter(|_| scenario.setup.socket.family == Family::Udp6)
+    first.filter(|_| scenario.setup.socket.family == family)
 }
 
 #[cfg(test)]

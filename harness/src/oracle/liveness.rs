@@ -7,6 +7,7 @@ mod load;
 mod prompt;
 
 use self::load::Load;
+pub(crate) use self::prompt::DOES_NOT_BLOCK;
 use super::{Property, Violation, name_step};
 use crate::history::{Call, End, History, Outcome};
 use crate::scenario::limits::MAX_WAIT_US;

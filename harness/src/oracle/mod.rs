@@ -66,6 +66,7 @@ use crate::history::History;
 use crate::scenario::{Actor, Range, Scenario};
 
 pub use leaks::violation as leak;
+pub(crate) use liveness::DOES_NOT_BLOCK;
 pub use liveness::{AWAIT_NS, HELD_NS, RESCUE_NS, arrival_ns, bound_ns, overflows};
 pub use means::{means, not_by};
 pub use splat::{message, reports, splats};

@@ -338,3 +338,44 @@ fn a_number_is_given_back_where_a_call_fails_beside_one_of_another_thread() {
     let alone = NUMBER.replace("c: ", "b: ");
     assert_eq!(found(&alone, "", &at_once, number()), None);
 }
+
+#[test]
+fn ktls_waits_at_the_end_of_the_file_since_it_holds_back() {
+    const END: &str = include_str!("../../../../corpus/socket/ktls-nonblock-past-end.scn");
+    let of = |property, message: &str| Violation {
+        property,
+        step: Some(0),
+        stream_offset: None,
+        file_range: None,
+        torn_by: None,
+        after_return_ns: None,
+        message: message.into(),
+    };
+    let on = |release: &str, stable: &str, text: &str, violation: Violation| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        Known::of(release, stable).explain(&scenario, &history(&[]), &[violation])
+    };
+    let explained = |release: &str, text: &str, violation| on(release, "", text, violation);
+    let waits = || {
+        of(
+            Property::Liveness,
+            "took 0.030 s on a socket that does not block",
+        )
+    };
+    for release in ["6.5.0", "6.12.117", "7.3.4"] {
+        assert_eq!(explained(release, END, waits()), Some(Bug::WaitingEnd));
+    }
+    assert_eq!(explained("6.1.192", END, waits()), None);
+    assert_eq!(on("6.1.192", "1\n", END, waits()), Some(Bug::WaitingEnd));
+    for (from, to) in [("ktls4", "tcp4"), ("8193", "8192")] {
+        let other = END.replace(from, to);
+        assert_ne!(other, END);
+        assert_eq!(explained("7.3.4", &other, waits()), None, "{from}");
+    }
+    for other in [
+        of(Property::Liveness, "it never returned"),
+        of(Property::Counts, "on a socket that does not block"),
+    ] {
+        assert_eq!(explained("7.3.4", END, other), None);
+    }
+}

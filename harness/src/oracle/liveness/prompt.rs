@@ -5,12 +5,12 @@
 //! * the first send of a calm connection takes no more than two round trips: the tail of
 //!   it may wait for what is before it to be acknowledged, and no timer is needed;
 //! * a send that the send buffer has taken waits for the peer for a second at most, and then
-//!   for its packets to leave this machine.
+//!   for its packets to leave this machine: what was received has left.
 
 use super::{MS, SECOND, one_way_ns, shuffles};
 use crate::history::{Call, History, Outcome};
 use crate::scenario::{
-    Borrowing, Device, DeviceKind, Family, FileKind, Op, ReaderMode, Scenario, Sysctl, Way,
+    Borrowing, Congestion, DeviceKind, Family, FileKind, Op, ReaderMode, Scenario, Sysctl, Way,
 };
 
 /// Timers of the kernel are late by a tick or two.
@@ -29,6 +29,9 @@ const LITTLE_BYTES: u64 = 8192;
 /// (include/linux/skbuff.h: SKB_TRUESIZE).
 const FEW_SENDS: usize = 8;
 
+/// What is said of who waits although the socket is not to.
+pub(crate) const DOES_NOT_BLOCK: &str = "on a socket that does not block";
+
 /// Why `call` should have returned sooner, if it should have.
 pub(super) fn overdue(scenario: &Scenario, history: &History, call: &Call) -> Option<String> {
     let op = scenario.steps.get(call.step)?.op;
@@ -45,9 +48,9 @@ pub(super) fn overdue(scenario: &Scenario, history: &History, call: &Call) -> Op
         return None;
     }
     let bounds = [
-        at_once(scenario, op).map(|ns| (ns, "on a socket that does not block")),
+        at_once(scenario, op).map(|ns| (ns, DOES_NOT_BLOCK)),
         unhindered(scenario, history, call).map(|ns| (ns, "with nothing to hold it up")),
-        detached(scenario, history, op).map(|ns| (ns, "though its packets have long left")),
+        detached(scenario, history, op, call).map(|ns| (ns, "though its packets have long left")),
     ];
     let (bound_ns, why) = bounds.into_iter().flatten().find(|(ns, _)| took_ns > *ns)?;
     let (took, bound) = (super::secs(took_ns), super::secs(bound_ns));
@@ -73,9 +76,12 @@ fn unhindered(scenario: &Scenario, history: &History, call: &Call) -> Option<u64
         && setup.data.duplicate_ppm + setup.ack.duplicate_ppm == 0
         && setup.data.limit_packets + setup.ack.limit_packets == 0
         && setup.ack.rate_bps == 0
-        && setup.device == Device::default()
-        && setup.stack == Default::default()
-        && setup.socket.tcp == Default::default()
+        && !setup.stack.probes()
+        && setup.stack.get(Sysctl::Rmem).is_none()
+        // A packet more than that waits until one before it has left the link.
+        && setup.stack.get(Sysctl::LimitOutput).is_none()
+        // BBR sends at a pace.
+        && setup.socket.tcp.congestion != Some(Congestion::Bbr)
         && setup.socket.rcvbuf_bytes.is_none()
         && setup.reader == ReaderMode::Drain
         && !setup.relay
@@ -87,32 +93,57 @@ fn unhindered(scenario: &Scenario, history: &History, call: &Call) -> Option<u64
     (calm && alone && little).then_some(rtt_ns.saturating_mul(2).saturating_add(LATE_NS))
 }
 
-fn detached(scenario: &Scenario, history: &History, op: Op) -> Option<u64> {
+fn detached(scenario: &Scenario, history: &History, op: Op, call: &Call) -> Option<u64> {
     let by_reference = !matches!(op, Op::Copy { .. } | Op::Borrow { .. });
-    let leaves = is_plain(scenario) && by_reference && !scenario.holds(Way::Data);
-    let sent = || {
-        let known = sends(scenario, history).all(has_ended_by_itself);
-        let bytes: u64 = sends(scenario, history).map(|it| it.outcome.bytes()).sum();
-        let count = sends(scenario, history).count();
-        known && bytes <= LITTLE_BYTES && count <= FEW_SENDS
+    let leaves = by_reference && is_direct(scenario) && !scenario.holds(Way::Data);
+    let known = sends(scenario, history).all(has_ended_by_itself);
+    if !leaves || !known {
+        return None;
+    }
+    let bytes: u64 = sends(scenario, history).map(|it| it.outcome.bytes()).sum();
+    let few = sends(scenario, history).count() <= FEW_SENDS;
+    // From when on it has only waited for the peer.
+    let taken_ns = match is_plain(scenario) && bytes <= LITTLE_BYTES && few {
+        true => 0,
+        false => received_ns(scenario, history, call)?.saturating_sub(call.entry.time_ns),
     };
     let out_ns = one_way_ns(&scenario.setup.data);
-    (leaves && sent()).then_some(PATIENCE_NS.saturating_add(out_ns))
+    Some(taken_ns.saturating_add(PATIENCE_NS).saturating_add(out_ns))
+}
+
+/// When all that was sent before `call` returned had been received, if that was so then.
+fn received_ns(scenario: &Scenario, history: &History, call: &Call) -> Option<u64> {
+    if scenario.setup.socket.each {
+        return None;
+    }
+    let begun = |other: &&Call| other.entry.order < call.exit.order;
+    let bytes = sends(scenario, history).filter(begun);
+    let bytes: u64 = bytes.map(|it| it.outcome.bytes()).sum();
+    let mut chunks = history.chunks.iter();
+    let last = chunks.find(|it| it.start.saturating_add(it.len) as u64 >= bytes)?;
+    let before = last.at.order < call.exit.order;
+    before.then_some(last.at.time_ns)
 }
 
 fn has_ended_by_itself(call: &Call) -> bool {
     !matches!(call.outcome, Outcome::Killed | Outcome::Pending)
 }
 
-/// TCP with the buffers that it has by itself, out of which all goes at once.
-fn is_plain(scenario: &Scenario) -> bool {
+/// TCP over a link that no packet waits for longer than it takes.
+fn is_direct(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
     matches!(setup.socket.family, Family::Tcp4 | Family::Tcp6)
+        && setup.data.rate_bps == 0
+        && setup.device.kind != DeviceKind::Tun
+}
+
+/// The same with the buffers that TCP has by itself, out of which all goes at once.
+fn is_plain(scenario: &Scenario) -> bool {
+    let setup = &scenario.setup;
+    is_direct(scenario)
         && setup.socket.sndbuf_bytes.is_none()
         && setup.stack.get(Sysctl::Wmem).is_none()
         && setup.socket.tcp.notsent_lowat_bytes == 0
-        && setup.data.rate_bps == 0
-        && setup.device.kind != DeviceKind::Tun
 }
 
 fn sends<'a>(scenario: &'a Scenario, history: &'a History) -> impl Iterator<Item = &'a Call> {

@@ -121,6 +121,31 @@ fn who_waits_for_the_peer_loses_patience() {
     assert_eq!(slow(3 * SECOND, small).violations(), []);
 }
 
+/// However full a small buffer was, what has arrived is not in it.
+#[test]
+fn what_was_received_has_left() {
+    let told = |received_after_ns: Option<u64>, took_ns: u64| {
+        let mut plan = slow(took_ns, |it| it.setup.socket.sndbuf_bytes = Some(4608));
+        let sent = plan.history.calls[0].entry;
+        match received_after_ns {
+            Some(after_ns) => {
+                for chunk in &mut plan.history.chunks {
+                    chunk.at.order = sent.order;
+                    chunk.at.time_ns = sent.time_ns + after_ns;
+                }
+            }
+            None => plan.history.chunks[0].at.order = u64::MAX,
+        }
+        let violations = plan.violations();
+        let mut messages = violations.iter().map(|it| &it.message);
+        messages.any(|it| it.contains("have long left"))
+    };
+    assert!(told(Some(MS), 3 * SECOND));
+    assert!(!told(Some(MS), SECOND));
+    assert!(!told(Some(2 * SECOND), 3 * SECOND));
+    assert!(!told(None, 3 * SECOND));
+}
+
 /// One that is killed may have waited for room: what it was asked to send is more than what
 /// it is known to have sent.
 #[test]
