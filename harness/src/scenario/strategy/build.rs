@@ -31,7 +31,11 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
     (data.nth, ack.nth) = stack::nth(&genes.tun);
     // A reader that is to leave must be one that takes orders.
     let leaves = |op: &OpGenes| pick(KINDS, op.kind) == Kind::Leave;
-    let paused = genes.socket.paused || genes.swarm.trouble && genes.ops.iter().any(leaves);
+    let family = option(genes.family.0, tables::FAMILIES, genes.family.1);
+    // Where there is no link nothing waits but for the reader.
+    let waits = genes.throng.sips && family.is_some_and(|it| !it.passes_link());
+    let leaves = genes.swarm.trouble && genes.ops.iter().any(leaves);
+    let paused = genes.socket.paused || leaves || waits;
     let file = FileSpec {
         kind: match (genes.source.ext4, genes.swarm.memfd) {
             (true, _) => FileKind::Ext4,
@@ -39,11 +43,11 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
             (false, false) => FileKind::Tmpfs,
         },
         size_bytes: pick(tables::FILE_BYTES, genes.file),
-        sparse: genes.source.sparse,
+        sparse: genes.source.sparse || genes.plumbing && genes.holes,
         read_only: genes.source.read_only,
     };
     let mut socket = setup::socket(&genes.socket, &genes.tcp);
-    if let Some(other) = option(genes.family.0, tables::FAMILIES, genes.family.1) {
+    if let Some(other) = family {
         socket.family = other;
     }
     let joins = genes.throng.joins || genes.throng.rows.0;
@@ -180,8 +184,11 @@ impl Builder<'_> {
                 self.push(self.sender(genes), Op::Borrow { by, range });
                 self.in_a_row(genes);
                 // Who is told when the pages are free writes to them then.
-                if genes.back == 3 {
+                if genes.back == 3 || self.throng.probed {
                     self.push(Actor::A, Op::AwaitCompletions);
+                    let back = genes.offset as usize % self.sends.len();
+                    let range = self.sends[self.sends.len() - 1 - back];
+                    self.push(Actor::A, Op::MmapWrite(range));
                 }
             }
             Some(Kind::AwaitCompletions) => {
@@ -352,6 +359,11 @@ impl Builder<'_> {
                 let share = total(PIPE_KINDS);
                 pick(PIPE_KINDS, genes.kind * share / total(KINDS))
             }
+        };
+        let kind = match kind {
+            // Nobody waits for these, so that more than one is there to be put together.
+            Kind::Sendfile if self.throng.probed && genes.aim % 2 == 1 => Kind::Borrow,
+            kind => kind,
         };
         let (on, instead) = match kind {
             Kind::Sendfile | Kind::MmapWrite => (true, None),

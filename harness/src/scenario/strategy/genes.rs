@@ -65,6 +65,8 @@ pub struct Genes {
     pub meets: bool,
     /// Most operations fill and empty the pipes, which are small.
     pub plumbing: bool,
+    /// These are filled from a file with holes.
+    pub holes: bool,
     pub throng: Throng,
 }
 
@@ -193,7 +195,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Borrow, 16),
     (Kind::AwaitCompletions, 4),
     (Kind::Collapse, 3),
-    (Kind::Gather, 6),
+    (Kind::Gather, 12),
 ];
 
 /// The same where most is about pipes. Each slot of a pipe keeps something of what was in
@@ -207,7 +209,7 @@ pub const PIPE_KINDS: &[Weighted<Kind>] = &[
     (Kind::Pipe, 1),
     (Kind::Tee, 6),
     (Kind::Pour, 5),
-    (Kind::Gather, 2),
+    (Kind::Gather, 4),
     // What sends comes last, side by side, so that shrinking finds the simpler of these.
     (Kind::SpliceOut, 10),
     (Kind::Splice, 3),
@@ -270,6 +272,7 @@ prop_compose! {
         counts in counts::counts(),
         meets in weighted(0.12),
         plumbing in weighted(0.12),
+        holes in weighted(0.3),
         throng in throng::throng(),
     ) -> Genes {
         Genes {
@@ -295,6 +298,7 @@ prop_compose! {
             counts,
             meets,
             plumbing,
+            holes,
             throng,
         }
     }

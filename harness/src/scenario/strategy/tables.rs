@@ -66,6 +66,9 @@ pub const FILE_BYTES: &[Weighted<u64>] = &[
     (1_048_576, 1),
 ];
 
+/// A draw of one with several pages.
+pub const LARGER_FILE: u32 = 55;
+
 /// Lengths of sends and writes, in bytes.
 pub const LENGTHS: &[Weighted<u64>] = &[
     (4096, 24),
@@ -128,14 +131,20 @@ pub const ROWS: &[Weighted<u32>] = &[(2, 4), (3, 3), (20, 1)];
 
 /// How many buffers are gathered in a pipe: a few, or about as many as one round of a splice
 /// to a socket takes.
-pub const BUFFERS: &[Weighted<u32>] = &[(2, 2), (16, 4), (17, 3), (15, 1), (3, 2), (33, 1)];
+pub const BUFFERS: &[Weighted<u32>] = &[(2, 2), (16, 6), (17, 3), (15, 1), (3, 1), (33, 1)];
 
 /// Their lengths, in bytes: all of them in one segment, and in many.
 pub const BUFFER_BYTES: &[Weighted<u64>] =
     &[(4096, 3), (1, 3), (64, 3), (100, 2), (1448, 1), (4095, 1)];
 
+/// A draw of the longest row.
+pub const LONGEST_ROW: u32 = 7;
+
 /// What all but the first of a row send, at most, in bytes.
 pub const ROW_BYTES: u64 = 4097;
+
+/// The same where a probe is to put several together.
+pub const PROBED_BYTES: u64 = 700;
 
 /// SO_SNDBUF and SO_RCVBUF, in bytes.
 pub const SOCKET_BUFFER_BYTES: &[Weighted<u32>] = &[
@@ -328,6 +337,13 @@ mod tests {
                 .iter()
                 .all(|(count, _)| beyond.contains(count))
         );
+    }
+
+    #[test]
+    fn draws_with_a_name_are_what_it_says() {
+        assert_eq!(pick(FILE_BYTES, LARGER_FILE), 16_384);
+        assert_eq!(pick(ROWS, LONGEST_ROW), 20);
+        assert_eq!(pick(SOCKET_BUFFER_BYTES, SMALL_BUFFER), 4096);
     }
 
     #[test]

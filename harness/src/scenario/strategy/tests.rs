@@ -92,10 +92,10 @@ fn a_seed_keeps_its_meaning() {
         file memfd size=16384
         reader paused
 
-        sendfile 4097+12287
-        b: mmap-write 0+16384
-        read 65536
-        c: mmap-write 15660+724
+        b: mmap-write 4097+12287
+        sendfile 0+1447
+        read 1447
+        read 4097
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -134,7 +134,7 @@ fn scenarios_are_small() {
     assert!((15_000..45_000).contains(&mean), "{mean} bytes sent");
     println!("{mean} bytes sent");
     let ops = cases().map(|case| case.steps.len()).sum::<usize>() as f64 / CASES as f64;
-    assert!((3.0..9.0).contains(&ops), "{ops} operations");
+    assert!((3.0..12.0).contains(&ops), "{ops} operations");
 }
 
 /// Every feature is there, in at least this share of the cases, in percent.
@@ -362,9 +362,13 @@ fn every_feature_is_generated() {
     assert!(rare.is_empty(), "\n{rare}");
 }
 
-/// What is left of a case without wishes.
+/// What is left of a case without wishes, and without a crowd: what only these brought about
+/// stays as they have it.
 fn shrunk(seed: u8, fails: impl Fn(&Scenario) -> bool) -> Scenario {
-    let drawn = genes::genes().prop_map(|genes| build::build(&genes));
+    let drawn = genes::genes().prop_map(|mut genes| {
+        genes.throng.cramped = false;
+        build::build(&genes)
+    });
     shrunk_from(drawn.boxed(), seed, fails)
 }
 
@@ -440,15 +444,15 @@ fn what_matters_stays_and_the_rest_goes() {
         };
         let found = shrunk(seed, splice);
         // One that only filled or emptied a pipe may stay: operations are taken out first,
-        // and made simpler then. Those of a crowd stay together.
-        assert!(found.steps.len() <= 7, "seed {seed}: {found}");
+        // and made simpler then.
+        assert!(found.steps.len() <= 5, "seed {seed}: {found}");
         simplest += u8::from(
             found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
         );
     }
     assert!(races >= SEEDS - 3, "{races} of {SEEDS}");
     // What only a wish brought about stays as the wish has it.
-    assert!(simplest >= SEEDS / 2, "{simplest} of {SEEDS}");
+    assert!(simplest >= SEEDS / 4, "{simplest} of {SEEDS}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Builder<'_> {
     }
 
     /// Puts pages of the file into the pipe.
-    fn fill(&mut self, genes: &OpGenes, range: Range) {
+    pub(super) fn fill(&mut self, genes: &OpGenes, range: Range) {
         let op = match self.swarm.pipes && genes.back >= 2 {
             true => Op::Vmsplice {
                 range,
@@ -96,7 +96,12 @@ impl Builder<'_> {
             all += range.len;
             offset = (offset + len) % self.size_bytes;
         }
-        self.splice_out(genes, all, false);
+        // What is asked for says whether more is to follow: just that, or more.
+        let asked = match genes.back {
+            0 => all,
+            _ => 2 * all,
+        };
+        self.splice_out(genes, asked, false);
     }
 }
 

@@ -12,9 +12,15 @@ pub fn cramp(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
     genes.swarm.senders = true;
     genes.borrows = true;
+    genes.file = genes.file.max(tables::LARGER_FILE);
     let socket = &mut genes.socket;
     if !socket.sndbuf.0 {
         socket.sndbuf = (true, tables::SMALL_BUFFER);
+    }
+    // The other end has little room, too, until it is told to read.
+    if genes.throng.sips {
+        socket.paused = true;
+        socket.rcvbuf = (true, tables::SMALL_BUFFER);
     }
     socket.send_timeout.0 |= genes.throng.impatience == Impatience::TimeLimit;
     genes
@@ -25,8 +31,12 @@ pub fn cramp(genes: &Genes) -> Genes {
 pub fn probe(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
     genes.family.0 = false;
+    genes.swarm.senders = true;
     genes.borrows = true;
-    genes.throng.rows.0 = true;
+    // A window has to be filled first.
+    let (on, row) = &mut genes.throng.rows;
+    *on = true;
+    *row = tables::LONGEST_ROW;
     genes.stack.any = true;
     for (sysctl, value) in Sysctl::all().zip(&mut genes.stack.values) {
         if matches!(sysctl, Sysctl::MtuProbing | Sysctl::BaseMss) {
@@ -37,30 +47,60 @@ pub fn probe(genes: &Genes) -> Genes {
     genes
 }
 
-/// More than a small send buffer holds.
-const FILL_BYTES: u64 = 16_384;
+/// As much as a small send buffer holds, and more.
+const FILL_BYTES: [u64; 2] = [4096, 16_384];
+
+/// What the first of a crowd sends at least: not all of it finds room.
+const LONG_BYTES: u64 = 16_384;
+
+/// How the first of a crowd sends.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Borrows,
+    Splices,
+    Sends,
+}
 
 impl Builder<'_> {
     /// Two wait for room behind what fills it, one of them may be disturbed, and somebody
     /// sends when that is over.
     pub(super) fn crowd(&mut self, genes: &OpGenes) {
+        let first = match genes.aim % 8 {
+            0..=3 => First::Borrows,
+            4..=6 => First::Splices,
+            _ => First::Sends,
+        };
+        // Who finds no room at all waits before it has sent anything.
+        let fills_up = first == First::Borrows || genes.len % 2 == 1;
         let fill = Range {
             offset: 0,
-            len: self.size_bytes.min(FILL_BYTES),
+            len: self.size_bytes.min(FILL_BYTES[usize::from(fills_up)]),
         };
-        self.sends.push(fill);
+        let [fills, senders @ .., writes] = self.throng.members;
         let by = Copying::Write;
-        self.push(Actor::A, Op::Copy { by, range: fill });
+        if fills {
+            self.sends.push(fill);
+            self.push(Actor::A, Op::Copy { by, range: fill });
+        }
         let sends = [
             (Actor::A, genes.aim),
             (Actor::B, genes.kind),
             (Actor::B, genes.offset),
         ];
+        let sent = self.sends.len();
         for (place, (actor, draw)) in sends.into_iter().enumerate() {
+            if !senders[place] {
+                continue;
+            }
             if place == 2 && self.throng.impatience == Impatience::Signal {
                 let to = [Actor::A, Actor::B][genes.back as usize % 2];
+                // Who fills it up waits as well, but is not the one.
                 let us = pick(tables::WAITS_US, genes.offset % total(tables::WAITS_US));
-                self.push(Actor::C, Op::Wait { us });
+                let op = match fills_up {
+                    true => Op::Wait { us },
+                    false => Op::Await { who: to },
+                };
+                self.push(Actor::C, op);
                 self.push(Actor::C, Op::Signal { to });
             }
             // Bytes of one's own, so that it can be seen whose they are.
@@ -68,22 +108,41 @@ impl Builder<'_> {
                 offset: tables::page_offset(genes.offset + place as u32 + 1),
                 ..genes.clone()
             };
-            // What goes by the pipe is one's alone.
-            if place == 0 && draw % 4 == 1 {
-                let range = self.splice_in(genes);
-                self.splice_out(genes, range.len, false);
-                continue;
-            }
             let range = self.send(genes);
-            let op = match draw % 4 {
-                0 | 1 => Op::Borrow {
-                    by: Borrowing::Send,
-                    range,
+            let range = match place {
+                0 => Range {
+                    len: range
+                        .len
+                        .max(LONG_BYTES.min(self.size_bytes - range.offset)),
+                    ..range
                 },
-                2 => Op::Sendfile(range),
+                _ => range,
+            };
+            let borrow = Op::Borrow {
+                by: Borrowing::Send,
+                range,
+            };
+            let op = match (place, first, draw % 4) {
+                // What goes by the pipe is one's alone.
+                (0, First::Splices, _) => {
+                    if !self.has_pipe {
+                        self.pipe(genes);
+                    }
+                    self.fill(genes, range);
+                    self.splice_out(genes, range.len, false);
+                    continue;
+                }
+                (0, First::Borrows, _) => borrow,
+                (0, First::Sends, _) => Op::Sendfile(range),
+                (_, _, 0 | 1) => borrow,
+                (_, _, 2) => Op::Sendfile(range),
                 _ => Op::Copy { by, range },
             };
             self.push(actor, op);
+        }
+        // The first one goes on as soon as it can.
+        if let (true, Some(range)) = (writes, self.sends.get(sent)) {
+            self.push(Actor::A, Op::MmapWrite(*range));
         }
     }
 
@@ -121,7 +180,11 @@ impl Builder<'_> {
             let Some(&Step { actor, op }) = self.steps.last() else {
                 return;
             };
-            let len = length_in_a_row(genes, place);
+            let most = match self.throng.probed {
+                true => tables::PROBED_BYTES,
+                false => tables::ROW_BYTES,
+            };
+            let len = length_in_a_row(genes, place).min(most);
             let Some((op, range)) = onward(op, len, self.size_bytes) else {
                 return;
             };

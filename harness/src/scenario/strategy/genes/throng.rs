@@ -22,6 +22,9 @@ pub struct Throng {
     pub probed: bool,
     /// What ends their waits.
     pub impatience: Impatience,
+    /// Always set, until they shrink: what the crowd does. What fills the buffer, three who
+    /// send then, and a write to what the first of these has sent.
+    pub members: [bool; 5],
     /// A reader who takes orders takes a little behind each send.
     pub sips: bool,
 }
@@ -45,17 +48,21 @@ pub fn throng() -> impl Strategy<Value = Throng> {
     (
         (weighted(0.14), from(tables::ROWS)),
         weighted(0.2),
-        weighted(0.06),
-        weighted(0.03),
+        weighted(0.08),
+        weighted(0.05),
         from(IMPATIENCES),
+        [weighted(1.0); 5],
         weighted(0.4),
     )
-        .prop_map(|(rows, joins, cramped, probed, impatience, sips)| Throng {
-            rows,
-            joins,
-            cramped,
-            probed,
-            impatience: pick(IMPATIENCES, impatience),
-            sips,
-        })
+        .prop_map(
+            |(rows, joins, cramped, probed, impatience, members, sips)| Throng {
+                rows,
+                joins,
+                cramped,
+                probed,
+                impatience: pick(IMPATIENCES, impatience),
+                members,
+                sips,
+            },
+        )
 }
