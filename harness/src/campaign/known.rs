@@ -273,7 +273,10 @@ fn overtakes_a_syn(scenario: &Scenario) -> bool {
         ..
     } = &scenario.setup;
     let shuffles = data.jitter_us > 0 || data.reorder_ppm > 0;
-    let late = data.nth.swap == 1 || shuffles && data.longest_us() >= REPEATED_AFTER_US;
+    // Connections are made one after the other, each with a SYN and an ACK.
+    let connections = scenario.connections().count() as u32;
+    let of_a_syn = data.nth.swap % 2 == 1 && data.nth.swap < 2 * connections;
+    let late = of_a_syn || shuffles && data.longest_us() >= REPEATED_AFTER_US;
     let stamped = stack.get(Sysctl::Timestamps) != Some(0);
     let multipath = matches!(socket.family, Family::Mptcp4 | Family::Mptcp6);
     multipath && stamped && late

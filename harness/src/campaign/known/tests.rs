@@ -289,6 +289,7 @@ fn a_late_syn_leaves_a_receiver_of_mptcp_in_silence() {
         ("swap=1", "delay=600ms jitter=399ms", None),
         ("swap=1", "delay=2s", None),
         ("swap=1", "swap=2", None),
+        ("swap=1", "swap=3", None),
         ("mptcp4", "mptcp6", bug),
         ("mptcp4", "tcp4", None),
         ("mptcp4", "tcp6", None),
@@ -299,6 +300,13 @@ fn a_late_syn_leaves_a_receiver_of_mptcp_in_silence() {
             other = other.replace("link tun\n", "");
         }
         assert_eq!(found(&other, &|_| (), hangs), bug, "{to}");
+    }
+    // The second of two connections begins with the third packet.
+    let two = data.replace("mptcp4", "mptcp4 each") + "c: sendfile 0+1\n";
+    assert_ne!(two, data);
+    for (number, bug) in [(1, bug), (2, None), (3, bug), (5, None)] {
+        let two = two.replace("swap=1", &format!("swap={number}"));
+        assert_eq!(found(&two, &|_| (), hangs), bug, "{number}");
     }
 }
 

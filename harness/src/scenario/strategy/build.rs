@@ -70,7 +70,9 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         pipes: genes.swarm.pipes || genes.plumbing,
         ..genes.swarm.clone()
     };
+    let times = (data.delay_us + ack.delay_us, data.delay_us);
     let mut builder = Builder {
+        times,
         swarm: &swarm,
         plumbing: genes.plumbing,
         source: &genes.source,
@@ -136,6 +138,8 @@ fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
 }
 
 struct Builder<'a> {
+    /// How long a round trip takes at least, and the way to the receiver, in microseconds.
+    times: (u64, u64),
     swarm: &'a Swarm,
     plumbing: bool,
     source: &'a Source,
@@ -189,6 +193,9 @@ impl Builder<'_> {
                     let back = genes.offset as usize % self.sends.len();
                     let range = self.sends[self.sends.len() - 1 - back];
                     self.push(Actor::A, Op::MmapWrite(range));
+                }
+                if self.throng.probed {
+                    self.write_in_flight(genes);
                 }
             }
             Some(Kind::AwaitCompletions) => {
@@ -531,6 +538,18 @@ impl Builder<'_> {
             },
             Aim::Anywhere => anywhere,
         }
+    }
+
+    /// Somebody writes to all that was sent, when packets are halfway to the receiver.
+    fn write_in_flight(&mut self, genes: &OpGenes) {
+        let (round_trip_us, way_us) = self.times;
+        let us = round_trip_us * u64::from(1 + genes.offset % 4) + way_us / 2;
+        let all = Range {
+            offset: 0,
+            len: self.size_bytes,
+        };
+        self.push(Actor::B, Op::Wait { us });
+        self.push(Actor::B, Op::MmapWrite(all));
     }
 
     /// Where the file is to end: most often in or at the end of what was sent, else

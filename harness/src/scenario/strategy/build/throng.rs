@@ -185,9 +185,16 @@ impl Builder<'_> {
                 false => tables::ROW_BYTES,
             };
             let len = length_in_a_row(genes, place).min(most);
-            let Some((op, range)) = onward(op, len, self.size_bytes) else {
+            let Some((mut op, range)) = onward(op, len, self.size_bytes) else {
                 return;
             };
+            // Sends by the same way share an owner, and a probe of these is one's alone.
+            if let (true, Op::Borrow { by, .. }) = (self.throng.probed, &mut op) {
+                *by = match by {
+                    Borrowing::Send => Borrowing::Uring,
+                    Borrowing::Uring => Borrowing::Send,
+                };
+            }
             self.push(actor, op);
             self.sends.push(range);
         }
