@@ -102,10 +102,13 @@ impl Bug {
                     && ends_in_silence(scenario, history)
             }
             Bug::WaitingEnd => {
-                let waits = |it: &Violation| {
-                    it.property == Property::Liveness && it.message.contains(DOES_NOT_BLOCK)
+                let waits = |it: &Violation, past: usize| {
+                    it.property == Property::Liveness
+                        && it.message.contains(DOES_NOT_BLOCK)
+                        && it.step.is_some_and(|step| step >= past)
                 };
-                past_the_end(scenario, Family::Ktls4).is_some() && violations.iter().any(waits)
+                past_the_end(scenario, Family::Ktls4)
+                    .is_some_and(|past| violations.iter().any(|it| waits(it, past)))
             }
         }
     }
@@ -155,8 +158,8 @@ impl Known {
         if known {
             bugs.push(Bug::LateSyn);
         }
-        // Before it had sendpage(), which holds nothing back.
-        if known && (!old || has_series) {
+        // Up to 6.4 kTLS is sent to by sendpage(), which holds nothing back.
+        if known && (!old || !matches!(mode, "" | "0")) {
             bugs.push(Bug::WaitingEnd);
         }
         Known(bugs)

@@ -14,8 +14,8 @@ use super::ring::{Ring, Told};
 use crate::history::{Completed, Completion, Stamp};
 use crate::scenario::{Actor, Borrowing, Scenario};
 
-/// The longest pause between two looks at the error queue. A socket that is closed or
-/// has an error is always ready, so that poll(2) cannot be slept in.
+/// The longest pause between two looks at the error queue. A socket that has an error is
+/// always ready, so that poll(2) cannot be slept in.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const SHORTEST_PAUSE: Duration = Duration::from_micros(10);
 

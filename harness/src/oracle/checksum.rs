@@ -48,7 +48,7 @@ impl Difference {
         self.open
     }
 
-    /// Whether more than `flips` flipped bits are there already.
+    /// Whether more than `flips` flipped bits are there already, or a byte has more than one.
     pub fn is_beyond(&self, flips: u64) -> bool {
         self.wrong || self.flipped > flips
     }

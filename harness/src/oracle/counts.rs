@@ -127,15 +127,14 @@ impl Judge<'_> {
             }
             Op::SpliceIn { range, .. } => self
                 .file_offset(range, call)
-                .or_else(|| self.fill(range, false, call)),
+                .or_else(|| self.fill(false, call, |pipe, n| pipe.fill(range.offset, n))),
             Op::PipeWrite { range, .. } | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
                 Outcome::Failed(libc::EFAULT) if self.is_unmapped(range, call) => None,
-                // A copy fills pages of the pipe's own, wherever it came from.
                 _ => match op {
-                    Op::PipeWrite { tee, .. } => self.fill(Range { offset: 0, ..range }, tee, call),
-                    _ => self.fill(range, false, call),
+                    Op::PipeWrite { tee, .. } => self.fill(tee, call, PipeModel::write),
+                    _ => self.fill(false, call, |pipe, n| pipe.fill(range.offset, n)),
                 },
             },
             Op::Tee { len } => self.copy(len, call, |it, other, n| it.copy_to(other, n)),
@@ -414,7 +413,12 @@ impl Judge<'_> {
         }
     }
 
-    fn fill(&mut self, range: Range, second: bool, call: &Call) -> Option<String> {
+    fn fill(
+        &mut self,
+        second: bool,
+        call: &Call,
+        go: impl Fn(&mut PipeModel, u64),
+    ) -> Option<String> {
         let shared = self.pipe_shared_during(call);
         let pipe = match second {
             true => &mut self.second_pipe,
@@ -422,7 +426,7 @@ impl Judge<'_> {
         };
         match call.outcome {
             Outcome::Returned(n) => {
-                pipe.fill(range.offset, n);
+                go(pipe, n);
                 None
             }
             Outcome::Failed(libc::EAGAIN) if !pipe.may_be_full() && !shared => Some(format!(

@@ -18,7 +18,7 @@ const LANES: usize = Actor::SENDING_SIDE.len();
 
 /// Most states that a pass looks at in all, which takes part of a second. Where the
 /// bytes of the threads differ there are a few for each byte of the stream.
-const MOST_STATES: usize = 500_000;
+const MOST_STATES: usize = 1_000_000;
 
 /// Whether two threads sent at the same time.
 pub(super) fn overlaps(scenario: &Scenario, runs: &[Sent]) -> bool {

@@ -72,8 +72,12 @@ impl PipeModel {
         self.slots = Self::slots_for(capacity_bytes);
     }
 
-    /// `len` bytes from file offset `offset` come in; 0 for a write, which has no pages of
-    /// the file.
+    /// `len` bytes come in by a write, which fills pages of the pipe's own.
+    pub fn write(&mut self, len: u64) {
+        self.fill(0, len);
+    }
+
+    /// `len` bytes from file offset `offset` come in.
     pub fn fill(&mut self, offset: u64, len: u64) {
         let end = offset.saturating_add(len);
         let gone = self.owed.min(len);

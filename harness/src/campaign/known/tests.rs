@@ -375,6 +375,10 @@ fn ktls_waits_at_the_end_of_the_file_since_it_holds_back() {
     }
     assert_eq!(explained("6.1.192", END, waits()), None);
     assert_eq!(on("6.1.192", "1\n", END, waits()), Some(Bug::WaitingEnd));
+    assert_eq!(on("6.1.192", "0\n", END, waits()), None);
+    // The one before the end is no matter of it.
+    let later = END.replace("sendfile 0+8193", "sendfile 0+100\nsendfile 0+8193");
+    assert_eq!(explained("7.3.4", &later, waits()), None);
     for (from, to) in [("ktls4", "tcp4"), ("8193", "8192")] {
         let other = END.replace(from, to);
         assert_ne!(other, END);

@@ -10,7 +10,7 @@ const SCALE: f64 = 8192.0;
 const ENTRIES: usize = 4096;
 
 /// The table, as bytes; none for the uniform one, which netem has by itself. It is made
-/// once, as that takes as long as some scenarios.
+/// once, as making it takes as long as some scenarios.
 pub fn table(distribution: Distribution) -> Option<&'static [u8]> {
     static TABLES: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
     let (made, quantile): (_, fn(f64) -> f64) = match distribution {

@@ -25,6 +25,9 @@ const PATIENCE_NS: u64 = SECOND + 200 * MS;
 /// So much any send buffer takes at once, and any window to begin with.
 const LITTLE_BYTES: u64 = 8192;
 
+/// Packets in ten of which there is as much.
+const LEAST_MTU_BYTES: u32 = 1280;
+
 /// So many sends any send buffer takes at once: a byte is charged as a whole skb
 /// (include/linux/skbuff.h: SKB_TRUESIZE).
 const FEW_SENDS: usize = 8;
@@ -76,6 +79,8 @@ fn unhindered(scenario: &Scenario, history: &History, call: &Call) -> Option<u64
         && setup.data.duplicate_ppm + setup.ack.duplicate_ppm == 0
         && setup.data.limit_packets + setup.ack.limit_packets == 0
         && setup.ack.rate_bps == 0
+        // Ten segments are a window to begin with.
+        && setup.device.mtu_bytes() >= LEAST_MTU_BYTES
         && !setup.stack.probes()
         && setup.stack.get(Sysctl::Rmem).is_none()
         // A packet more than that waits until one before it has left the link.
@@ -105,10 +110,17 @@ fn detached(scenario: &Scenario, history: &History, op: Op, call: &Call) -> Opti
     // From when on it has only waited for the peer.
     let taken_ns = match is_plain(scenario) && bytes <= LITTLE_BYTES && few {
         true => 0,
+        // One that was cut short may have waited for room, or for its time to be over.
+        false if !is_whole(op, call) => return None,
         false => received_ns(scenario, history, call)?.saturating_sub(call.entry.time_ns),
     };
     let out_ns = one_way_ns(&scenario.setup.data);
     Some(taken_ns.saturating_add(PATIENCE_NS).saturating_add(out_ns))
+}
+
+/// Whether a call has sent all that it was asked to.
+fn is_whole(op: Op, call: &Call) -> bool {
+    matches!(call.outcome, Outcome::Returned(bytes) if op.after(bytes).is_none())
 }
 
 /// When all that was sent before `call` returned had been received, if that was so then.

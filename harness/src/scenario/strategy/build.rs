@@ -70,9 +70,9 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         pipes: genes.swarm.pipes || genes.plumbing,
         ..genes.swarm.clone()
     };
-    let times = (data.delay_us + ack.delay_us, data.delay_us);
     let mut builder = Builder {
-        times,
+        round_trip_us: data.delay_us + ack.delay_us,
+        way_us: data.delay_us,
         swarm: &swarm,
         plumbing: genes.plumbing,
         source: &genes.source,
@@ -138,8 +138,10 @@ fn option<T: Copy>(on: bool, table: &[Weighted<T>], draw: u32) -> Option<T> {
 }
 
 struct Builder<'a> {
-    /// How long a round trip takes at least, and the way to the receiver, in microseconds.
-    times: (u64, u64),
+    /// How long a round trip takes, at least.
+    round_trip_us: u64,
+    /// How long the way to the receiver takes, at least.
+    way_us: u64,
     swarm: &'a Swarm,
     plumbing: bool,
     source: &'a Source,
@@ -540,10 +542,10 @@ impl Builder<'_> {
         }
     }
 
-    /// Somebody writes to all that was sent, when packets are halfway to the receiver.
+    /// Somebody writes to the whole file, when packets are halfway to the receiver.
     fn write_in_flight(&mut self, genes: &OpGenes) {
-        let (round_trip_us, way_us) = self.times;
-        let us = round_trip_us * u64::from(1 + genes.offset % 4) + way_us / 2;
+        let trips_us = self.round_trip_us * u64::from(1 + genes.offset % 4);
+        let us = trips_us + self.way_us / 2;
         let all = Range {
             offset: 0,
             len: self.size_bytes,

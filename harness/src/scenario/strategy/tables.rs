@@ -44,7 +44,7 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Mptcp6, 1),
     (Family::Unix, 4),
     (Family::UnixSeqpacket, 2),
-    (Family::Vsock, 4),
+    (Family::Vsock, 7),
     (Family::Udp4, 8),
     (Family::Udp6, 3),
 ];

@@ -188,7 +188,7 @@ fn every_feature_is_generated() {
         ("relay", 3.0, |c| c.setup.relay),
         ("read", 3.0, |c| some(c, |op| matches!(op, Op::Read { .. }))),
         ("wait", 5.0, |c| some(c, |op| matches!(op, Op::Wait { .. }))),
-        ("pwrite", 8.5, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
+        ("pwrite", 8.0, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
         ("mmap-write", 50.0, |c| {
             some(c, |op| matches!(op, Op::MmapWrite(_)))
         }),
@@ -445,13 +445,14 @@ fn what_matters_stays_and_the_rest_goes() {
         let found = shrunk(seed, splice);
         // One that only filled or emptied a pipe may stay: operations are taken out first,
         // and made simpler then.
-        assert!(found.steps.len() <= 5, "seed {seed}: {found}");
+        assert!(found.steps.len() <= 6, "seed {seed}: {found}");
         simplest += u8::from(
             found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
         );
     }
     assert!(races >= SEEDS - 3, "{races} of {SEEDS}");
     // What only a wish brought about stays as the wish has it.
+    // So does what only buffers that were gathered did.
     assert!(simplest >= SEEDS / 4, "{simplest} of {SEEDS}");
 }
 

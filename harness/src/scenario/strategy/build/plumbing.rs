@@ -77,13 +77,16 @@ impl Builder<'_> {
             total(tables::BUFFER_BYTES),
         );
         let len = pick(tables::BUFFER_BYTES, draw);
-        // Each takes a page of the pipe, however short it is.
-        if buffers > DEFAULT_SLOTS || !self.has_pipe {
-            let slots = buffers.next_power_of_two().max(DEFAULT_SLOTS);
-            let capacity_bytes = slots * PAGE_BYTES as u32;
-            self.push(Actor::A, Op::Pipe { capacity_bytes });
-            self.has_pipe = true;
-        }
+        // Each takes a page of the pipe, however short it is, or two. What else is in there
+        // may leave less.
+        let pages = match len < PAGE_BYTES / 2 {
+            true => buffers,
+            false => 2 * buffers,
+        };
+        let slots = pages.next_power_of_two().max(DEFAULT_SLOTS);
+        let capacity_bytes = slots * PAGE_BYTES as u32;
+        self.push(Actor::A, Op::Pipe { capacity_bytes });
+        self.has_pipe = true;
         let mut offset = self.offset(genes);
         let mut all = 0;
         for _ in 0..buffers {

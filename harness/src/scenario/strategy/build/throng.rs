@@ -10,6 +10,7 @@ use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step, Sysctl};
 /// The same, with more than one who sends, and little room.
 pub fn cramp(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
+    genes.throng.probed = false;
     genes.swarm.senders = true;
     genes.borrows = true;
     genes.file = genes.file.max(tables::LARGER_FILE);
@@ -87,7 +88,7 @@ impl Builder<'_> {
             (Actor::B, genes.kind),
             (Actor::B, genes.offset),
         ];
-        let sent = self.sends.len();
+        let mut first_range = None;
         for (place, (actor, draw)) in sends.into_iter().enumerate() {
             if !senders[place] {
                 continue;
@@ -110,14 +111,12 @@ impl Builder<'_> {
             };
             let range = self.send(genes);
             let range = match place {
-                0 => Range {
-                    len: range
-                        .len
-                        .max(LONG_BYTES.min(self.size_bytes - range.offset)),
-                    ..range
-                },
+                0 => self.lengthened(range),
                 _ => range,
             };
+            if place == 0 {
+                first_range = Some(range);
+            }
             let borrow = Op::Borrow {
                 by: Borrowing::Send,
                 range,
@@ -141,9 +140,22 @@ impl Builder<'_> {
             self.push(actor, op);
         }
         // The first one goes on as soon as it can.
-        if let (true, Some(range)) = (writes, self.sends.get(sent)) {
-            self.push(Actor::A, Op::MmapWrite(*range));
+        if let (true, Some(range)) = (writes, first_range) {
+            self.push(Actor::A, Op::MmapWrite(range));
         }
+    }
+
+    /// What was to be sent last, and more of it, if the file has more.
+    fn lengthened(&mut self, range: Range) -> Range {
+        let left = self.size_bytes.saturating_sub(range.offset);
+        let range = Range {
+            len: range.len.max(LONG_BYTES.min(left)),
+            ..range
+        };
+        if let Some(last) = self.sends.last_mut() {
+            last.len = last.len.max(LONG_BYTES.min(self.size_bytes - last.offset));
+        }
+        range
     }
 
     /// What a reader does who takes a little at a time.
@@ -188,7 +200,7 @@ impl Builder<'_> {
             let Some((mut op, range)) = onward(op, len, self.size_bytes) else {
                 return;
             };
-            // Sends by the same way share an owner, and a probe of these is one's alone.
+            // Sends by the same way share an owner, and a probe is to hold the data of several.
             if let (true, Op::Borrow { by, .. }) = (self.throng.probed, &mut op) {
                 *by = match by {
                     Borrowing::Send => Borrowing::Uring,
