@@ -275,6 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn two_bits_of_a_packet_can_flip_unnoticed() {
+        let flipped = |corrupt_ppm, flip, with: u8| {
+            let mut plan = received(&[(0, 4096)]);
+            let data = &mut plan.scenario.setup.data;
+            (data.corrupt_ppm, data.nth.flip) = (corrupt_ppm, flip);
+            plan.history.received[700] ^= with;
+            plan.violations()
+        };
+        assert_eq!(flipped(100_000, 3, 2), []);
+        // More than a bit of a byte, or one bit of a packet.
+        for (corrupt_ppm, flip, with) in [(100_000, 3, 3), (0, 3, 2), (100_000, 0, 2)] {
+            assert_eq!(flipped(corrupt_ppm, flip, with)[0].property, Property::Wire);
+        }
+    }
+
+    #[test]
     fn a_repeat_is_named() {
         let plan = received(&[(0, 1448), (0, 1448), (1448, 1200)]);
         let at = says(
