@@ -26,7 +26,9 @@ fn mutants(folder: &Path) {
                 // SPDX-License-Identifier: GPL-2.0-only\n+/* no bug */\n /*\n";
     fs::write(folder.join("none.patch"), none).unwrap();
     // Not for this version, so nobody looks for it.
-    let old = early.replace("Applies-to: 6.12", "Applies-to: 6.1");
+    let versions = early.lines().find(|it| it.starts_with("Applies-to: "));
+    let old = early.replace(versions.unwrap(), "Applies-to: 6.1");
+    assert_ne!(old, early);
     fs::write(folder.join("old.patch"), old).unwrap();
 }
 

@@ -252,7 +252,12 @@ impl<'a> Reference<'a> {
             for stretch in &mut bytes {
                 stretch.loose = matches!(op, Op::PipeWrite { .. });
             }
-            self.pipes[usize::from(second)].put(&pipe::pages(moved), bytes);
+            // write(2) has pages of the pipe's own, pipe(7): "Pipe capacity".
+            let filled = match (op, moved) {
+                (Op::PipeWrite { .. }, Some(range)) => Some(Range { offset: 0, ..range }),
+                _ => moved,
+            };
+            self.pipes[usize::from(second)].put(&pipe::pages(filled), bytes);
         }
         match op {
             Op::Tee { .. } => {
