@@ -50,6 +50,8 @@ fn corpus() -> Vec<Candidate> {
 fn expected_status(scenario: &Scenario, kernel: &str) -> i32 {
     let mut expects = scenario.expects.iter();
     match expects.find(|it| it.is_about(kernel)).map(|it| &it.verdict) {
+        // A program judges bytes, and not how long a call took that returned.
+        Some(Expected::Violates(what)) if what == "liveness" => 0,
         Some(Expected::Violates(_)) => 1,
         Some(Expected::Holds(_)) => 0,
         Some(Expected::Either) => panic!("what {kernel} shows is chance"),
