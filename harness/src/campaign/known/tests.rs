@@ -6,12 +6,7 @@ fn explained(release: &str, stable: &str, scenario: &str, property: Property) ->
     let scenario = text::parse("known.scn", scenario).unwrap();
     let violation = Violation {
         property,
-        step: Some(0),
-        stream_offset: None,
-        file_range: None,
-        torn_by: None,
-        after_return_ns: None,
-        message: String::new(),
+        ..of_completion(Some(0), None)
     };
     let known = Known::of(release, stable);
     assert_eq!(known.explain(&scenario, &history(&[]), &[]), None);
@@ -352,12 +347,8 @@ fn ktls_waits_at_the_end_of_the_file_since_it_holds_back() {
     const END: &str = include_str!("../../../../corpus/socket/ktls-nonblock-past-end.scn");
     let of = |property, message: &str| Violation {
         property,
-        step: Some(0),
-        stream_offset: None,
-        file_range: None,
-        torn_by: None,
-        after_return_ns: None,
         message: message.into(),
+        ..of_completion(Some(0), None)
     };
     let on = |release: &str, stable: &str, text: &str, violation: Violation| {
         let scenario = text::parse("known.scn", text).unwrap();

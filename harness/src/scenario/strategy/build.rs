@@ -8,7 +8,7 @@ mod throng;
 use super::genes::{
     AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, PIPE_KINDS, Source, Swarm, Throng,
 };
-use super::tables::{self, Weighted, pick, total};
+use super::tables::{self, Weighted, pick, pick_scaled, total};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
@@ -18,11 +18,12 @@ use crate::scenario::{
 
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
-    let throng = &genes.throng;
-    match (throng.cramped, throng.probed) {
-        (true, _) => build_as_drawn(&throng::cramp(genes)),
-        (false, true) => build_as_drawn(&throng::probe(genes)),
-        (false, false) => build_as_drawn(genes),
+    if genes.throng.cramped {
+        build_as_drawn(&throng::cramp(genes))
+    } else if genes.throng.probed {
+        build_as_drawn(&throng::probe(genes))
+    } else {
+        build_as_drawn(genes)
     }
 }
 
@@ -364,10 +365,7 @@ impl Builder<'_> {
         let kind = match self.plumbing {
             false => pick(KINDS, genes.kind),
             // In the same order: a smaller draw is a simpler operation.
-            true => {
-                let share = total(PIPE_KINDS);
-                pick(PIPE_KINDS, genes.kind * share / total(KINDS))
-            }
+            true => pick_scaled(PIPE_KINDS, genes.kind, total(KINDS)),
         };
         let kind = match kind {
             // Nobody waits for these, so that more than one is there to be put together.

@@ -26,6 +26,12 @@ pub fn pick<T: Copy>(table: &[Weighted<T>], draw: u32) -> T {
     table[table.len() - 1].0
 }
 
+/// The value at the place in `table` that a draw from a table of the sum `of` has there: a
+/// smaller draw never gives a later value.
+pub fn pick_scaled<T: Copy>(table: &[Weighted<T>], draw: u32, of: u32) -> T {
+    pick(table, draw * total(table) / of)
+}
+
 /// The sum of a table's weights.
 pub const fn total<T: Copy>(table: &[Weighted<T>]) -> u32 {
     let mut sum = 0;

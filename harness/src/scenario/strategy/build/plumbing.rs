@@ -2,7 +2,7 @@
 
 use super::Builder;
 use crate::scenario::strategy::genes::{AIMS, OpGenes};
-use crate::scenario::strategy::tables::{self, pick, total};
+use crate::scenario::strategy::tables::{self, pick, pick_scaled, total};
 use crate::scenario::{Actor, Op, PAGE_BYTES, Range};
 
 impl Builder<'_> {
@@ -58,25 +58,14 @@ impl Builder<'_> {
     pub(super) fn len(&self, genes: &OpGenes) -> u64 {
         match self.plumbing {
             false => pick(tables::LENGTHS, genes.len),
-            true => {
-                let share = total(tables::PIPE_LENGTHS);
-                let draw = genes.len * share / total(tables::LENGTHS);
-                pick(tables::PIPE_LENGTHS, draw)
-            }
+            true => pick_scaled(tables::PIPE_LENGTHS, genes.len, total(tables::LENGTHS)),
         }
     }
 
     /// Puts so many buffers of one length into the pipe, and takes them all out at once.
     pub(super) fn gather(&mut self, genes: &OpGenes) {
-        let scaled = |draw: u32, of: u32, to: u32| draw * to / of;
-        let draw = scaled(genes.aim, total(AIMS), total(tables::BUFFERS));
-        let buffers = self.many(pick(tables::BUFFERS, draw));
-        let draw = scaled(
-            genes.len,
-            total(tables::LENGTHS),
-            total(tables::BUFFER_BYTES),
-        );
-        let len = pick(tables::BUFFER_BYTES, draw);
+        let buffers = self.many(pick_scaled(tables::BUFFERS, genes.aim, total(AIMS)));
+        let len = pick_scaled(tables::BUFFER_BYTES, genes.len, total(tables::LENGTHS));
         // Each takes a page of the pipe, however short it is, or two. What else is in there
         // may leave less.
         let pages = match len < PAGE_BYTES / 2 {
