@@ -1,16 +1,17 @@
 //! `inflight kernel`: build, list, find and remove kernels.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::options::refuse_host;
+use super::options::{ensure_on, refuse_host};
 use super::{Failure, Status, selftest, usage};
 use crate::kernel::space::human_bytes;
 use crate::kernel::{
-    self, Clean, Entry, EntryKind, ErrorKind, KernelName, Machine, progress, tools,
+    self, Clean, Entry, EntryKind, ErrorKind, Imported, KernelName, Machine, progress, tools,
 };
 use crate::report::table::Table;
 
@@ -55,6 +56,30 @@ enum Command {
         /// Look for the one of this engine: uml or qemu
         #[arg(long, value_name = "ENGINE", default_value_t)]
         engine: Machine,
+    },
+    /// Write kernels to files, for machines that must not build them
+    ///
+    /// A file has the kernel's name and key, and the same kernel is the same file each time.
+    /// Kernels that are not built yet are built first.
+    Export {
+        /// As of `build` [default: 6.12-stock, 6.12-patched]
+        #[arg(value_name = "NAME")]
+        names: Vec<KernelName>,
+        /// Write those of this engine: uml or qemu
+        #[arg(long, value_name = "ENGINE", default_value_t)]
+        engine: Machine,
+        /// Write them to this folder
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Make kernels that were written to files usable here
+    ///
+    /// From then on they are found by their names, whatever compiler and source there is
+    /// here. What has not arrived whole is refused.
+    Import {
+        /// What `export` has written
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
     },
     Selftest(selftest::Args),
     /// Remove builds for which there is a newer one, or what is named
@@ -102,6 +127,8 @@ pub fn run(args: Args) -> Result<Status, Failure> {
         } => build(names, engine, update)?,
         Command::List { format } => list(format)?,
         Command::Path { name, engine } => path(&name, engine)?,
+        Command::Export { names, engine, out } => export(names, engine, &out)?,
+        Command::Import { files } => import(&files)?,
         Command::Selftest(args) => return selftest::run(args),
         Command::Clean {
             names,
@@ -148,6 +175,35 @@ fn build(mut names: Vec<KernelName>, engine: Machine, update: bool) -> Result<()
         ]);
     }
     drop(progress);
+    print(&Table::of(rows).to_string())
+}
+
+fn export(mut names: Vec<KernelName>, engine: Machine, out: &Path) -> Result<(), Failure> {
+    if names.is_empty() {
+        names = KernelName::usual();
+    }
+    is_built_for(&names, engine)?;
+    let mut paths = String::new();
+    for kernel in ensure_on(&names, engine)? {
+        match kernel::export(&kernel.name, engine, out)? {
+            Some(path) => paths += &format!("{}\n", path.display()),
+            // Somebody has removed it since.
+            None => return path(&kernel.name, engine),
+        }
+    }
+    print(&paths)
+}
+
+fn import(files: &[PathBuf]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for file in files {
+        let Imported { name, key, is_new } = kernel::import(file)?;
+        let said = match is_new {
+            true => "imported",
+            false => "was here",
+        };
+        rows.push(vec![name, key, said.to_owned()]);
+    }
     print(&Table::of(rows).to_string())
 }
 

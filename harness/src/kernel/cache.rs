@@ -86,6 +86,9 @@ pub(super) struct Meta {
     pub objects: Option<u64>,
     pub seconds: u64,
     pub built_unix_s: u64,
+    /// It was built elsewhere: by whatever compiler, it is what is wanted here.
+    #[serde(default)]
+    pub is_imported: bool,
 }
 
 /// What a line of `inflight kernel list` is about.
@@ -166,6 +169,39 @@ impl Cache {
 
     fn kernels(&self) -> PathBuf {
         self.root.join("kernels")
+    }
+
+    /// Where a kernel is, by its name as in file names and its key.
+    pub(super) fn kernel_folder(&self, name: &str) -> PathBuf {
+        self.kernels().join(name)
+    }
+
+    /// Whether there is a whole kernel in a folder.
+    pub(super) fn is_whole(&self, folder: &Path) -> bool {
+        read_meta(folder).is_some()
+    }
+
+    /// Takes over a whole kernel from a folder beside. Returns whether it was: somebody
+    /// else may have put in the same one meanwhile.
+    pub(super) fn take(&self, new: tempfile::TempDir, folder: &Path) -> Result<bool, Error> {
+        use std::os::unix::fs::PermissionsExt as _;
+        // A temporary folder is nobody else's.
+        fs::set_permissions(new.path(), fs::Permissions::from_mode(0o755)).at("write", folder)?;
+        match fs::rename(new.path(), folder) {
+            Ok(()) => {
+                // There is nothing left to remove.
+                let _ = new.keep();
+                Ok(true)
+            }
+            Err(_) if self.is_whole(folder) => Ok(false),
+            // One that is broken is in the way.
+            Err(_) => {
+                files::remove_tree(folder)?;
+                fs::rename(new.path(), folder).at("create", folder)?;
+                let _ = new.keep();
+                Ok(true)
+            }
+        }
     }
 
     /// The kernel with this key.
@@ -371,6 +407,7 @@ mod tests {
             objects: None,
             seconds: 1,
             built_unix_s: 7,
+            is_imported: false,
         };
         let name: KernelName = "6.12-stock".parse().unwrap();
         let name = (&name, Machine::Uml);

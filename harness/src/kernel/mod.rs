@@ -8,6 +8,7 @@
 //! | `series` | what `kernel-patch/` contains: configuration fragment and patches |
 //! | `recipe` | the key: what makes one kernel differ from another |
 //! | [`cache`] | the folder with everything that was fetched and built |
+//! | `parcel` | a kernel as one file, to be carried to where nothing is built |
 //! | `lock` | one builder at a time |
 //! | `archive` | the mirror that the machine's apt configuration names |
 //! | `source` | fetches a version's source by apt |
@@ -37,6 +38,7 @@ pub mod machine;
 mod make;
 mod mutant;
 mod name;
+mod parcel;
 pub mod progress;
 mod recipe;
 mod recover;
@@ -47,7 +49,7 @@ pub mod tools;
 mod tree;
 mod workshop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cache::Cache;
 pub use cache::{Entry, EntryKind};
@@ -55,6 +57,7 @@ pub use error::{Error, ErrorKind};
 pub use machine::Machine;
 pub use mutant::Mutant;
 pub use name::{Extras, Flavour, KernelName, NameError};
+pub use parcel::{Imported, SUFFIX as PARCEL_SUFFIX};
 pub use progress::Progress;
 pub use series::PATCH_VARIABLE;
 use workshop::Workshop;
@@ -251,6 +254,37 @@ pub fn ensure_first(
 /// The name, tree or series makes no sense, or the cache cannot be read.
 pub fn find(name: &KernelName, machine: Machine) -> Result<Option<Kernel>, Error> {
     Workshop::from_env()?.find(name, machine)
+}
+
+/// The kernel as it is in the cache: the newest that these patches and this configuration
+/// made, of whatever source and by whatever compiler. For who must not build.
+///
+/// # Errors
+/// As [`find`].
+pub fn shipped(name: &KernelName, machine: Machine) -> Result<Option<Kernel>, Error> {
+    Workshop::from_env()?.shipped(name, machine)
+}
+
+/// Packs a kernel that is built into a file of its own in `folder`, which is named by the
+/// kernel and its key. `None`: it is not built.
+///
+/// # Errors
+/// As [`find`]; the file cannot be written.
+pub fn export(
+    name: &KernelName,
+    machine: Machine,
+    folder: &Path,
+) -> Result<Option<PathBuf>, Error> {
+    Workshop::from_env()?.export(name, machine, folder)
+}
+
+/// Puts a kernel that [`export`] has packed into the cache, where everything finds it by
+/// its name, whatever compiler there is here. Two at once do no harm.
+///
+/// # Errors
+/// The file is no such thing, or not whole: [`ErrorKind::BadInput`].
+pub fn import(parcel: &Path) -> Result<Imported, Error> {
+    Workshop::from_env()?.import(parcel)
 }
 
 /// What has to be done before these kernels can be booted; does nothing of it.

@@ -13,6 +13,7 @@ use super::flavour::Tree;
 use super::lock::Lock;
 use super::machine::{Arch, Machine};
 use super::name::Extras;
+use super::parcel::{self, Imported};
 use super::progress::Silent;
 use super::recipe::Recipe;
 use super::series::{PatchFiles, Series};
@@ -194,6 +195,38 @@ impl Workshop {
         Ok(self.lookup(&order, source.as_deref(), tools::compiler().as_deref()))
     }
 
+    /// The kernel as it is in the cache, whatever compiler has made it of whatever source:
+    /// the newest of these patches and this configuration. Builds nothing.
+    pub(super) fn shipped(
+        &self,
+        name: &KernelName,
+        machine: Machine,
+    ) -> Result<Option<Kernel>, Error> {
+        match name {
+            KernelName::Host => self.find(name, machine),
+            _ => Ok(self.lookup(&self.order(name, machine)?, None, None)),
+        }
+    }
+
+    /// Packs a kernel that is built into `folder`; `None`: it is not built.
+    pub(super) fn export(
+        &self,
+        name: &KernelName,
+        machine: Machine,
+        folder: &Path,
+    ) -> Result<Option<PathBuf>, Error> {
+        let Some(kernel) = self.find(name, machine)? else {
+            return Ok(None);
+        };
+        let home = kernel.image.parent().unwrap_or(&kernel.image);
+        parcel::pack(home, folder).map(Some)
+    }
+
+    pub(super) fn import(&self, parcel: &Path) -> Result<Imported, Error> {
+        self.cache.provide()?;
+        parcel::unpack(parcel, &self.cache)
+    }
+
     pub(super) fn need(&self, names: &[KernelName], machine: Machine) -> Result<Need, Error> {
         let mut need = Need::default();
         for name in names {
@@ -219,15 +252,19 @@ impl Workshop {
     ) -> Option<Kernel> {
         if let (Some(source), Some(compiler)) = (source, compiler) {
             let key = order.recipe.key(source, compiler);
-            return self
-                .cache
-                .get((order.name, order.machine), &order.slug, &key);
+            let own = (order.name, order.machine);
+            if let Some(kernel) = self.cache.get(own, &order.slug, &key) {
+                return Some(kernel);
+            }
         }
+        // With all known it is the key that counts, unless it was brought here as it is.
+        let is_open = source.is_none() || compiler.is_none();
         let fits = |meta: &Meta| {
             meta.name == order.label
                 && meta.recipe == order.recipe.as_str()
                 && source.is_none_or(|source| meta.source == source)
-                && compiler.is_none_or(|compiler| meta.compiler == compiler)
+                && (meta.is_imported
+                    || is_open && compiler.is_none_or(|compiler| meta.compiler == compiler))
         };
         let built = self.cache.kernels_built();
         let (folder, meta) = built.into_iter().find(|(_, meta)| fits(meta))?;
@@ -376,6 +413,7 @@ impl Workshop {
             built_unix_s: SystemTime::UNIX_EPOCH
                 .elapsed()
                 .map_or(0, |time| time.as_secs()),
+            is_imported: false,
         };
         self.cache.put(
             (order.name, order.machine),
