@@ -33,11 +33,14 @@ pub struct Ended {
 
 impl Program {
     pub fn start(command: &mut Command) -> Program {
-        // Who runs the tests in the background of a shell ignores SIGINT, and so would it.
+        // Who runs the tests in the background of a shell ignores SIGINT, and by nohup(1)
+        // SIGHUP; and so would it.
         // SAFETY: signal(2) is allowed between fork and exec (signal-safety(7)).
         unsafe {
             command.pre_exec(|| {
-                signal(Signal::SIGINT, SigHandler::SigDfl)?;
+                for ignored in [Signal::SIGINT, Signal::SIGHUP] {
+                    signal(ignored, SigHandler::SigDfl)?;
+                }
                 Ok(())
             });
         }
