@@ -49,6 +49,8 @@ fn run(kernel: Kernel) -> (Outcome, Vec<u64>) {
         kernels: vec![kernel],
         contract: Contract::Stable,
         seed: SEED,
+        first: 0,
+        stride: 1,
         cases: 10,
         jobs: 1,
         time: None,

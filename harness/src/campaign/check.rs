@@ -30,7 +30,11 @@ pub struct Plan {
     pub contract: Contract,
     /// Seed of the generator.
     pub seed: u64,
-    /// Cases a kernel.
+    /// The first case.
+    pub first: u64,
+    /// From one case to the next; 1: all of them.
+    pub stride: u64,
+    /// One past the last case: cases a kernel, where all of them run.
     pub cases: u64,
     /// Guests at a time.
     pub jobs: usize,
@@ -238,15 +242,16 @@ impl<'a> Campaign<'a> {
         let mut waiting = VecDeque::new();
         for (kernel, entry) in plan.kernels.iter().enumerate() {
             // Where the first few cases settle it, more guests are only heat.
-            let stride = match expected(&entry.name, plan.contract) {
+            let guests = match expected(&entry.name, plan.contract) {
                 Some(_) => 1,
                 None => (plan.jobs as u64).min(plan.cases).max(1),
             };
-            for first in 0..stride {
+            for guest in 0..guests {
+                let first = plan.first + guest * plan.stride;
                 waiting.push_back(Shard {
                     kernel,
                     first,
-                    stride,
+                    stride: guests * plan.stride,
                     begun: None,
                     heard: None,
                     caught: None,

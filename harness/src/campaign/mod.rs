@@ -12,6 +12,8 @@
 //! * [`minimize`]: given findings made smaller, several at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
 //! * [`two_machines`]: the two programs of 2008, on a machine each;
+//! * [`unit`]: a part of a campaign that many machines work at;
+//! * [`merge`]: what many units came to, put together;
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
 pub mod check;
@@ -22,8 +24,10 @@ pub mod fuzz;
 pub mod host;
 pub mod job;
 pub mod known;
+pub mod merge;
 pub mod minimize;
 pub mod replay;
 pub mod score;
 pub mod two_machines;
+pub mod unit;
 pub mod worker;

@@ -18,6 +18,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::campaign::job::Finding;
 use crate::kernel::{Error, Kernel, KernelName, Mutant};
 use crate::oracle::Property;
@@ -106,7 +108,7 @@ pub struct Plan {
 }
 
 /// What came of one seed.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The seed.
     pub seed: u64,
@@ -216,14 +218,20 @@ fn build_all(
     }
 }
 
+/// Looks at one kernel from one seed; `hear` gets what is found, before and after it was made
+/// smaller.
+pub fn look_once(plan: &Plan, kernel: &Kernel, seed: u64, hear: impl FnMut(&Finding)) -> Run {
+    let shrink_runs = match seed <= MINIMIZED_SEEDS {
+        true => plan.shrink_runs,
+        false => 0,
+    };
+    seek::seek(plan, kernel, seed, shrink_runs, hear)
+}
+
 fn look(plan: &Plan, tasks: &Mutex<Receiver<Task>>, say: &Sender<Told>) {
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
-        let shrink_runs = match task.seed <= MINIMIZED_SEEDS {
-            true => plan.shrink_runs,
-            false => 0,
-        };
         let Task {
             subject,
             kernel,
@@ -232,7 +240,7 @@ fn look(plan: &Plan, tasks: &Mutex<Receiver<Task>>, say: &Sender<Told>) {
         let hear = |finding: &Finding| {
             let _ = say.send(Told::Finding(subject, seed, finding.clone()));
         };
-        let run = seek::seek(plan, &kernel, seed, shrink_runs, hear);
+        let run = look_once(plan, &kernel, seed, hear);
         let _ = say.send(Told::Ran(subject, run));
     }
 }

@@ -10,10 +10,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::format::{Format, note, print};
-use super::options::{On, seed};
-use super::{Failure, Status};
+use super::options::{On, refuse_host, seed};
+use super::{Failure, Status, unit};
 use crate::campaign::check::{self, News, Outcome, Plan};
 use crate::campaign::job::Finding;
+use crate::campaign::unit::Shard;
 use crate::kernel::{Kernel, Machine};
 use crate::oracle::Property;
 use crate::report::finding::{self, Origin};
@@ -52,6 +53,12 @@ pub struct Args {
     /// Save what is found in this folder
     #[arg(long, value_name = "DIR", default_value = "findings")]
     findings: PathBuf,
+    /// Run only this part of the cases, from 1/N to N/N, and write what it comes to into --out
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
+    shard: Option<Shard>,
+    /// Write to this folder, which the parts of a campaign share (docs/campaigns.md)
+    #[arg(long, value_name = "DIR", requires = "shard")]
+    out: Option<PathBuf>,
     /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -65,6 +72,9 @@ struct Saved {
 
 /// Runs the campaign.
 pub fn run(args: &Args) -> Result<Status, Failure> {
+    if let (Some(shard), Some(out)) = (args.shard, &args.out) {
+        return run_part(args, shard, out);
+    }
     let seed = seed(args.seed)?;
     let kernels = args.on.kernels()?;
     let slow = kernels.iter().any(|it| it.machine != Machine::Uml);
@@ -77,6 +87,8 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         kernels,
         contract: args.on.contract,
         seed,
+        first: 0,
+        stride: 1,
         cases,
         jobs: args.on.jobs(),
         time,
@@ -125,6 +137,19 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         return Err(Failure::new(Status::Missing, error));
     }
     Ok(status(&plan, &outcomes))
+}
+
+fn run_part(args: &Args, shard: Shard, out: &Path) -> Result<Status, Failure> {
+    let part = unit::Part {
+        shard,
+        out,
+        format: args.format,
+    };
+    let names = args.on.names();
+    refuse_host(&names)?;
+    let seed = unit::seed(args.seed)?;
+    let bounds = (args.cases.unwrap_or(CASES), args.shrink_runs);
+    unit::check(part, &names, args.on.contract, seed, bounds)
 }
 
 fn status(plan: &Plan, outcomes: &[Outcome]) -> Status {
@@ -401,6 +426,8 @@ mod tests {
             kernels: ["6.12-stock", "6.12-patched"].map(kernel).to_vec(),
             contract: Contract::Stable,
             seed: 1,
+            first: 0,
+            stride: 1,
             cases: 100,
             jobs: 1,
             time: None,

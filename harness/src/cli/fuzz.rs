@@ -13,10 +13,11 @@ use serde_json::json;
 use super::duration::time;
 use super::format::{Format, note, print};
 use super::options::{ensure, jobs, refuse_host, seed};
-use super::{Failure, Status as Exit, usage};
+use super::{Failure, Status as Exit, unit, usage};
 use crate::campaign::fuzz::folder::{Folder, FolderError};
 use crate::campaign::fuzz::status::{self, ResumeError, Status};
 use crate::campaign::fuzz::{self as campaign, Error, Plan, program};
+use crate::campaign::unit::Shard;
 use crate::fuzz::{usual, usual_contract};
 use crate::kernel::{self, KernelName};
 use crate::oracle::Contract;
@@ -69,6 +70,9 @@ pub struct Args {
     /// Run this target instead of building `scenario` from the checkout's fuzz/
     #[arg(long, value_name = "PROGRAM")]
     target: Option<PathBuf>,
+    /// Run only this part of the --runs, from 1/N to N/N, and write what it comes to into --out, which the parts of a campaign share (docs/campaigns.md)
+    #[arg(long, value_name = "I/N", requires_all = ["out", "runs", "target"], conflicts_with_all = ["time", "jobs", "options"])]
+    shard: Option<Shard>,
     /// Print for people, or as json with one object a cause, then one of the whole
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -88,6 +92,21 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let name = counting(args.kernel.clone().unwrap_or_else(usual));
     refuse_host(std::slice::from_ref(&name))?;
     let contract = args.contract.unwrap_or_else(|| usual_contract(&name));
+    if let (Some(shard), Some(out), Some(runs), Some(program)) =
+        (args.shard, &args.out, args.runs, &args.target)
+    {
+        let part = unit::Part {
+            shard,
+            out,
+            format: args.format,
+        };
+        let program = program
+            .canonicalize()
+            .map_err(|error| usage(anyhow!("--target {}: {error}", program.display())))?;
+        let bounds = (runs, args.shrink_runs);
+        let seed = unit::seed(args.seed)?;
+        return unit::fuzz(part, &name, contract, seed, bounds, (&program, &inputs));
+    }
     let usual_out = || Path::new("fuzzing").join(file_name(&format!("{name}-{contract}")));
     let out = args.out.clone().unwrap_or_else(usual_out);
     // Before anything is built for nothing.

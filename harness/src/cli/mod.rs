@@ -31,6 +31,7 @@ mod score;
 mod selftest;
 mod send;
 mod switch;
+mod unit;
 mod worker;
 
 pub use alone::{main_of_recv, main_of_send};

@@ -10,9 +10,10 @@ use super::duration::time;
 use super::format::{Format, note, print};
 use super::kernel::status_of;
 use super::options::jobs;
-use super::{Failure, Status, usage};
+use super::{Failure, Status, unit, usage};
 use crate::campaign::fuzz::program;
 use crate::campaign::score::{self as campaign, Mode, News, Plan, Score, Subject, Verdict};
+use crate::campaign::unit::Shard;
 use crate::kernel::{self, Extras, Flavour, KernelName, Machine, Mutant};
 use crate::report::finding::{self, Origin};
 use crate::report::score::{self as report, Setting};
@@ -85,6 +86,10 @@ pub struct Args {
     /// Run so many guests at a time, each on a CPU of its own [default: the CPUs that this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// Look only at this part of the mutants and seeds, from 1/N to N/N; --out, which the parts
+    /// share, then gets what docs/campaigns.md describes
+    #[arg(long, value_name = "I/N", conflicts_with = "jobs")]
+    shard: Option<Shard>,
     /// Print for people, or as json with one object a mutant
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -93,6 +98,9 @@ pub struct Args {
 /// Scores.
 pub fn run(args: &Args) -> Result<Status, Failure> {
     let subjects = subjects(args)?;
+    if let Some(shard) = args.shard {
+        return run_part(args, subjects, shard);
+    }
     // Before hours of work are lost for a folder that cannot be written.
     whole::try_out(&args.out, &[PAGE.as_ref(), LINES.as_ref()])
         .and_then(|()| std::fs::create_dir_all(&args.out))
@@ -146,6 +154,31 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         Some(failure) => Err(failure),
         None => Ok(status(&scores)),
     }
+}
+
+fn run_part(args: &Args, subjects: Vec<Subject>, shard: Shard) -> Result<Status, Failure> {
+    let mode = match (&args.target, args.mode) {
+        (None, How::Fuzz) => {
+            return Err(usage(anyhow!(
+                "--shard: --target is needed: a part of a campaign builds nothing"
+            )));
+        }
+        _ => mode(args)?,
+    };
+    let plan = Plan {
+        subjects,
+        seeds: args.seeds,
+        time: args.time_per_mutant,
+        jobs: 1,
+        mode,
+        shrink_runs: args.shrink_runs,
+    };
+    let part = unit::Part {
+        shard,
+        out: &args.out,
+        format: args.format,
+    };
+    unit::score(part, &plan, &args.versions)
 }
 
 fn status(scores: &[Score]) -> Status {

@@ -64,8 +64,17 @@ fn finish(
 fn unfinished(name: &OsStr) -> OsString {
     let mut unfinished = OsString::from(".");
     unfinished.push(name);
-    unfinished.push(format!(".{}", std::process::id()));
+    unfinished.push(format!(".{}-{:08x}", std::process::id(), machine()));
     unfinished
+}
+
+/// Another machine that writes to the same folder may have a process of our number.
+fn machine() -> u32 {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let hash = blake3::hash(name.as_encoded_bytes());
+    hash.as_bytes()[..4]
+        .iter()
+        .fold(0, |all, byte| all << 8 | u32::from(*byte))
 }
 
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {

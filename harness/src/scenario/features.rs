@@ -7,6 +7,8 @@
 
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+
 use super::Scenario;
 use super::normalize::normalize;
 
@@ -157,6 +159,58 @@ impl Coverage {
         let all = (0..FEATURES.len()).flat_map(of);
         all.filter(|&(a, b)| can_meet(a, b))
             .map(|pair| (pair, self.of_pair(pair.0, pair.1)))
+    }
+}
+
+/// The same in few bytes, to be added up: which pairs met, not how often.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exercised {
+    /// How many scenarios were counted.
+    pub cases: u64,
+    /// How many of them had each feature of [`all`].
+    pub counts: Vec<u64>,
+    /// A bit a pair, in the order of [`Coverage::pairs`], the lowest of a byte first.
+    #[serde(with = "crate::hex")]
+    met: Vec<u8>,
+}
+
+impl From<&Coverage> for Exercised {
+    fn from(coverage: &Coverage) -> Exercised {
+        let mut met = vec![0; coverage.pairs().count().div_ceil(8)];
+        for (bit, (_, times)) in coverage.pairs().enumerate() {
+            met[bit / 8] |= u8::from(times > 0) << (bit % 8);
+        }
+        Exercised {
+            cases: coverage.cases(),
+            counts: (0..FEATURES.len()).map(|it| coverage.of(it)).collect(),
+            met,
+        }
+    }
+}
+
+impl Exercised {
+    /// How many pairs met.
+    pub fn pairs(&self) -> u64 {
+        self.met.iter().map(|it| u64::from(it.count_ones())).sum()
+    }
+
+    /// Adds what others exercised. What a generator with other features did cannot be added:
+    /// returns whether it was.
+    #[must_use]
+    pub fn add(&mut self, other: &Exercised) -> bool {
+        if self.counts.is_empty() {
+            *self = other.clone();
+            return true;
+        }
+        let is_alike = self.counts.len() == other.counts.len() && self.met.len() == other.met.len();
+        if is_alike {
+            self.cases += other.cases;
+            let counts = self.counts.iter_mut().zip(&other.counts);
+            counts.for_each(|(sum, more)| *sum += more);
+            let met = self.met.iter_mut().zip(&other.met);
+            met.for_each(|(all, more)| *all |= more);
+        }
+        is_alike
     }
 }
 

@@ -15,6 +15,8 @@ fn plan() -> Plan {
         kernels: vec![kernel],
         contract: Contract::Stable,
         seed: 1,
+        first: 0,
+        stride: 1,
         cases: 100,
         jobs: 2,
         time: None,

@@ -19,7 +19,7 @@ const SHRINK_TIME: Duration = Duration::from_secs(60);
 
 impl Mode {
     /// The kernel that it takes in place of this one.
-    pub(super) fn kernel(&self, kernel: &KernelName) -> KernelName {
+    pub fn kernel(&self, kernel: &KernelName) -> KernelName {
         let kernel = kernel.clone();
         match (self, kernel.extras()) {
             (Mode::Check, _) => kernel,
@@ -70,6 +70,8 @@ fn by_check(
         kernels: vec![kernel.clone()],
         contract: Contract::Stable,
         seed,
+        first: 0,
+        stride: 1,
         cases: u64::MAX,
         jobs: 1,
         time: Some(time),

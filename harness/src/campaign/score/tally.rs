@@ -38,7 +38,8 @@ pub fn needed(seeds: usize) -> usize {
 }
 
 impl Score {
-    pub(super) fn new(subject: Subject, mut runs: Vec<Run>) -> Score {
+    /// Of all seeds of a kernel.
+    pub fn new(subject: Subject, mut runs: Vec<Run>) -> Score {
         runs.sort_by_key(|it| it.seed);
         Score { subject, runs }
     }

@@ -163,3 +163,32 @@ fn generated_scenarios_have_every_possible_pair_and_no_other() {
         }
     }
 }
+
+#[test]
+fn what_parts_exercised_is_what_the_whole_did() {
+    use super::super::strategy;
+    let exercised = |cases: &[u64]| {
+        let mut coverage = Coverage::default();
+        for case in cases {
+            coverage.add(&strategy::case(3, *case));
+        }
+        (Exercised::from(&coverage), coverage)
+    };
+    let (whole, coverage) = exercised(&(0..60).collect::<Vec<_>>());
+    let met = coverage.pairs().filter(|(_, times)| *times > 0).count();
+    assert_eq!(whole.pairs(), met as u64);
+    let mut sum = Exercised::default();
+    for part in 0..3 {
+        let (part, _) = exercised(&(0..20).map(|it| it * 3 + part).collect::<Vec<_>>());
+        assert!(part.pairs() < whole.pairs());
+        assert!(sum.add(&part));
+    }
+    assert_eq!(sum, whole);
+    let text = serde_json::to_string(&whole).unwrap();
+    assert_eq!(serde_json::from_str::<Exercised>(&text).unwrap(), whole);
+    // Another generator's are no part of it.
+    let mut other = whole.clone();
+    other.counts.push(1);
+    assert!(!sum.add(&other));
+    assert_eq!(sum, whole);
+}
