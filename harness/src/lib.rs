@@ -29,6 +29,7 @@
 //! | [`bisect`] | which change turns the verdict: patches of a series, commits of a tree |
 //! | [`selftest`] | the kernel's own tests on several kernels, compared |
 //! | [`report`] | findings as files, tables |
+//! | [`cluster`] | a campaign on machines that a scheduler gives out |
 //! | [`seed`] | the two programs of 2008, `send` and `recv`, with no suite around them |
 //! | [`cli`] | the command line, one file a subcommand |
 //!
@@ -39,6 +40,7 @@ pub mod bisect;
 pub mod campaign;
 pub mod capture;
 pub mod cli;
+pub mod cluster;
 pub mod coverage;
 pub mod engine;
 pub mod fuzz;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::table::Table;
-use crate::scenario::features::{Coverage, Feature, Group, all};
+use crate::scenario::features::{Coverage, Exercised, Feature, Group, all};
 
 /// Features on one line.
 const COLUMNS: usize = 5;
@@ -55,6 +55,22 @@ pub fn json(coverage: &Coverage) -> Value {
         "pairs_possible": coverage.pairs().count(),
         "pairs_never": never,
     })
+}
+
+/// How often each feature was there, by group; nothing, where another inflight has other
+/// features.
+pub fn counts(exercised: &Exercised) -> Vec<(&'static str, Vec<(&'static str, u64)>)> {
+    if exercised.counts.len() != all().len() {
+        return Vec::new();
+    }
+    let counts = |group| -> Vec<(&'static str, u64)> {
+        of(group)
+            .map(|(at, it)| (it.name, exercised.counts[at]))
+            .collect()
+    };
+    Group::NAMED
+        .map(|(name, group)| (name, counts(group)))
+        .to_vec()
 }
 
 fn of(group: Group) -> impl Iterator<Item = (usize, &'static Feature)> {

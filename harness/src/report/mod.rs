@@ -1,5 +1,7 @@
 //! What people and programs get to read.
 //!
+//! * [`campaign`]: what many units came to;
+//! * [`chart`]: curves, and how numbers are written;
 //! * [`coverage`]: what of a kernel was reached;
 //! * [`document`]: what all pages have in common;
 //! * [`explain`]: one scenario, explained;
@@ -10,6 +12,8 @@
 //! * [`shell`]: arguments quoted for a shell;
 //! * `whole`: files that are there whole or not at all.
 
+pub mod campaign;
+pub mod chart;
 pub mod coverage;
 pub mod document;
 pub mod explain;

@@ -1,0 +1,149 @@
+//! What a campaign is to do, as it is written into its folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::campaign::merge::Merged;
+use crate::campaign::unit::Work;
+use crate::oracle::Contract;
+use crate::report::whole;
+
+/// What it is called.
+pub const FILE: &str = "plan.json";
+
+/// A campaign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is done.
+    pub job: Job,
+    /// On these kernels; of a score the versions.
+    pub kernels: Vec<String>,
+    /// What they are held to.
+    pub contract: Contract,
+    /// Seed.
+    pub seed: u64,
+    /// So many units, for each kernel.
+    pub units: u32,
+    /// Runs that a unit may take to make a finding smaller.
+    pub shrink_runs: u64,
+    /// So many causes are made smaller at the end, a job each.
+    pub causes: u32,
+    /// CPUs for building kernels.
+    pub build_cpus: u32,
+    /// More options for each job, as sbatch has them.
+    pub options: Vec<String>,
+}
+
+/// What a campaign does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case")]
+pub enum Job {
+    /// Generated scenarios, so many a kernel.
+    Check {
+        /// How many.
+        cases: u64,
+    },
+    /// The fuzz target, so many inputs a kernel.
+    Fuzz {
+        /// How many.
+        runs: u64,
+    },
+    /// Bugs that were put in.
+    Score {
+        /// So many seeds.
+        seeds: u64,
+        /// For so long each, in seconds.
+        time_s: u64,
+        /// These mutants; none: all.
+        mutants: Vec<String>,
+    },
+}
+
+impl Job {
+    /// In one word, the subcommand's.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Job::Check { .. } => "check",
+            Job::Fuzz { .. } => "fuzz",
+            Job::Score { .. } => "score",
+        }
+    }
+}
+
+/// Why a folder is no campaign's.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// There is no plan in it.
+    #[error("{}: no campaign: there is no {FILE} in it", .0.display())]
+    Absent(PathBuf),
+    /// It is damaged.
+    #[error("{}: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// The file system says no.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Plan {
+    /// That of the campaign in `folder`.
+    ///
+    /// # Errors
+    /// [`PlanError`]
+    pub fn read(folder: &Path) -> Result<Plan, PlanError> {
+        let path = folder.join(FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(PlanError::Absent(folder.to_owned()));
+            }
+            Err(source) => return Err(PlanError::Io { path, source }),
+        };
+        serde_json::from_slice(&bytes).map_err(|error| PlanError::Damaged {
+            path,
+            why: error.to_string(),
+        })
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        whole::write(folder, FILE, &serde_json::to_vec_pretty(self)?)?;
+        Ok(())
+    }
+
+    /// The parts, each of which is an array of units: a kernel each, and of a score one.
+    pub fn parts(&self) -> Vec<String> {
+        match self.job {
+            Job::Score { .. } => vec![self.kernels.join("+")],
+            Job::Check { .. } | Job::Fuzz { .. } => self.kernels.clone(),
+        }
+    }
+
+    /// The numbers of the units of a part that are not through, from 1 on.
+    pub fn missing(&self, part: &str, merged: &Merged) -> Vec<u32> {
+        let is_its = |work: &Work| work.mode() == self.job.mode();
+        let there: BTreeSet<u32> = merged
+            .units()
+            .map(|it| &it.unit)
+            .filter(|it| it.kernel == part && is_its(&it.work) && it.shard.of() == self.units)
+            .map(|it| it.shard.index() + 1)
+            .collect();
+        (1..=self.units).filter(|it| !there.contains(it)).collect()
+    }
+}
