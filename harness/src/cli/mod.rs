@@ -12,6 +12,7 @@ use crate::kernel::{Kernel, KernelName, Machine};
 mod alone;
 mod bench;
 mod bisect;
+mod campaign;
 mod check;
 mod coverage;
 mod demo;
@@ -128,6 +129,7 @@ enum Command {
     Doctor(doctor::Args),
     Bench(bench::Args),
     Score(score::Args),
+    Campaign(campaign::Args),
     Send(send::Args),
     Recv(recv::Args),
     #[command(hide = true)]
@@ -182,6 +184,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(&args),
         Command::Score(args) => score::run(&args),
+        Command::Campaign(args) => campaign::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Recv(args) => recv::run(&args),
         Command::Worker(args) => worker::run(&args),

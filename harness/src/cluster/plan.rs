@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::campaign::merge::Merged;
 use crate::campaign::unit::Work;
+use crate::fuzz::usual_contract;
 use crate::oracle::Contract;
 use crate::report::whole;
 
@@ -22,8 +23,8 @@ pub struct Plan {
     pub job: Job,
     /// On these kernels; of a score the versions.
     pub kernels: Vec<String>,
-    /// What they are held to.
-    pub contract: Contract,
+    /// What they are held to; `None`: what is usual for each.
+    pub contract: Option<Contract>,
     /// Seed.
     pub seed: u64,
     /// So many units, for each kernel.
@@ -125,6 +126,13 @@ impl Plan {
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         whole::write(folder, FILE, &serde_json::to_vec_pretty(self)?)?;
         Ok(())
+    }
+
+    /// What a part's kernel is held to.
+    pub fn contract_of(&self, part: &str) -> Contract {
+        let usual = || part.parse().map(|it| usual_contract(&it));
+        self.contract
+            .unwrap_or_else(|| usual().unwrap_or(Contract::Stable))
     }
 
     /// The parts, each of which is an array of units: a kernel each, and of a score one.

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::plan::{Job, Plan};
+use crate::kernel::{self, KernelName, Machine};
 use crate::report::finding::file_name;
 use crate::report::shell::quote;
 
@@ -75,7 +76,7 @@ pub fn units(plan: &Plan, part: &str, folder: &Path) -> Script {
             format!(
                 "check --kernel {} --contract {} --cases {cases} {common}",
                 quote(part),
-                plan.contract
+                plan.contract_of(part)
             ),
         ),
         Job::Fuzz { runs } => (
@@ -83,7 +84,7 @@ pub fn units(plan: &Plan, part: &str, folder: &Path) -> Script {
             format!(
                 "fuzz --kernel {} --contract {} --runs {runs} {common} --target \"$dir/bin/scenario\"",
                 quote(part),
-                plan.contract
+                plan.contract_of(part)
             ),
         ),
         Job::Score {
@@ -176,9 +177,13 @@ pub fn minimize(plan: &Plan, folder: &Path) -> Script {
 
 /// The kernel's file, whatever its key is.
 fn parcel(kernel: &str) -> String {
-    // As in the names of files of the cache, where a colon is a dash.
-    let name: String = kernel.replace(':', "-");
-    format!("\"$dir\"/kernels/{}-????????????????.tar.gz", quote(&name))
+    let stem = kernel.parse::<KernelName>().ok();
+    let stem = stem.and_then(|it| kernel::parcel_stem(&it, Machine::Uml).ok());
+    match stem {
+        Some(stem) => format!("\"$dir\"/kernels/{}-????????????????.tar.gz", quote(&stem)),
+        // A tree that cannot be looked at here.
+        None => "\"$dir\"/kernels/*.tar.gz".to_owned(),
+    }
 }
 
 const CACHE: &str = "\
@@ -247,7 +252,7 @@ mod tests {
         Plan {
             job,
             kernels: kernels.iter().map(ToString::to_string).collect(),
-            contract: Contract::Stable,
+            contract: Some(Contract::Stable),
             seed: 7,
             units: 64,
             shrink_runs: 200,

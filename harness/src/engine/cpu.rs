@@ -3,12 +3,14 @@
 //! A UML kernel and its user processes take turns, never side by side. Spread
 //! over CPUs, each turn wakes another one: the same work takes four times as long.
 //! So a guest, all its threads and processes, is pinned to one CPU, and guests of
-//! the same user, whichever process they belong to, keep out of each other's way by
-//! locks: flock(2) on `<cache>/cpu/<number>.lock`, which ends with its holder.
+//! the same machine and user, whichever process they belong to, keep out of each other's
+//! way by names: who has bound the abstract address of a CPU (unix(7)) has the CPU, until
+//! it ends, however it does. A file would be in a cache, which other machines may share and
+//! other processes of this machine may not.
 
-use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -20,7 +22,7 @@ use nix::unistd::Pid;
 pub struct Slot {
     cpu: usize,
     /// `None` if every CPU had its guest already and this one has to share.
-    lock: Option<File>,
+    lock: Option<UnixDatagram>,
 }
 
 impl Slot {
@@ -49,27 +51,29 @@ pub fn stay_on(cpu: usize) {
 /// one after the other in turn.
 ///
 /// # Errors
-/// sched_getaffinity(2), or the lock files cannot be made.
-pub fn pick(cache: &Path) -> io::Result<Slot> {
+/// sched_getaffinity(2), or a socket cannot be had.
+pub fn pick() -> io::Result<Slot> {
+    pick_of(&format!("inflight-{}-cpu-", nix::unistd::getuid()))
+}
+
+/// Takes a CPU by an address that begins with `prefix`.
+fn pick_of(prefix: &str) -> io::Result<Slot> {
     static TURN: AtomicUsize = AtomicUsize::new(0);
-    let directory = cache.join("cpu");
-    fs::create_dir_all(&directory)?;
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     let cpus: Vec<usize> = (0..CpuSet::count())
         .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
         .collect();
     for &cpu in &cpus {
-        let path = directory.join(format!("{cpu}.lock"));
-        let file = File::options().create(true).append(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
+        let address = SocketAddr::from_abstract_name(format!("{prefix}{cpu}"))?;
+        match UnixDatagram::bind_addr(&address) {
+            Ok(socket) => {
                 return Ok(Slot {
                     cpu,
-                    lock: Some(file),
+                    lock: Some(socket),
                 });
             }
-            Err(fs::TryLockError::WouldBlock) => {}
-            Err(fs::TryLockError::Error(error)) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
         }
     }
     let turn = TURN.fetch_add(1, Ordering::Relaxed);
@@ -84,9 +88,10 @@ mod tests {
 
     #[test]
     fn every_cpu_is_given_once_then_they_are_shared_in_turn() {
-        let cache = tempfile::tempdir().unwrap();
+        let own_prefix = format!("inflight-test-{}-", std::process::id());
+        let pick = || pick_of(&own_prefix);
         let count = std::thread::available_parallelism().unwrap().get();
-        let own: Vec<Slot> = (0..count).map(|_| pick(cache.path()).unwrap()).collect();
+        let own: Vec<Slot> = (0..count).map(|_| pick().unwrap()).collect();
         let mut cpus: Vec<usize> = own.iter().map(Slot::cpu).collect();
         cpus.sort_unstable();
         cpus.dedup();
@@ -95,7 +100,7 @@ mod tests {
 
         let mut shared: Vec<usize> = (0..count)
             .map(|_| {
-                let slot = pick(cache.path()).unwrap();
+                let slot = pick().unwrap();
                 assert!(slot.is_shared());
                 slot.cpu()
             })
@@ -107,7 +112,7 @@ mod tests {
         let number = free.cpu();
         drop(free);
         // Dropping one gives all back here: `own` is gone. Lowest first.
-        let again = pick(cache.path()).unwrap();
+        let again = pick().unwrap();
         assert!(!again.is_shared() && again.cpu() <= number);
     }
 }

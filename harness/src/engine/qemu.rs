@@ -50,9 +50,7 @@ pub(super) fn spawn(boot: Boot, pc: Pc) -> Result<Guest, Error> {
     };
     // One thread does all the work then.
     let slot = match accelerator {
-        Accelerator::Icount => {
-            Some(cpu::pick(&cache).map_err(Error::host("lock a CPU in the cache directory"))?)
-        }
+        Accelerator::Icount => Some(cpu::pick().map_err(Error::host("take a CPU"))?),
         _ => None,
     };
     let run = launch::run_dir(&boot, &cache, Ways::pc())?;

@@ -22,7 +22,7 @@ const COMMAND_LINE_MAX: usize = 4096 - 256;
 /// As [`super::spawn`] says.
 pub(super) fn spawn(boot: Boot) -> Result<Guest, Error> {
     let cache = launch::cache(&boot)?;
-    let cpu = cpu::pick(&cache).map_err(Error::host("lock a CPU in the cache directory"))?;
+    let cpu = cpu::pick().map_err(Error::host("take a CPU"))?;
     let run = launch::run_dir(&boot, &cache, Ways::uml())?;
     let (streams, ends) = launch::pipes()?;
     let ttys = [&ends.stdout, &ends.stderr, &ends.control];

@@ -278,6 +278,15 @@ pub fn export(
     Workshop::from_env()?.export(name, machine, folder)
 }
 
+/// What the name of the file that [`export`] writes begins with; a dash and the key follow.
+/// Kernels that differ only in how they are booted have one file.
+///
+/// # Errors
+/// As [`find`].
+pub fn parcel_stem(name: &KernelName, machine: Machine) -> Result<String, Error> {
+    Workshop::from_env()?.slug(name, machine)
+}
+
 /// Puts a kernel that [`export`] has packed into the cache, where everything finds it by
 /// its name, whatever compiler there is here. Two at once do no harm.
 ///

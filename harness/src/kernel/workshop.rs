@@ -208,6 +208,12 @@ impl Workshop {
         }
     }
 
+    /// A kernel's name as in file names. Kernels that differ only in how they are booted
+    /// have one.
+    pub(super) fn slug(&self, name: &KernelName, machine: Machine) -> Result<String, Error> {
+        Ok(self.order(name, machine)?.slug)
+    }
+
     /// Packs a kernel that is built into `folder`; `None`: it is not built.
     pub(super) fn export(
         &self,

@@ -22,6 +22,9 @@ pub struct Shard {
 pub struct ShardError(String);
 
 impl Shard {
+    /// All of it.
+    pub const WHOLE: Shard = Shard { index: 0, of: 1 };
+
     /// The part `index` of `of`, where the first is 0; `None`: there is no such part.
     pub fn new(index: u32, of: u32) -> Option<Shard> {
         (index < of && of <= MOST).then_some(Shard { index, of })

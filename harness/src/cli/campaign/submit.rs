@@ -1,0 +1,437 @@
+//! `inflight campaign submit`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, Submit};
+use crate::campaign::fuzz::program;
+use crate::campaign::merge::Merged;
+use crate::campaign::unit::store::Store;
+use crate::cli::format::note;
+use crate::cli::options::seed;
+use crate::cli::{Failure, Status, usage};
+use crate::cluster::plan::{self, Job, Plan, PlanError};
+use crate::cluster::sbatch::{self, Script};
+use crate::cluster::slurm;
+use crate::kernel::{self, Extras, KernelName, Machine};
+use crate::report::{shell, whole};
+
+/// Where what was merged goes, from the campaign's folder.
+pub(super) const MERGED: &str = "merged";
+const JOBS: &str = "jobs";
+const SUBMITTED: &str = "submitted.json";
+const CASES: u64 = 1_000_000;
+const CASES_A_UNIT: u64 = 20_000;
+
+/// A job that was submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Submitted {
+    /// Its file's name.
+    pub script: String,
+    /// Its number.
+    pub job: String,
+}
+
+/// What was submitted so far.
+pub(super) fn submitted(dir: &Path) -> Result<Vec<Submitted>, Failure> {
+    let path = dir.join(JOBS).join(SUBMITTED);
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| usage(anyhow!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(unwritable("read", &path, &error)),
+    }
+}
+
+/// The file that a part's units are submitted by.
+pub(super) fn script_of(plan: &Plan, part: &str) -> String {
+    sbatch::units(plan, part, Path::new("/")).name
+}
+
+fn unwritable(verb: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Status::Missing,
+        anyhow!("cannot {verb} {}: {error}", path.display()),
+    )
+}
+
+pub(super) fn run(args: &Submit) -> Result<Status, Failure> {
+    fs::create_dir_all(&args.dir).map_err(|error| unwritable("make", &args.dir, &error))?;
+    let dir = args.dir.canonicalize();
+    let dir = dir.map_err(|error| unwritable("read", &args.dir, &error))?;
+    // Before anything is built for nothing.
+    let most_tasks = match args.dry_run {
+        true => None,
+        false => slurm::most_tasks()?,
+    };
+    let plan = plan(args, &dir)?;
+    if let Some(most) = most_tasks
+        && plan.units >= most
+    {
+        return Err(usage(anyhow!(
+            "{} units a kernel are more than an array can have here (MaxArraySize is {most}): \
+             --units {}, which are longer",
+            plan.units,
+            most - 1
+        )));
+    }
+    provide(args, &plan, &dir)?;
+    let is_built = pack(&plan, &dir)?;
+    let scripts = write_scripts(&plan, &dir)?;
+    let merged = Merged::read(&Store::at(&dir))?;
+    let mut sender = Sender {
+        dir: &dir,
+        is_dry: args.dry_run,
+        sent: submitted(&dir)?,
+    };
+    let mut before = Vec::new();
+    let mut missing_units = 0;
+    let missing: Vec<Vec<u32>> = plan
+        .parts()
+        .iter()
+        .map(|it| plan.missing(it, &merged))
+        .collect();
+    let any = missing.iter().any(|it| !it.is_empty());
+    if !is_built && any {
+        let job = sender.send(&scripts.build, None, &[])?;
+        before.push(format!("afterok:{job}"));
+    }
+    let mut units = Vec::new();
+    for (script, missing) in scripts.units.iter().zip(&missing) {
+        if missing.is_empty() {
+            continue;
+        }
+        missing_units += missing.len();
+        let array = slurm::array(missing);
+        let job = sender.send(script, Some(&array), &before)?;
+        units.push(format!("afterany:{job}"));
+    }
+    let merge = sender.send(&scripts.merge, None, &units)?;
+    let after = [format!("afterok:{merge}")];
+    let minimize = sender.send(&scripts.minimize, None, &after)?;
+    // Once more, with what has become smaller.
+    sender.send(&scripts.merge, None, &[format!("afterany:{minimize}")])?;
+    let shown = shell::quote(&dir.display().to_string());
+    note(format_args!(
+        "{missing_units} units, --seed {}; how it stands: inflight campaign status {shown}",
+        plan.seed
+    ));
+    Ok(Status::Held)
+}
+
+/// Submits, and keeps what was.
+struct Sender<'a> {
+    dir: &'a Path,
+    is_dry: bool,
+    sent: Vec<Submitted>,
+}
+
+impl Sender<'_> {
+    /// Returns the job's number.
+    fn send(
+        &mut self,
+        script: &str,
+        array: Option<&str>,
+        after: &[String],
+    ) -> Result<String, Failure> {
+        let jobs = self.dir.join(JOBS);
+        let path = jobs.join(script);
+        if self.is_dry {
+            let mut words = vec!["sbatch".to_owned()];
+            words.extend(array.map(|it| format!("--array={it}")));
+            if !after.is_empty() {
+                words.push(format!("--dependency={}", after.join(",")));
+            }
+            words.push(shell::quote(&path.display().to_string()));
+            note(words.join(" "));
+            return Ok(format!("JOB-OF-{script}"));
+        }
+        let job = slurm::submit(&path, array, after)?;
+        note(format_args!("{script}: job {job}"));
+        self.sent.push(Submitted {
+            script: script.to_owned(),
+            job: job.clone(),
+        });
+        let text = serde_json::to_vec_pretty(&self.sent);
+        let text = text.map_err(|error| Failure::new(Status::Internal, error))?;
+        whole::write(&jobs, SUBMITTED, &text)
+            .map_err(|error| unwritable("write to", &jobs, &error))?;
+        Ok(job)
+    }
+}
+
+/// The plan that is there, or a new one.
+fn plan(args: &Submit, dir: &Path) -> Result<Plan, Failure> {
+    match Plan::read(dir) {
+        Ok(plan) => {
+            let wanted = new_plan(args, plan.seed)?;
+            let is_plain = args.is_plain();
+            if !is_plain && wanted != plan {
+                return Err(usage(anyhow!(
+                    "{}: there is another campaign in it ({}); choose another folder, or leave \
+                     the options out to go on with it",
+                    dir.display(),
+                    plan::FILE
+                )));
+            }
+            note(format_args!(
+                "going on with the campaign in {}",
+                dir.display()
+            ));
+            Ok(plan)
+        }
+        Err(PlanError::Absent(_)) => {
+            let plan = new_plan(args, seed(args.seed)?)?;
+            plan.write(dir)
+                .map_err(|error| unwritable("write to", dir, &error))?;
+            Ok(plan)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Submit {
+    /// Whether nothing is said of what is to be done.
+    fn is_plain(&self) -> bool {
+        let Submit {
+            dir: _,
+            mode,
+            kernels,
+            contract,
+            cases,
+            units,
+            seed,
+            shrink_runs,
+            causes,
+            build_cpus,
+            seeds,
+            time_per_mutant,
+            mutants,
+            target: _,
+            options,
+            dry_run: _,
+        } = self;
+        mode.is_none()
+            && kernels.is_empty()
+            && contract.is_none()
+            && cases.is_none()
+            && units.is_none()
+            && seed.is_none()
+            && shrink_runs.is_none()
+            && causes.is_none()
+            && build_cpus.is_none()
+            && seeds.is_none()
+            && time_per_mutant.is_none()
+            && mutants.is_empty()
+            && options.is_empty()
+    }
+}
+
+fn new_plan(args: &Submit, usual_seed: u64) -> Result<Plan, Failure> {
+    let mode = args.mode.unwrap_or(Mode::Check);
+    let cases = args.cases.unwrap_or(CASES);
+    let (job, things) = match mode {
+        Mode::Check => (Job::Check { cases }, cases.div_ceil(CASES_A_UNIT)),
+        Mode::Fuzz => (Job::Fuzz { runs: cases }, cases.div_ceil(CASES_A_UNIT)),
+        Mode::Score => {
+            let job = Job::Score {
+                seeds: args.seeds.unwrap_or(10),
+                time_s: args.time_per_mutant.map_or(60, |it| it.as_secs()),
+                mutants: args.mutants.clone(),
+            };
+            (job, 64)
+        }
+    };
+    if mode == Mode::Score && args.cases.is_some() {
+        return Err(usage(anyhow!("--cases is not for --mode score")));
+    }
+    let score = args.seeds.is_some() || args.time_per_mutant.is_some() || !args.mutants.is_empty();
+    if mode != Mode::Score && score {
+        return Err(usage(anyhow!(
+            "--seeds, --time-per-mutant and --mutant are for --mode score"
+        )));
+    }
+    if mode != Mode::Fuzz && args.target.is_some() {
+        return Err(usage(anyhow!("--target is for --mode fuzz")));
+    }
+    Ok(Plan {
+        job,
+        kernels: kernels(args, mode)?,
+        contract: args.contract,
+        seed: args.seed.unwrap_or(usual_seed),
+        units: args
+            .units
+            .unwrap_or(u32::try_from(things).unwrap_or(u32::MAX)),
+        shrink_runs: args.shrink_runs.unwrap_or(200),
+        causes: args.causes.unwrap_or(16),
+        build_cpus: args.build_cpus.unwrap_or(4),
+        options: args.options.clone(),
+    })
+}
+
+/// The kernels' names, as they are written.
+fn kernels(args: &Submit, mode: Mode) -> Result<Vec<String>, Failure> {
+    let mut names: Vec<String> = Vec::new();
+    let given: &[String] = match (args.kernels.is_empty(), mode) {
+        (false, _) => &args.kernels,
+        (true, Mode::Score) => &["6.12".to_owned()],
+        (true, _) => &["6.12-patched".to_owned()],
+    };
+    for given in given {
+        let name = match mode {
+            // A version.
+            Mode::Score => {
+                kernels_of_score(std::slice::from_ref(given), &[])?;
+                given.clone()
+            }
+            Mode::Check | Mode::Fuzz => {
+                let name: KernelName = given
+                    .parse()
+                    .map_err(|error| usage(anyhow!("--kernel {given}: {error}")))?;
+                if name == KernelName::Host {
+                    return Err(usage(anyhow!(
+                        "--kernel host: it runs already, on each machine another"
+                    )));
+                }
+                match mode {
+                    Mode::Fuzz => name.counting().to_string(),
+                    _ => name.to_string(),
+                }
+            }
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The kernels of a score of these versions: the mutants, and those without one.
+pub(super) fn kernels_of_score(
+    versions: &[String],
+    mutants: &[String],
+) -> Result<Vec<KernelName>, Failure> {
+    let mut names = Vec::new();
+    for version in versions {
+        let patched: KernelName = format!("{version}-patched")
+            .parse()
+            .map_err(|error| usage(anyhow!("version {version}: {error}")))?;
+        for mutant in kernel::mutants(version, None)? {
+            if mutant.takes_cpus || !mutants.is_empty() && !mutants.contains(&mutant.name) {
+                continue;
+            }
+            let clean = match mutant.kernel.extras() {
+                Extras::None => patched.clone(),
+                extras => patched.clone().with(extras),
+            };
+            for name in [clean, mutant.kernel] {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Programs, and folders.
+fn provide(args: &Submit, plan: &Plan, dir: &Path) -> Result<(), Failure> {
+    for folder in ["bin", "kernels", JOBS, "log"] {
+        let path = dir.join(folder);
+        fs::create_dir_all(&path).map_err(|error| unwritable("make", &path, &error))?;
+    }
+    Store::open(dir)?;
+    provide_program(Path::new("/proc/self/exe"), &dir.join("bin/inflight"))?;
+    if let Job::Fuzz { .. } = plan.job {
+        let there = dir.join("bin/scenario");
+        let target = match &args.target {
+            Some(path) => path.clone(),
+            None if there.is_file() => return Ok(()),
+            None => program::build(&*kernel::progress::stderr())?,
+        };
+        provide_program(&target, &there)?;
+    }
+    Ok(())
+}
+
+/// A copy: what a campaign was begun with does not change while it runs.
+fn provide_program(from: &Path, to: &PathBuf) -> Result<(), Failure> {
+    if to.is_file() {
+        let same = fs::read(from).ok() == fs::read(to).ok();
+        if !same {
+            note(format_args!(
+                "{} stays as the campaign was begun with it",
+                to.display()
+            ));
+        }
+        return Ok(());
+    }
+    let part = to.with_extension("part");
+    let copied = fs::copy(from, &part).and_then(|_| fs::rename(&part, to));
+    copied.map_err(|error| unwritable("write", to, &error))
+}
+
+/// Packs the kernels that are built here. Returns whether those are all.
+fn pack(plan: &Plan, dir: &Path) -> Result<bool, Failure> {
+    let names = match &plan.job {
+        Job::Score { mutants, .. } => kernels_of_score(&plan.kernels, mutants)?,
+        Job::Check { .. } | Job::Fuzz { .. } => plan
+            .kernels
+            .iter()
+            .map(|it| it.parse::<KernelName>().map_err(usage))
+            .collect::<Result<_, _>>()?,
+    };
+    let folder = dir.join("kernels");
+    let mut is_all = true;
+    for name in &names {
+        if is_packed(&folder, &kernel::parcel_stem(name, Machine::Uml)?) {
+            continue;
+        }
+        is_all &= kernel::export(name, Machine::Uml, &folder)?.is_some();
+    }
+    Ok(is_all)
+}
+
+/// Whether some file of a kernel is there: of another key none is to come beside it.
+fn is_packed(folder: &Path, stem: &str) -> bool {
+    let is_its = |file: String| {
+        let rest = file.strip_prefix(stem).and_then(|it| it.strip_prefix('-'));
+        let key = rest.and_then(|it| it.strip_suffix(kernel::PARCEL_SUFFIX));
+        key.is_some_and(|it| it.len() == 16 && it.chars().all(|c| c.is_ascii_hexdigit()))
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|it| it.file_name().into_string().ok())
+        .any(is_its)
+}
+
+struct Scripts {
+    build: String,
+    units: Vec<String>,
+    merge: String,
+    minimize: String,
+}
+
+/// Writes the files that are submitted. One that is there may have been changed, and stays.
+fn write_scripts(plan: &Plan, dir: &Path) -> Result<Scripts, Failure> {
+    let jobs = dir.join(JOBS);
+    let write = |script: Script| match whole::write_new(&jobs, &script.name, script.text.as_bytes())
+    {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(unwritable("write to", &jobs, &error))
+        }
+        _ => Ok(script.name),
+    };
+    let parts = plan.parts();
+    let units = parts.iter().map(|it| write(sbatch::units(plan, it, dir)));
+    Ok(Scripts {
+        units: units.collect::<Result<_, _>>()?,
+        build: write(sbatch::build(plan, dir))?,
+        merge: write(sbatch::merge(plan, dir))?,
+        minimize: write(sbatch::minimize(plan, dir))?,
+    })
+}
