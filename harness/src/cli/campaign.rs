@@ -1,6 +1,6 @@
 //! `inflight campaign`: more than one machine.
 
-mod merge;
+pub(super) mod merge;
 mod submit;
 
 use std::path::{Path, PathBuf};
@@ -126,16 +126,16 @@ struct Submit {
     /// Build with so many CPUs what is not built yet [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     build_cpus: Option<u32>,
-    /// With --mode score: look from so many seeds [default: 10]
+    /// Look for each mutant from so many seeds, with --mode score [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: Option<u64>,
-    /// With --mode score: look so long from each [default: 60s]
+    /// Look so long from each seed, with --mode score [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_per_mutant: Option<Duration>,
-    /// With --mode score: look for this mutant only; may be given several times
+    /// Look for this mutant only, with --mode score; may be given several times
     #[arg(long = "mutant", value_name = "NAME")]
     mutants: Vec<String>,
-    /// With --mode fuzz: run this target instead of building `scenario` from the checkout's fuzz/
+    /// Run this target instead of building `scenario` from the checkout's fuzz/, with --mode fuzz
     #[arg(long, value_name = "PROGRAM")]
     target: Option<PathBuf>,
     /// Give each job this option of sbatch(1), too: --sbatch=--partition=long

@@ -214,10 +214,10 @@ mod tests {
     use clap::CommandFactory;
 
     /// With these begins what a command or an option does.
-    const VERBS: [&str; 28] = [
+    const VERBS: [&str; 29] = [
         "Begin", "Boot", "Build", "Connect", "Explain", "Fetch", "Find", "Generate", "Give",
         "Hold", "Judge", "Kill", "Let", "Listen", "Look", "Make", "Measure", "Print", "Receive",
-        "Remove", "Run", "Save", "Say", "Search", "Send", "Show", "Stop", "Write",
+        "Remove", "Run", "Save", "Say", "Search", "Send", "Show", "Stop", "Submit", "Write",
     ];
 
     fn check(command: &clap::Command) {
@@ -235,6 +235,52 @@ mod tests {
         }
         let commands = command.get_subcommands();
         commands.filter(|it| !it.is_hide_set()).for_each(check);
+    }
+
+    /// Every command of ours in files that nobody runs here: it is at least one that could be
+    /// run.
+    #[test]
+    fn commands_in_files_for_other_machines_are_commands() {
+        let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut checked = 0;
+        for file in [
+            "docs/campaigns.md",
+            "deploy/Dockerfile",
+            "deploy/kubernetes/campaign.yaml",
+            "deploy/kubernetes/merge.yaml",
+            ".github/workflows/campaign.yml",
+            ".clusterfuzzlite/Dockerfile",
+        ] {
+            let text = std::fs::read_to_string(home.join(file)).unwrap();
+            let plain = |line: &&str| !line.trim_start().starts_with(['#', '|', '*']);
+            let before = checked;
+            for line in text.lines().filter(plain) {
+                // In the document commands are indented, and sentences are not.
+                if file.ends_with(".md") && !line.starts_with("    ") {
+                    continue;
+                }
+                for word in ["check", "fuzz", "score", "kernel", "campaign", "coverage"] {
+                    let Some((_, rest)) = line.split_once(&format!("inflight {word} ")) else {
+                        continue;
+                    };
+                    let end = rest.find([';', '|', '&', '\'']).unwrap_or(rest.len());
+                    let rest = rest[..end]
+                        .replace("${{ matrix.kernel }}", "6.12-patched")
+                        .replace("$KERNELS", "6.12-patched")
+                        .replace("$((JOB_COMPLETION_INDEX + 1))", "1")
+                        .replace("${{ matrix.shard }}", "1");
+                    let rest = rest.replace("${{ inputs.cases }}", "9");
+                    let rest = rest.replace("${{ inputs.seed }}", "9").replace('"', "");
+                    let args = ["inflight", word].into_iter();
+                    let args = args.chain(rest.split_whitespace());
+                    if let Err(error) = Cli::try_parse_from(args) {
+                        panic!("{file}: {line}: {error}");
+                    }
+                    checked += 1;
+                }
+            }
+            assert!(checked > before, "{file} has none");
+        }
     }
 
     #[test]

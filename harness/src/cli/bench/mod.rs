@@ -2,6 +2,7 @@
 
 mod fuzzing;
 mod guidance;
+mod merge;
 mod minimize;
 mod transfers;
 
@@ -47,6 +48,8 @@ enum Topic {
     /// What guidance is good for: executions to reach deep functions and to find bugs that
     /// were put in, guided and unguided; takes an hour and more, on a patched kernel
     Guidance,
+    /// How long it takes to put the units of a campaign together, against how many there are
+    Merge,
 }
 
 /// Measure how fast scenarios run, and what the cure costs.
@@ -105,6 +108,17 @@ struct Figures {
 
 /// Measures.
 pub fn run(args: &Args) -> Result<Status, Failure> {
+    if args.topics.contains(&Topic::Merge) {
+        let timings = merge::measure(seed(args.seed)?)?;
+        print(&match args.format {
+            Format::Human => merge::human(&timings),
+            Format::Json => merge::json(&timings),
+        })?;
+        // Nothing else needs no kernel.
+        if args.topics == [Topic::Merge] {
+            return Ok(Status::Held);
+        }
+    }
     let names = match args.kernels.as_slice() {
         [] => vec![known("6.12-stock")?, known("6.12-patched")?],
         given => given.to_vec(),

@@ -51,7 +51,7 @@ pub(super) fn run(dirs: &[PathBuf], out: &Path, format: Format) -> Result<Status
 }
 
 /// Writes what is for people: the page, and each cause as a scenario.
-fn publish(merged: &Merged, out: &Path) -> std::io::Result<()> {
+pub(in crate::cli) fn publish(merged: &Merged, out: &Path) -> std::io::Result<()> {
     let findings = out.join(report::FINDINGS);
     std::fs::create_dir_all(&findings)?;
     for cause in merged.causes() {
