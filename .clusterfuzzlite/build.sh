@@ -18,4 +18,5 @@ trap 'rm -rf "$INFLIGHT_CACHE"' EXIT
 "$here/scenario-in-kernel" "$@"
 WRAPPER
 chmod +x "$OUT/scenario_fuzzer"
-(cd corpus && find . -name '*.scn' -print0 | xargs -0 zip -q -j "$OUT/scenario_fuzzer_seed_corpus.zip")
+# Files of several folders have one name.
+(cd corpus && find . -name '*.scn' -print0 | xargs -0 zip -q "$OUT/scenario_fuzzer_seed_corpus.zip")

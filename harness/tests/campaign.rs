@@ -130,11 +130,6 @@ fn a_unit_that_is_killed_and_one_that_runs_twice_come_to_the_same() {
         assert_eq!(twin.wait().unwrap().code(), Some(0));
     }
     assert_eq!(merged(&disturbed).timeless(), reference.timeless());
-    assert!(
-        !names(&disturbed.join("found"))
-            .iter()
-            .any(|it| it.starts_with('.'))
-    );
 
     // Put together, whatever the order, they are one campaign.
     let parts = [text(&undisturbed), text(&stock), text(&disturbed)];
@@ -175,11 +170,14 @@ fn a_unit_that_is_killed_and_one_that_runs_twice_come_to_the_same() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
+/// What is there, and not only begun.
 fn names_or_none(folder: &Path) -> Vec<String> {
-    match folder.is_dir() {
+    let mut all = match folder.is_dir() {
         true => names(folder),
         false => Vec::new(),
-    }
+    };
+    all.retain(|it| !it.starts_with('.'));
+    all
 }
 
 #[test]
@@ -190,7 +188,7 @@ fn what_cannot_be_is_said() {
     fs::create_dir_all(at("bad/units")).unwrap();
     fs::write(at("bad/units/a.json"), "{}").unwrap();
     let (file, bad, none, empty) = (at("file"), at("bad"), at("none"), at("empty"));
-    let out = at("out");
+    let (out, new) = (at("out"), at("new"));
     fs::create_dir(&empty).unwrap();
     let cases: [(&[&str], i32, &str); 9] = [
         (&["check", "--shard", "1/2"], 2, "--out"),
@@ -261,6 +259,24 @@ fn what_cannot_be_is_said() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains("inflight kernel import"), "{stderr}");
+    let output = run(&["campaign", "submit", text(&at("a b")), "--dry-run"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("choose a folder"), "{stderr}");
+    assert!(!at("a b").exists());
+    let args = [
+        "campaign",
+        "submit",
+        text(&new),
+        "--mode",
+        "score",
+        "--mutant",
+        "none",
+    ];
+    let output = run(&[&args[..], &["--dry-run"]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("--mutant none"), "{stderr}");
 }
 
 /// Two nodes on this machine; ends with this value.
@@ -493,6 +509,15 @@ fn a_campaign_is_cancelled_and_gone_on_with() {
     assert_eq!(cluster.queue(), "");
     let output = cluster.campaign(&submit);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // Nothing is submitted twice.
+    let tasks = cluster.queue().lines().count();
+    let output = cluster.campaign(&["submit", text(&campaign)]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        cluster.queue().lines().count() <= tasks,
+        "{}",
+        cluster.queue()
+    );
     // Another one is not to be mixed with it.
     let output = cluster.campaign(&["submit", text(&campaign), "--seed", "10"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

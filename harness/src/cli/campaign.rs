@@ -11,17 +11,18 @@ use serde_json::json;
 
 use super::duration::time;
 use super::format::{Format, note, print};
-use super::unit::{rendered, shipped};
+use super::unit::{new as new_unit, shipped};
 use super::{Failure, Status, kernel as kernels, usage};
 use crate::campaign::check::expected;
 use crate::campaign::merge::Merged;
 use crate::campaign::unit::store::Store;
-use crate::campaign::unit::{Shard, Unit, Work, smaller};
+use crate::campaign::unit::{Shard, Work, smaller};
 use crate::cluster::plan::{Plan, PlanError};
-use crate::cluster::slurm::{self, SlurmError, Tasks};
+use crate::cluster::slurm::{self, SlurmError, Task};
 use crate::kernel::{self, KernelName, Machine};
 use crate::oracle::Contract;
 use crate::process::watch_for_interrupts;
+use crate::report::campaign::render;
 use crate::report::chart::number;
 use crate::report::table::Table;
 
@@ -77,6 +78,9 @@ enum Command {
         /// Make this cause smaller, by its number on the page, from 1 on
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         cause: u32,
+        /// Take its kernel from the files in this folder that `kernel export` has written
+        #[arg(long, value_name = "DIR")]
+        parcels: Option<PathBuf>,
         /// Make it smaller in at most so many runs
         #[arg(long, value_name = "N", default_value_t = 5000)]
         shrink_runs: u64,
@@ -120,6 +124,9 @@ struct Submit {
     /// Let a unit make each finding smaller in at most so many runs [default: 200]
     #[arg(long, value_name = "N")]
     shrink_runs: Option<u64>,
+    /// Run at most so many units of a kernel at a time [default: as many as there is room for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    most_at_once: Option<u32>,
     /// Make so many causes smaller at the end, a job each [default: 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     causes: Option<u32>,
@@ -186,8 +193,9 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
         Command::Minimize {
             dir,
             cause,
+            parcels,
             shrink_runs,
-        } => minimize(dir, *cause, *shrink_runs),
+        } => minimize(dir, *cause, parcels.as_deref(), *shrink_runs),
         Command::PackMutants {
             versions,
             mutants,
@@ -196,24 +204,20 @@ pub fn run(args: &Args) -> Result<Status, Failure> {
     }
 }
 
-/// How many tasks of a part wait and run; `None`: Slurm cannot be asked.
-fn tasks(dir: &Path) -> Option<impl Fn(&str) -> Tasks + use<>> {
-    let submitted = submit::submitted(dir).ok()?;
-    let numbers: Vec<String> = submitted.iter().map(|it| it.job.clone()).collect();
-    let queue = slurm::queue(&numbers)
-        .map_err(|error| note(format_args!("how many units run is not known: {error}")))
-        .ok()?;
-    Some(move |script: &str| {
-        let own = submitted.iter().filter(|it| it.script == script);
-        let tasks = own.filter_map(|it| queue.get(&it.job));
-        tasks.fold(Tasks::default(), |sum, it| Tasks {
-            running: sum.running + it.running,
-            pending: sum.pending + it.pending,
-        })
-    })
+/// What of this campaign waits and runs, by the file that it was submitted by; `None`: Slurm
+/// cannot be asked, which is said.
+fn tasks(dir: &Path) -> Option<Vec<Task>> {
+    match submit::own(dir) {
+        Ok(tasks) => Some(tasks),
+        Err(failure) => {
+            note(format_args!("how many units run is not known: {failure}"));
+            None
+        }
+    }
 }
 
 fn status(dir: &Path, format: Format) -> Result<Status, Failure> {
+    let dir = &submit::real(dir)?;
     let plan = Plan::read(dir)?;
     let merged = Merged::read(&Store::at(dir))?;
     let tasks = tasks(dir);
@@ -231,23 +235,27 @@ fn status(dir: &Path, format: Format) -> Result<Status, Failure> {
     for part in plan.parts() {
         let missing = plan.missing(&part, &merged).len() as u64;
         let of = u64::from(plan.units);
-        let own = merged.units().filter(|it| it.unit.kernel == part);
+        let own = merged.units().filter(|it| plan.has(&part, &it.unit));
         let (scenarios, busy_ms) = own.fold((0, 0), |(scenarios, busy), it| {
             (scenarios + it.scenarios, busy + it.took.busy_ms)
         });
         let rate = scenarios as f64 * 1000.0 / (busy_ms as f64).max(1.0);
         let script = submit::script_of(&plan, &part);
-        let now = tasks.as_ref().map(|it| it(&script));
-        if let Some(now) = now {
-            lost += missing.saturating_sub(now.running + now.pending);
+        let count = |is_running: bool| {
+            let tasks = tasks.as_ref()?.iter();
+            let own = tasks.filter(|it| it.script.ends_with(&script));
+            Some(own.filter(|it| it.is_running == is_running).count() as u64)
+        };
+        let (running, waiting) = (count(true), count(false));
+        if let (Some(running), Some(waiting)) = (running, waiting) {
+            lost += missing.saturating_sub(running + waiting);
         }
-        let shown =
-            |of: fn(&Tasks) -> u64| now.as_ref().map_or("?".into(), |it| of(it).to_string());
+        let shown = |count: Option<u64>| count.map_or("?".into(), |it| it.to_string());
         table.row([
             part.clone(),
             format!("{} of {of}", of - missing),
-            shown(|it| it.running),
-            shown(|it| it.pending),
+            shown(running),
+            shown(waiting),
             number(scenarios),
             format!("{rate:.0}"),
         ]);
@@ -255,8 +263,8 @@ fn status(dir: &Path, format: Format) -> Result<Status, Failure> {
             "kernel": part,
             "units": of - missing,
             "of": of,
-            "running": now.map(|it| it.running),
-            "waiting": now.map(|it| it.pending),
+            "running": running,
+            "waiting": waiting,
             "scenarios": scenarios,
             "scenarios_per_second": rate,
         });
@@ -292,13 +300,14 @@ fn status(dir: &Path, format: Format) -> Result<Status, Failure> {
 }
 
 fn cancel(dir: &Path) -> Result<Status, Failure> {
+    let dir = &submit::real(dir)?;
     Plan::read(dir)?;
-    let jobs: Vec<String> = submit::submitted(dir)?
-        .into_iter()
-        .map(|it| it.job)
-        .collect();
+    // By what waits and runs now: a number that was given once may be another job's by now.
+    let mut jobs: Vec<String> = submit::own(dir)?.into_iter().map(|it| it.job).collect();
+    jobs.sort_unstable();
+    jobs.dedup();
     if jobs.is_empty() {
-        note(format_args!("nothing was submitted"));
+        note(format_args!("nothing of it waits or runs"));
         return Ok(Status::Held);
     }
     slurm::cancel(&jobs)?;
@@ -309,7 +318,12 @@ fn cancel(dir: &Path) -> Result<Status, Failure> {
     Ok(Status::Held)
 }
 
-fn minimize(dir: &Path, number: u32, shrink_runs: u64) -> Result<Status, Failure> {
+fn minimize(
+    dir: &Path,
+    number: u32,
+    parcels: Option<&Path>,
+    shrink_runs: u64,
+) -> Result<Status, Failure> {
     let merged = Merged::read(&Store::at(&dir.join(submit::MERGED)))?;
     let causes = merged.causes();
     let Some(cause) = causes.get(number as usize - 1) else {
@@ -322,7 +336,7 @@ fn minimize(dir: &Path, number: u32, shrink_runs: u64) -> Result<Status, Failure
     }
     let found = cause.smallest;
     let name: KernelName = found.kernel.parse().map_err(usage)?;
-    let kernel = shipped(&name)?;
+    let kernel = shipped(&name, parcels)?;
     if kernel.key != found.key {
         return Err(Failure::new(
             Status::Missing,
@@ -339,8 +353,7 @@ fn minimize(dir: &Path, number: u32, shrink_runs: u64) -> Result<Status, Failure
         scenario: found.finding.minimized.clone(),
         shrink_runs,
     };
-    let unit = Unit::new(work, &kernel, found.contract, found.seed, Shard::WHOLE);
-    let unit = unit.map_err(|error| Failure::new(Status::Internal, error))?;
+    let unit = new_unit(work, &kernel, found.contract, found.seed, Shard::WHOLE)?;
     let store = Store::open(dir)?;
     if store.get(&unit)?.is_some() {
         note(format_args!("{}: it is through already", unit.id()));
@@ -350,13 +363,16 @@ fn minimize(dir: &Path, number: u32, shrink_runs: u64) -> Result<Status, Failure
     let expected = expected(&name, found.contract);
     smaller::run(&unit, &kernel, found.finding.property, expected, &store)?;
     for found in store.found_of(&unit)? {
-        print(&rendered(&found))?;
+        print(&render(&found))?;
     }
     Ok(Status::Held)
 }
 
 fn pack_mutants(versions: &[String], mutants: &[String], out: &Path) -> Result<Status, Failure> {
     for name in submit::kernels_of_score(versions, mutants)? {
+        if kernel::parcel_in(out, &name, Machine::Uml)?.is_some() {
+            continue;
+        }
         let progress = kernel::progress::stderr();
         kernel::ensure(&name, Machine::Uml, &*progress)?;
         kernel::export(&name, Machine::Uml, out).map_err(|error| Failure {

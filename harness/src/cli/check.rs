@@ -59,6 +59,9 @@ pub struct Args {
     /// Write to this folder, which the parts of a campaign share (docs/campaigns.md)
     #[arg(long, value_name = "DIR", requires = "shard")]
     out: Option<PathBuf>,
+    /// Take kernels from the files in this folder that `kernel export` has written, with --shard
+    #[arg(long, value_name = "DIR", requires = "shard")]
+    parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -143,6 +146,7 @@ fn run_part(args: &Args, shard: Shard, out: &Path) -> Result<Status, Failure> {
     let part = unit::Part {
         shard,
         out,
+        parcels: args.parcels.as_deref(),
         format: args.format,
     };
     let names = args.on.names();

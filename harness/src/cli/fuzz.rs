@@ -73,6 +73,9 @@ pub struct Args {
     /// Run only this part of the --runs, from 1/N to N/N, and write what it comes to into --out, which the parts of a campaign share (docs/campaigns.md)
     #[arg(long, value_name = "I/N", requires_all = ["out", "runs", "target"], conflicts_with_all = ["time", "jobs", "options"])]
     shard: Option<Shard>,
+    /// Take kernels from the files in this folder that `kernel export` has written, with --shard
+    #[arg(long, value_name = "DIR", requires = "shard")]
+    parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a cause, then one of the whole
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -98,6 +101,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         let part = unit::Part {
             shard,
             out,
+            parcels: args.parcels.as_deref(),
             format: args.format,
         };
         let program = program

@@ -71,6 +71,9 @@ enum Command {
         /// Write them to this folder
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
+        /// Leave out kernels of which the folder has a file, whatever was built since
+        #[arg(long)]
+        missing: bool,
     },
     /// Make kernels that were written to files usable here
     ///
@@ -127,7 +130,12 @@ pub fn run(args: Args) -> Result<Status, Failure> {
         } => build(names, engine, update)?,
         Command::List { format } => list(format)?,
         Command::Path { name, engine } => path(&name, engine)?,
-        Command::Export { names, engine, out } => export(names, engine, &out)?,
+        Command::Export {
+            names,
+            engine,
+            out,
+            missing,
+        } => export(names, engine, &out, missing)?,
         Command::Import { files } => import(&files)?,
         Command::Selftest(args) => return selftest::run(args),
         Command::Clean {
@@ -178,11 +186,25 @@ fn build(mut names: Vec<KernelName>, engine: Machine, update: bool) -> Result<()
     print(&Table::of(rows).to_string())
 }
 
-fn export(mut names: Vec<KernelName>, engine: Machine, out: &Path) -> Result<(), Failure> {
+fn export(
+    mut names: Vec<KernelName>,
+    engine: Machine,
+    out: &Path,
+    missing: bool,
+) -> Result<(), Failure> {
     if names.is_empty() {
         names = KernelName::usual();
     }
     is_built_for(&names, engine)?;
+    if missing {
+        let mut left = Vec::new();
+        for name in names {
+            if kernel::parcel_in(out, &name, engine)?.is_none() {
+                left.push(name);
+            }
+        }
+        names = left;
+    }
     let mut paths = String::new();
     for kernel in ensure_on(&names, engine)? {
         match kernel::export(&kernel.name, engine, out)? {

@@ -90,6 +90,9 @@ pub struct Args {
     /// share, then gets what docs/campaigns.md describes
     #[arg(long, value_name = "I/N", conflicts_with = "jobs")]
     shard: Option<Shard>,
+    /// Take kernels from the files in this folder that `kernel export` has written, with --shard
+    #[arg(long, value_name = "DIR", requires = "shard")]
+    parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a mutant
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]
     format: Format,
@@ -176,6 +179,7 @@ fn run_part(args: &Args, subjects: Vec<Subject>, shard: Shard) -> Result<Status,
     let part = unit::Part {
         shard,
         out: &args.out,
+        parcels: args.parcels.as_deref(),
         format: args.format,
     };
     unit::score(part, &plan, &args.versions)

@@ -18,7 +18,7 @@ use crate::campaign::unit::{self, Done, Found, Shard, Unit, Work};
 use crate::kernel::{self, Kernel, KernelName, Machine};
 use crate::oracle::Contract;
 use crate::process::{interrupted, watch_for_interrupts};
-use crate::report::finding::{self, Origin};
+use crate::report::campaign::render;
 
 /// Where a part goes, and how it is told of.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,8 @@ pub(super) struct Part<'a> {
     pub shard: Shard,
     /// The folder.
     pub out: &'a Path,
+    /// Files of kernels.
+    pub parcels: Option<&'a Path>,
     /// How it is told of.
     pub format: Format,
 }
@@ -61,35 +63,83 @@ pub(super) fn seed(given: Option<u64>) -> Result<u64, Failure> {
     })
 }
 
-/// A kernel of the cache.
-pub(super) fn shipped(name: &KernelName) -> Result<Kernel, Failure> {
-    let kernel = kernel::shipped(name, Machine::Uml)?;
-    kernel.ok_or_else(|| {
-        let (name, end) = (name.to_string(), kernel::PARCEL_SUFFIX);
+/// A kernel of the cache, or from a file in `parcels`, where that is given.
+pub(super) fn shipped(name: &KernelName, parcels: Option<&Path>) -> Result<Kernel, Failure> {
+    let Some(folder) = parcels else {
+        let kernel = kernel::shipped(name, Machine::Uml)?;
+        return kernel.ok_or_else(|| absent(name));
+    };
+    let (parcel, key) = parcel(name, folder)?;
+    if let Some(kernel) = kernel::of_key(name, Machine::Uml, &key)? {
+        return Ok(kernel);
+    }
+    kernel::import(&parcel)?;
+    kernel::of_key(name, Machine::Uml, &key)?.ok_or_else(|| {
+        let parcel = parcel.display();
+        usage(anyhow!(
+            "{parcel}: there is another kernel in it than its name says"
+        ))
+    })
+}
+
+/// The key of a kernel, without unpacking it.
+fn key_of(name: &KernelName, parcels: Option<&Path>) -> Result<String, Failure> {
+    match parcels {
+        None => Ok(shipped(name, None)?.key),
+        Some(folder) => Ok(parcel(name, folder)?.1),
+    }
+}
+
+fn parcel(name: &KernelName, folder: &Path) -> Result<(PathBuf, String), Failure> {
+    let parcel = kernel::parcel_in(folder, name, Machine::Uml)?;
+    parcel.ok_or_else(|| {
+        let folder = folder.display();
         Failure::new(
             Status::Missing,
             anyhow!(
-                "{name} is not in the cache, and a part of a campaign builds nothing\n  remedy: \
-                 inflight kernel build {name}, or, from where it is built, inflight kernel \
-                 export {name} and here inflight kernel import {name}-KEY{end}"
+                "{name} is not in --parcels {folder}\n  remedy: inflight kernel export {name} \
+                 --out {folder}, where it is built"
             ),
         )
     })
 }
 
-fn new(
+fn absent(name: &KernelName) -> Failure {
+    let end = kernel::PARCEL_SUFFIX;
+    Failure::new(
+        Status::Missing,
+        anyhow!(
+            "{name} is not in the cache, and a part of a campaign builds nothing\n  remedy: \
+             inflight kernel build {name}, or, from where it is built, inflight kernel export \
+             {name} and here inflight kernel import {name}-KEY{end}"
+        ),
+    )
+}
+
+fn program() -> Result<String, Failure> {
+    unit::this_program().map_err(|error| {
+        Failure::new(
+            Status::Internal,
+            anyhow!("cannot read this program: {error}"),
+        )
+    })
+}
+
+pub(super) fn new(
     work: Work,
     kernel: &Kernel,
     contract: Contract,
     seed: u64,
     shard: Shard,
 ) -> Result<Unit, Failure> {
-    let unit = Unit::new(work, kernel, contract, seed, shard);
-    unit.map_err(|error| {
-        Failure::new(
-            Status::Internal,
-            anyhow!("cannot read this program: {error}"),
-        )
+    Ok(Unit {
+        program: program()?,
+        work,
+        kernel: kernel.name.to_string(),
+        key: kernel.key.clone(),
+        contract,
+        seed,
+        shard,
     })
 }
 
@@ -104,7 +154,7 @@ pub(super) fn check(
     let store = Store::open(part.out)?;
     let mut all = Vec::new();
     for name in names {
-        let kernel = shipped(name)?;
+        let kernel = shipped(name, part.parcels)?;
         let work = Work::Check { cases, shrink_runs };
         all.push((new(work, &kernel, contract, seed, part.shard)?, kernel));
     }
@@ -133,7 +183,7 @@ pub(super) fn fuzz(
     (target, inputs): (&Path, &[PathBuf]),
 ) -> Result<Status, Failure> {
     let store = Store::open(part.out)?;
-    let kernel = shipped(name)?;
+    let kernel = shipped(name, part.parcels)?;
     let work = Work::Fuzz {
         runs,
         shrink_runs,
@@ -163,17 +213,12 @@ pub(super) fn score(
     let store = Store::open(part.out)?;
     let mut keys = blake3::Hasher::new();
     let mut mutants = Vec::new();
-    let mut first = None;
     for subject in &plan.subjects {
-        let kernel = shipped(&plan.mode.kernel(&subject.kernel))?;
-        keys.update(kernel.name.to_string().as_bytes());
-        keys.update(kernel.key.as_bytes());
+        let name = plan.mode.kernel(&subject.kernel);
+        keys.update(name.to_string().as_bytes());
+        keys.update(key_of(&name, part.parcels)?.as_bytes());
         mutants.extend(subject.mutant.as_ref().map(|it| it.kernel.to_string()));
-        first.get_or_insert(kernel);
     }
-    let Some(first) = first else {
-        return Ok(Status::NothingRan);
-    };
     let work = Work::Score {
         mutants,
         seeds: plan.seeds,
@@ -184,11 +229,18 @@ pub(super) fn score(
         },
         shrink_runs: plan.shrink_runs,
     };
-    let mut unit = new(work, &first, Contract::Stable, 0, part.shard)?;
-    unit.kernel = versions.join("+");
-    unit.key = keys.finalize().to_hex()[..16].to_owned();
+    let unit = Unit {
+        program: program()?,
+        work,
+        kernel: versions.join("+"),
+        key: keys.finalize().to_hex()[..16].to_owned(),
+        contract: Contract::Stable,
+        seed: 0,
+        shard: part.shard,
+    };
     unless_done(part, &store, &unit, || {
-        unit::score::run(&unit, plan, &store, shipped, |looked| {
+        let kernel = |name: &KernelName| shipped(name, part.parcels);
+        unit::score::run(&unit, plan, &store, kernel, |looked| {
             let caught = match looked.run.caught {
                 Some(property) => format!("{property} after {} scenarios", looked.run.scenarios),
                 None => format!("nothing in {} scenarios", looked.run.scenarios),
@@ -274,25 +326,9 @@ fn human(done: &Done, found: &[Found], surprises: &[&Found]) -> String {
         surprises.len()
     );
     for found in surprises {
-        text += &format!("\n{}\n", rendered(found));
+        text += &format!("\n{}\n", render(found));
     }
     text
-}
-
-/// As a scenario that can be replayed.
-pub(super) fn rendered(found: &Found) -> String {
-    match found.kernel.parse() {
-        Ok(kernel) => finding::render(
-            &found.finding,
-            &Origin {
-                kernel: &kernel,
-                machine: Machine::Uml,
-                seed: Some(found.seed),
-            },
-        ),
-        // Of an inflight that knows other kernels.
-        Err(_) => found.finding.minimized.clone(),
-    }
 }
 
 fn json(done: &Done, found: &[Found]) -> serde_json::Value {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::campaign::merge::Merged;
-use crate::campaign::unit::Work;
+use crate::campaign::unit::{Unit, Work};
 use crate::fuzz::usual_contract;
 use crate::oracle::Contract;
 use crate::report::whole;
@@ -35,6 +35,8 @@ pub struct Plan {
     pub causes: u32,
     /// CPUs for building kernels.
     pub build_cpus: u32,
+    /// At most so many units of a part at a time; `None`: as many as there is room for.
+    pub most_at_once: Option<u32>,
     /// More options for each job, as sbatch has them.
     pub options: Vec<String>,
 }
@@ -143,15 +145,45 @@ impl Plan {
         }
     }
 
+    /// Whether a unit is one of a part of this campaign.
+    pub fn has(&self, part: &str, unit: &Unit) -> bool {
+        let is_alike = unit.kernel == part && unit.shard.of() == self.units;
+        let is_seeded = unit.seed == self.seed && unit.contract == self.contract_of(part);
+        let shrinks = |it: u64| it == self.shrink_runs;
+        is_alike
+            && match (&self.job, &unit.work) {
+                (
+                    Job::Check { cases },
+                    Work::Check {
+                        cases: its,
+                        shrink_runs,
+                    },
+                ) => is_seeded && cases == its && shrinks(*shrink_runs),
+                (
+                    Job::Fuzz { runs },
+                    Work::Fuzz {
+                        runs: its,
+                        shrink_runs,
+                        ..
+                    },
+                ) => is_seeded && runs == its && shrinks(*shrink_runs),
+                (
+                    Job::Score { seeds, time_s, .. },
+                    Work::Score {
+                        seeds: its,
+                        time_ms,
+                        shrink_runs,
+                        ..
+                    },
+                ) => seeds == its && time_s * 1000 == *time_ms && shrinks(*shrink_runs),
+                _ => false,
+            }
+    }
+
     /// The numbers of the units of a part that are not through, from 1 on.
     pub fn missing(&self, part: &str, merged: &Merged) -> Vec<u32> {
-        let is_its = |work: &Work| work.mode() == self.job.mode();
-        let there: BTreeSet<u32> = merged
-            .units()
-            .map(|it| &it.unit)
-            .filter(|it| it.kernel == part && is_its(&it.work) && it.shard.of() == self.units)
-            .map(|it| it.shard.index() + 1)
-            .collect();
+        let its = merged.units().filter(|it| self.has(part, &it.unit));
+        let there: BTreeSet<u32> = its.map(|it| it.unit.shard.index() + 1).collect();
         (1..=self.units).filter(|it| !there.contains(it)).collect()
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::plan::{Job, Plan};
 use crate::kernel::{self, KernelName, Machine};
+use crate::report::campaign::COVERAGE;
 use crate::report::finding::file_name;
 use crate::report::shell::quote;
 
@@ -15,6 +16,23 @@ use crate::report::shell::quote;
 const MEMORY: &str = "1G";
 /// Memory of a job that builds kernels.
 const BUILD_MEMORY: &str = "4G";
+
+/// Whether a folder's name can stand in these files: sbatch(1) splits words at blanks, reads
+/// quotes and expands `%`, and a search path ends at a colon.
+pub fn takes(folder: &Path) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@".contains(c);
+    folder.to_str().is_some_and(|it| it.chars().all(plain))
+}
+
+/// What a file that may have been changed says of how many tasks may run at a time: `%N` behind
+/// the numbers of its array, as sbatch(1) has it; empty: nothing.
+pub fn throttle(text: &str) -> &str {
+    let array = text
+        .lines()
+        .find_map(|it| it.strip_prefix("#SBATCH --array="));
+    let most = array.and_then(|it| it.trim().find('%').map(|at| &it.trim()[at..]));
+    most.unwrap_or_default()
+}
 
 /// A file to be submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,38 +45,43 @@ pub struct Script {
 
 /// Builds the kernels that are not packed yet.
 pub fn build(plan: &Plan, folder: &Path) -> Script {
-    let command = match &plan.job {
-        Job::Score { mutants, .. } => {
-            let mut command = String::from("inflight campaign pack-mutants");
-            for version in &plan.kernels {
-                let _ = write!(command, " --series {}", quote(version));
-            }
-            for mutant in mutants {
-                let _ = write!(command, " --mutant {}", quote(mutant));
-            }
-            command + " --out \"$dir/kernels\""
-        }
+    let mut command = match &plan.job {
+        Job::Score { .. } => String::from("inflight campaign pack-mutants --out \"$dir/kernels\""),
         Job::Check { .. } | Job::Fuzz { .. } => {
-            let names: Vec<String> = plan.kernels.iter().map(|it| quote(it)).collect();
-            format!(
-                "inflight kernel export --out \"$dir/kernels\" {}",
-                names.join(" ")
-            )
+            String::from("inflight kernel export --missing --out \"$dir/kernels\"")
         }
     };
-    let text = Header {
+    match &plan.job {
+        Job::Score { mutants, .. } => command += &mutants_of(plan, mutants),
+        Job::Check { .. } | Job::Fuzz { .. } => {
+            for kernel in &plan.kernels {
+                let _ = write!(command, " {}", quote(kernel));
+            }
+        }
+    }
+    let header = Header {
         about: "Builds the kernels, and packs them for the units, which build nothing.",
         name: "build",
         array: None,
         cpus: plan.build_cpus,
         memory: BUILD_MEMORY,
-    }
-    .text(plan, folder)
-        + &format!("{command}\n");
+    };
     Script {
         name: "build.sbatch".into(),
-        text,
+        text: header.text(plan, folder) + &command + "\n",
     }
+}
+
+/// The options that name versions and mutants.
+fn mutants_of(plan: &Plan, mutants: &[String]) -> String {
+    let mut options = String::new();
+    for version in &plan.kernels {
+        let _ = write!(options, " --series {}", quote(version));
+    }
+    for mutant in mutants {
+        let _ = write!(options, " --mutant {}", quote(mutant));
+    }
+    options
 }
 
 /// The units of one part.
@@ -70,40 +93,25 @@ pub fn units(plan: &Plan, part: &str, folder: &Path) -> Script {
         plan.units
     );
     let common = format!("--seed {} --shrink-runs {}", plan.seed, plan.shrink_runs);
-    let (kernels, command) = match &plan.job {
-        Job::Check { cases } => (
-            parcel(part),
-            format!(
-                "check --kernel {} --contract {} --cases {cases} {common}",
-                quote(part),
-                plan.contract_of(part)
-            ),
-        ),
-        Job::Fuzz { runs } => (
-            parcel(part),
-            format!(
-                "fuzz --kernel {} --contract {} --runs {runs} {common} --target \"$dir/bin/scenario\"",
-                quote(part),
-                plan.contract_of(part)
-            ),
+    let contract = plan.contract_of(part);
+    let kernel = quote(part);
+    let command = match &plan.job {
+        Job::Check { cases } => {
+            format!("check --kernel {kernel} --contract {contract} --cases {cases} {common}")
+        }
+        Job::Fuzz { runs } => format!(
+            "fuzz --kernel {kernel} --contract {contract} --runs {runs} {common} \
+             --target \"$dir/bin/scenario\""
         ),
         Job::Score {
             seeds,
             time_s,
             mutants,
-        } => {
-            let mut command = format!(
-                "score --seeds {seeds} --time-per-mutant {time_s} --shrink-runs {}",
-                plan.shrink_runs
-            );
-            for version in &plan.kernels {
-                let _ = write!(command, " --series {}", quote(version));
-            }
-            for mutant in mutants {
-                let _ = write!(command, " --mutant {}", quote(mutant));
-            }
-            ("\"$dir\"/kernels/*.tar.gz".to_owned(), command)
-        }
+        } => format!(
+            "score --seeds {seeds} --time-per-mutant {time_s} --shrink-runs {}{}",
+            plan.shrink_runs,
+            mutants_of(plan, mutants)
+        ),
     };
     let header = Header {
         about: "Each task runs one unit. One that is killed is run again; one that is through is\n\
@@ -114,7 +122,7 @@ pub fn units(plan: &Plan, part: &str, folder: &Path) -> Script {
         memory: MEMORY,
     };
     let text = format!(
-        "{}{CACHE}inflight kernel import {kernels}\n\n{STATUS}inflight {command} {shard} || status=$?\n{END}",
+        "{}{CACHE}{STATUS}inflight {command} {PARCELS} {shard} || status=$?\n{END}",
         header.text(plan, folder)
     );
     Script {
@@ -132,21 +140,24 @@ pub fn merge(plan: &Plan, folder: &Path) -> Script {
         cpus: 1,
         memory: MEMORY,
     };
-    let mut text = header.text(plan, folder);
-    if let Job::Fuzz { .. } = plan.job {
-        let kernel = plan.kernels.first().map_or("", |it| it);
-        let _ = write!(
-            text,
-            "{CACHE}inflight kernel import {}\n\n\
-             # Of the inputs of all units those that reach all that any of them does.\n\
-             mkdir -p \"$dir/merged/corpus\"\n\
-             INFLIGHT_KERNEL={} scenario -merge=1 \"$dir/merged/corpus\" \"$dir/corpus\"\n",
-            parcel(kernel),
-            quote(kernel),
-        );
-    }
-    text += STATUS;
+    let mut text = header.text(plan, folder) + STATUS;
     text += "inflight campaign merge \"$dir\" --out \"$dir/merged\" || status=$?\n";
+    if let Job::Fuzz { .. } = plan.job {
+        let _ = write!(text, "\n{CACHE}mkdir -p \"$dir/merged/corpus\"\n");
+        for kernel in &plan.kernels {
+            let (kernel, parcel) = (quote(kernel), parcel(kernel));
+            let _ = write!(
+                text,
+                "\n# Of the inputs of all units those that reach all that any of them does on this\n\
+                 # kernel, and the code that they reach. Should it fail, the rest is there.\n\
+                 inflight kernel import {parcel}\n\
+                 INFLIGHT_KERNEL={kernel} scenario -merge=1 \"$dir/merged/corpus\" \"$dir/corpus\" ||\n    \
+                 echo \"the inputs are not merged, see above\"\n\
+                 inflight coverage --kernel {kernel} --jobs 1 --out \"$dir/merged/{COVERAGE}\" \
+                 \"$dir/merged/corpus\" ||\n    echo \"what they reach is not known, see above\"\n"
+            );
+        }
+    }
     text += END;
     Script {
         name: "merge.sbatch".into(),
@@ -165,8 +176,8 @@ pub fn minimize(plan: &Plan, folder: &Path) -> Script {
         memory: MEMORY,
     };
     let text = format!(
-        "{}{CACHE}inflight kernel import \"$dir\"/kernels/*.tar.gz\n\n\
-         {STATUS}inflight campaign minimize \"$dir\" --cause \"$SLURM_ARRAY_TASK_ID\" || status=$?\n{END}",
+        "{}{CACHE}{STATUS}inflight campaign minimize \"$dir\" {PARCELS} \
+         --cause \"$SLURM_ARRAY_TASK_ID\" || status=$?\n{END}",
         header.text(plan, folder)
     );
     Script {
@@ -193,6 +204,8 @@ export INFLIGHT_CACHE
 trap 'rm -rf \"$INFLIGHT_CACHE\"' EXIT
 trap 'exit 143' INT TERM
 ";
+/// Where a unit finds them: it unpacks those that it needs.
+const PARCELS: &str = "--parcels \"$dir/kernels\"";
 const STATUS: &str = "status=0\n";
 const END: &str = "\
 # 1 is no failure: something was found, and it is in the folder.
@@ -220,7 +233,12 @@ impl Header<'_> {
         let mut text = format!("#!/bin/sh\n# {about}\n#SBATCH --job-name=inflight-{name}\n");
         let mut number = "%j";
         if let Some(array) = array {
-            let _ = writeln!(text, "#SBATCH --array=1-{array}");
+            let most = plan.most_at_once.map(|it| format!("%{it}"));
+            let _ = writeln!(
+                text,
+                "#SBATCH --array=1-{array}{}",
+                most.unwrap_or_default()
+            );
             number = "%a";
         }
         let _ = write!(
@@ -258,6 +276,7 @@ mod tests {
             shrink_runs: 200,
             causes: 16,
             build_cpus: 4,
+            most_at_once: Some(9),
             options: vec!["--partition=long".into()],
         }
     }
@@ -287,7 +306,7 @@ mod tests {
 
     #[test]
     fn they_are_shell_programs_that_state_what_they_take() {
-        let folder = Path::new("/a folder/it's");
+        let folder = Path::new("/shared/first");
         for job in jobs() {
             for script in all(&plan(job.clone(), &["6.12-patched"]), folder) {
                 let checked = Command::new("sh")
@@ -320,12 +339,28 @@ mod tests {
         );
         assert_eq!(script.name, "check-6.12-patched.sbatch");
         for line in [
-            "#SBATCH --array=1-64\n",
-            "inflight kernel import \"$dir\"/kernels/6.12-patched-????????????????.tar.gz\n",
+            "#SBATCH --array=1-64%9\n",
             "inflight check --kernel 6.12-patched --contract stable --cases 1000 --seed 7 \
-             --shrink-runs 200 --shard \"$SLURM_ARRAY_TASK_ID/64\" --out \"$dir\" || status=$?\n",
+             --shrink-runs 200 --parcels \"$dir/kernels\" --shard \"$SLURM_ARRAY_TASK_ID/64\" --out \"$dir\" || status=$?\n",
         ] {
             assert!(script.text.contains(line), "{line}: {}", script.text);
         }
+    }
+
+    #[test]
+    fn a_folder_that_sbatch_would_read_otherwise_is_refused() {
+        for folder in [
+            "/a b", "/it's", "/100%j", "/a:b", "/a\\b", "/a\nb", "/\u{e9}", "/a\"b",
+        ] {
+            assert!(!takes(Path::new(folder)), "{folder}");
+        }
+        assert!(takes(Path::new("/shared/first_2.x-y")));
+    }
+
+    #[test]
+    fn what_a_user_has_put_behind_the_array_stays() {
+        assert_eq!(throttle("#!/bin/sh\n#SBATCH --array=1-64%9\nx\n"), "%9");
+        assert_eq!(throttle("#!/bin/sh\n#SBATCH --array=1-64\nx\n"), "");
+        assert_eq!(throttle("x\n"), "");
     }
 }

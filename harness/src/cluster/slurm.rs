@@ -1,8 +1,7 @@
 //! Slurm's own commands: sbatch(1), squeue(1), scancel(1), scontrol(1).
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What installs them.
@@ -32,13 +31,17 @@ pub enum SlurmError {
     },
 }
 
-/// How many tasks of an array are in which state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tasks {
-    /// Those that run.
-    pub running: u64,
-    /// Those that wait.
-    pub pending: u64,
+/// A job or a task of an array that waits or runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// The job's number.
+    pub job: String,
+    /// Its own in the array, if it is one.
+    pub number: Option<u32>,
+    /// Whether it runs.
+    pub is_running: bool,
+    /// The file that was submitted.
+    pub script: PathBuf,
 }
 
 /// Submits a file; `after` are dependencies as sbatch(1) has them. Returns the job's number.
@@ -53,9 +56,7 @@ pub fn submit(script: &Path, array: Option<&str>, after: &[String]) -> Result<St
         // One that can never run is not to stay for ever.
         command.arg("--kill-on-invalid-dep=yes");
     }
-    if let Some(array) = array {
-        command.arg(format!("--array={array}"));
-    }
+    command.args(array.map(|it| format!("--array={it}")));
     command.arg(script);
     let output = run("sbatch", &mut command)?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -70,31 +71,28 @@ pub fn submit(script: &Path, array: Option<&str>, after: &[String]) -> Result<St
     }
 }
 
-/// The tasks that wait or run, by the numbers of these jobs.
+/// What waits and what runs, of all users: a colleague may ask how a campaign stands.
 ///
 /// # Errors
 /// [`SlurmError`]
-pub fn queue(jobs: &[String]) -> Result<BTreeMap<String, Tasks>, SlurmError> {
-    let mut tasks = BTreeMap::new();
-    // Of jobs that are long over squeue(1) knows nothing, and says so of a job that it is
-    // asked for alone.
+pub fn queue() -> Result<Vec<Task>, SlurmError> {
     let mut command = Command::new("squeue");
-    command.args(["--noheader", "--array", "--me", "--format=%F %T"]);
+    command.args(["--noheader", "--array", "--format=%F|%K|%T|%o"]);
     let output = run("squeue", &mut command)?;
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let Some((job, state)) = line.trim().split_once(' ') else {
-            continue;
-        };
-        if !jobs.iter().any(|it| it == job) {
-            continue;
-        }
-        let entry: &mut Tasks = tasks.entry(job.to_owned()).or_default();
-        match state {
-            "RUNNING" | "COMPLETING" => entry.running += 1,
-            _ => entry.pending += 1,
-        }
-    }
-    Ok(tasks)
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(task).collect())
+}
+
+fn task(line: &str) -> Option<Task> {
+    let mut fields = line.trim().splitn(4, '|');
+    let mut next = || fields.next();
+    let (job, number, state, script) = (next()?, next()?, next()?, next()?);
+    Some(Task {
+        job: job.to_owned(),
+        number: number.parse().ok(),
+        is_running: matches!(state, "RUNNING" | "COMPLETING"),
+        script: script.into(),
+    })
 }
 
 /// Ends jobs. Those that are over already are none the worse.
@@ -157,6 +155,19 @@ pub fn array(numbers: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_queue_is_a_task() {
+        let told = task("12|3|RUNNING|/shared/first/jobs/a|b.sbatch").unwrap();
+        assert_eq!(
+            (&*told.job, told.number, told.is_running),
+            ("12", Some(3), true)
+        );
+        assert_eq!(told.script, Path::new("/shared/first/jobs/a|b.sbatch"));
+        let told = task("5|N/A|PENDING|/x").unwrap();
+        assert_eq!((told.number, told.is_running), (None, false));
+        assert_eq!(task("slurm_load_jobs error"), None);
+    }
 
     #[test]
     fn numbers_are_written_as_sbatch_has_them() {

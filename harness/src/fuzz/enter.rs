@@ -27,6 +27,8 @@ use crate::scenario::text;
 pub const KERNEL_VARIABLE: &str = "INFLIGHT_KERNEL";
 /// Names the contract: `stable` or `documented`.
 pub const CONTRACT_VARIABLE: &str = "INFLIGHT_CONTRACT";
+/// Names the content key of the kernel: it is that one in the cache, and nothing is built.
+pub const KEY_VARIABLE: &str = "INFLIGHT_KERNEL_KEY";
 /// Tells the guest where to note what is about to run.
 pub(super) const NOTE_VARIABLE: &str = "INFLIGHT_NOTE";
 /// What the guest ends with when it is not the last input that is at fault, but the one
@@ -194,6 +196,14 @@ fn kernel() -> Result<Kernel, Error> {
         Ok(name) if !name.is_empty() => name.parse()?,
         _ => usual(),
     };
+    if let Some(key) = std::env::var(KEY_VARIABLE).ok().filter(|it| !it.is_empty()) {
+        return match kernel::of_key(&name, Machine::Uml, &key)? {
+            Some(kernel) => Ok(kernel),
+            None => Err(
+                format!("{name} with the key {key} ({KEY_VARIABLE}) is not in the cache").into(),
+            ),
+        };
+    }
     Ok(kernel::ensure(
         &name,
         Machine::Uml,

@@ -35,7 +35,8 @@ mod trace;
 pub use clock::now_ns;
 pub(crate) use enter::end_of_guest;
 pub use enter::{
-    CONTRACT_VARIABLE, KERNEL_VARIABLE, LEAKED_STATUS, SPENT_STATUS, enter, usual, usual_contract,
+    CONTRACT_VARIABLE, KERNEL_VARIABLE, KEY_VARIABLE, LEAKED_STATUS, SPENT_STATUS, enter, usual,
+    usual_contract,
 };
 pub use input::Input;
 pub use mutate::{cross, mutate};

@@ -265,6 +265,27 @@ pub fn shipped(name: &KernelName, machine: Machine) -> Result<Option<Kernel>, Er
     Workshop::from_env()?.shipped(name, machine)
 }
 
+/// The kernel with this key, if it is in the cache.
+///
+/// # Errors
+/// As [`find`].
+pub fn of_key(name: &KernelName, machine: Machine, key: &str) -> Result<Option<Kernel>, Error> {
+    Workshop::from_env()?.of_key(name, machine, key)
+}
+
+/// The file in `folder` that [`export`] has written of a kernel, and the kernel's key. Of
+/// several the first by name.
+///
+/// # Errors
+/// As [`find`]; the folder cannot be read.
+pub fn parcel_in(
+    folder: &Path,
+    name: &KernelName,
+    machine: Machine,
+) -> Result<Option<(PathBuf, String)>, Error> {
+    parcel::find(folder, &parcel_stem(name, machine)?)
+}
+
 /// Packs a kernel that is built into a file of its own in `folder`, which is named by the
 /// kernel and its key. `None`: it is not built.
 ///

@@ -3,7 +3,8 @@
 //! `NAME-KEY.tar.gz` holds the folder that a kernel has in the cache, and `sums.json` before
 //! it: the blake3 hash of each file. The key names source, patches, configuration and
 //! compiler, so files of one name hold kernels that were made of the same; the hashes tell
-//! whether this one has arrived whole. Packed twice it is the same file, byte by byte.
+//! whether this one has arrived whole. Packed twice from where it was built it is the same
+//! file, byte by byte.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -111,6 +112,21 @@ fn allow_reading(file: &File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
+/// The parcel of a kernel in `folder`, by what its name begins with, and the kernel's key.
+pub(super) fn find(folder: &Path, stem: &str) -> Result<Option<(PathBuf, String)>, Error> {
+    let key = |name: &str| {
+        let rest = name.strip_prefix(stem)?.strip_prefix('-')?;
+        let key = rest.strip_suffix(SUFFIX)?;
+        let is_key = key.len() == 16 && key.chars().all(|it| it.is_ascii_hexdigit());
+        is_key.then(|| key.to_owned())
+    };
+    let names = files::names(folder)?;
+    let mut found = names
+        .iter()
+        .filter_map(|it| Some((folder.join(it), key(it)?)));
+    Ok(found.next())
+}
+
 /// Unpacks the parcel `path` into the cache. One that is there already stays.
 ///
 /// # Errors
@@ -191,7 +207,8 @@ fn read(file: File) -> io::Result<BTreeMap<String, Vec<u8>>> {
         let mut entry = entry?;
         let name = entry.path()?.to_string_lossy().into_owned();
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes)?;
+        // A sparse one says how large it is, and need not be.
+        entry.by_ref().take(MOST_BYTES).read_to_end(&mut bytes)?;
         contents.insert(name, bytes);
     }
     // What is cut off behind the last file is cut off all the same.

@@ -214,6 +214,17 @@ impl Workshop {
         Ok(self.order(name, machine)?.slug)
     }
 
+    /// The kernel with this key, whatever there is besides.
+    pub(super) fn of_key(
+        &self,
+        name: &KernelName,
+        machine: Machine,
+        key: &str,
+    ) -> Result<Option<Kernel>, Error> {
+        let slug = self.slug(name, machine)?;
+        Ok(self.cache.get((name, machine), &slug, key))
+    }
+
     /// Packs a kernel that is built into `folder`; `None`: it is not built.
     pub(super) fn export(
         &self,

@@ -41,7 +41,7 @@ use super::check::expected;
 use super::minimize::{self, Item, Outcome};
 use crate::engine::{self, DIED_STATUS, HUNG_STATUS};
 use crate::fuzz::spool::{Counted, FINDINGS_VARIABLE};
-use crate::fuzz::{CONTRACT_VARIABLE, Input, KERNEL_VARIABLE, SPENT_STATUS};
+use crate::fuzz::{CONTRACT_VARIABLE, Input, KERNEL_VARIABLE, KEY_VARIABLE, SPENT_STATUS};
 use crate::kernel::Kernel;
 use crate::oracle::Contract;
 use crate::report::whole;
@@ -473,6 +473,7 @@ impl<'a> Campaign<'a> {
         self.next += 1;
         let env = [
             (KERNEL_VARIABLE, self.plan.kernel.name.to_string().into()),
+            (KEY_VARIABLE, self.plan.kernel.key.clone().into()),
             (CONTRACT_VARIABLE, self.plan.contract.to_string().into()),
             (FINDINGS_VARIABLE, self.folder.seen().into()),
         ];

@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Merged, size};
-use crate::campaign::unit::{Done, Found, Work};
+use super::Merged;
+use crate::campaign::unit::Found;
 use crate::fuzz::record::{State, short_hash};
 use crate::minimize::cause;
 use crate::oracle::Property;
@@ -34,26 +34,25 @@ pub struct Cause<'a> {
 
 /// The causes of what was found.
 pub(super) fn of(merged: &Merged) -> Vec<Cause<'_>> {
-    let smaller: BTreeMap<String, &str> = merged.units().filter_map(made_smaller).collect();
-    let names: BTreeMap<&str, &Found> = merged
-        .found()
-        .filter_map(|it| Some((*smaller.get(&it.unit)?, it)))
-        .collect();
-    let mut causes: BTreeMap<String, Cause<'_>> = BTreeMap::new();
-    let own = merged.found().filter(|it| !smaller.contains_key(&it.unit));
-    for found in own {
-        let (name, last) = follow(name_of(found), &names);
+    let smaller = made_smaller(merged);
+    let mut causes: BTreeMap<String, (Cause<'_>, BTreeSet<&str>)> = BTreeMap::new();
+    for found in merged.found().filter(|it| it.of_cause.is_none()) {
+        let (name, last) = follow(found, &smaller);
         let smallest = last.unwrap_or(found);
-        let cause = causes.entry(name.clone()).or_insert_with(|| Cause {
-            name,
-            property: found.finding.property,
-            is_expected: true,
-            kernels: BTreeSet::new(),
-            findings: 0,
-            units: 0,
-            smallest,
-            is_settled: last.is_some(),
+        let (cause, units) = causes.entry(name.clone()).or_insert_with(|| {
+            let cause = Cause {
+                name,
+                property: found.finding.property,
+                is_expected: true,
+                kernels: BTreeSet::new(),
+                findings: 0,
+                units: 0,
+                smallest,
+                is_settled: false,
+            };
+            (cause, BTreeSet::new())
         });
+        units.insert(&found.unit);
         cause.is_expected &= found.is_expected;
         cause.kernels.insert(&found.kernel);
         cause.findings += 1;
@@ -62,48 +61,47 @@ pub(super) fn of(merged: &Merged) -> Vec<Cause<'_>> {
         }
         cause.is_settled |= last.is_some();
     }
-    let mut units: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for found in merged.found().filter(|it| !smaller.contains_key(&it.unit)) {
-        let (name, _) = follow(name_of(found), &names);
-        if let Some((name, _)) = causes.get_key_value(&name) {
-            units.entry(name).or_default().insert(&found.unit);
+    let mut all = Vec::new();
+    for (mut cause, units) in causes.into_values() {
+        cause.units = units.len() as u64;
+        all.push(cause);
+    }
+    all.sort_by_key(|it| (it.is_expected, Reverse(it.findings), it.name.clone()));
+    all
+}
+
+/// What each cause was made smaller to, by its name. What came to break another property
+/// on the way is something else.
+fn made_smaller(merged: &Merged) -> BTreeMap<&str, &Found> {
+    let mut smaller: BTreeMap<&str, &Found> = BTreeMap::new();
+    for found in merged.found().filter(|it| it.state == State::Smaller) {
+        let Some(cause) = &found.of_cause else {
+            continue;
+        };
+        if !cause.starts_with(&prefix(found)) {
+            continue;
+        }
+        let known = smaller.entry(cause).or_insert(found);
+        if rank(found) < rank(known) {
+            *known = found;
         }
     }
-    let counts: BTreeMap<String, u64> = units
-        .into_iter()
-        .map(|(name, units)| (name.to_owned(), units.len() as u64))
-        .collect();
-    let mut causes: Vec<Cause<'_>> = causes
-        .into_values()
-        .map(|it| Cause {
-            units: counts.get(&it.name).copied().unwrap_or(0),
-            ..it
-        })
-        .collect();
-    causes.sort_by_key(|it| (it.is_expected, Reverse(it.findings), it.name.clone()));
-    causes
+    smaller
 }
 
-/// The name of a unit that makes a cause smaller, and of that cause.
-fn made_smaller(done: &Done) -> Option<(String, &str)> {
-    match &done.unit.work {
-        Work::Smaller { cause, .. } => Some((done.unit.id(), cause)),
-        _ => None,
-    }
-}
-
-/// From a cause to that which it became when it was made smaller, and so on; and the last
-/// violation on the way.
-fn follow<'a>(mut name: String, names: &BTreeMap<&str, &'a Found>) -> (String, Option<&'a Found>) {
+/// From the cause of a violation to that which it became when it was made smaller, and so on;
+/// and the last violation on the way.
+fn follow<'a>(found: &Found, smaller: &BTreeMap<&str, &'a Found>) -> (String, Option<&'a Found>) {
+    let mut name = name_of(found);
     let mut last = None;
     let mut seen = BTreeSet::new();
-    while let Some(found) = names.get(&*name) {
+    while let Some(next) = smaller.get(&*name) {
         // It could not get any smaller, or two became each other.
         if !seen.insert(name.clone()) {
             break;
         }
-        last = Some(*found);
-        name = name_of(found);
+        last = Some(*next);
+        name = name_of(next);
     }
     (name, last)
 }
@@ -120,11 +118,15 @@ pub fn name_of(found: &Found) -> String {
         State::Lost => "-lost",
         State::New | State::Smaller => "",
     };
-    format!("{}-{}{lost}", finding.property, short_hash(&shape))
+    format!("{}{}{lost}", prefix(found), short_hash(&shape))
 }
 
-/// The first is shown.
+/// What the names of all causes begin with that break the same.
+fn prefix(found: &Found) -> String {
+    format!("{}-", found.finding.property)
+}
+
+/// The first is shown: what nobody expects, so that it does not hide behind what all do.
 fn rank(found: &Found) -> impl Ord + use<> {
-    let size = size(&found.finding.minimized);
-    (size.is_none(), size, found.id())
+    (found.is_expected, found.size(), found.id())
 }

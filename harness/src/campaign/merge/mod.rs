@@ -15,15 +15,11 @@
 pub mod causes;
 pub mod progress;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::unit::store::{Store, StoreError};
 use super::unit::{Done, Found, Took};
-use crate::fuzz::record::State;
-use crate::minimize::Size;
-use crate::scenario::text;
 pub use causes::Cause;
 
 /// A campaign, or a part of one.
@@ -71,7 +67,7 @@ impl Merged {
         match self.found.entry(found.id()) {
             Entry::Vacant(it) => drop(it.insert(found)),
             Entry::Occupied(mut it) => {
-                if further(&found) < further(it.get()) {
+                if found.further() < it.get().further() {
                     it.insert(found);
                 }
             }
@@ -117,24 +113,6 @@ impl Merged {
 fn earlier(done: &Done) -> (u64, String) {
     let ended = done.took.ended_unix_ms;
     (ended, serde_json::to_string(done).unwrap_or_default())
-}
-
-/// Orders what is known of one violation: what has come furthest is first.
-fn further(found: &Found) -> (u8, Reverse<u32>, Option<Size>, String) {
-    let state = match found.state {
-        State::Smaller => 0,
-        State::Lost => 1,
-        State::New => 2,
-    };
-    let size = size(&found.finding.minimized);
-    let text = serde_json::to_string(found).unwrap_or_default();
-    (state, Reverse(found.finding.of), size, text)
-}
-
-/// How large a scenario is; what is none has no size.
-fn size(scenario: &str) -> Option<Size> {
-    let scenario = text::parse("finding", scenario).ok()?;
-    Some(Size::of(&scenario))
 }
 
 #[cfg(test)]

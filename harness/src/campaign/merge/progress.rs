@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Merged;
-use crate::campaign::unit::{Done, Unit};
+use crate::campaign::unit::{Done, Unit, Work};
 use crate::scenario::features::Exercised;
 
 /// Points of a chart: more than it has pixels for.
@@ -135,7 +135,9 @@ fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
 
 /// How it came to stand so.
 pub fn over_time(merged: &Merged) -> Vec<Point> {
-    let mut units: Vec<&Done> = merged.units().collect();
+    // Those that make findings smaller come on top.
+    let is_own = |it: &&Done| !matches!(it.unit.work, Work::Smaller { .. });
+    let mut units: Vec<&Done> = merged.units().filter(is_own).collect();
     units.sort_by_key(|it| it.took.ended_unix_ms);
     let begun = units.iter().map(|it| it.took.begun_unix_ms).min();
     let begun = begun.unwrap_or(0);

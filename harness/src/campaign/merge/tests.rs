@@ -6,11 +6,12 @@ use proptest::strategy::ValueTree as _;
 use super::*;
 use crate::campaign::job::Finding;
 use crate::campaign::unit::tests::unit;
-use crate::campaign::unit::{Shard, Unit, Work};
+use crate::campaign::unit::{Unit, Work};
+use crate::fuzz::record::State;
 use crate::minimize::Stopped;
 use crate::oracle::Property;
 use crate::scenario::features::{Coverage, Exercised};
-use crate::scenario::strategy;
+use crate::scenario::{strategy, text};
 
 const SCENARIOS: [&str; 4] = [
     "sendfile 0+4096\nmmap-write 0+4096\n",
@@ -36,6 +37,7 @@ fn done() -> impl Strategy<Value = Done> {
         fuzz_features: None,
         runs: Vec::new(),
         left_out: 0,
+        skipped: 0,
         took: Took {
             begun_unix_ms: ended - before,
             ended_unix_ms: ended,
@@ -145,6 +147,7 @@ fn the_first_of_two_runs_counts_and_the_smallest_of_two_findings() {
         fuzz_features: None,
         runs: Vec::new(),
         left_out: 0,
+        skipped: 0,
         took: Took {
             ended_unix_ms: ended,
             ..Took::default()
@@ -221,8 +224,78 @@ fn of_unit(unit: &Unit) -> Done {
         fuzz_features: None,
         runs: Vec::new(),
         left_out: 0,
+        skipped: 0,
         took: Took::default(),
     }
+}
+
+#[test]
+fn what_is_half_made_smaller_or_turned_into_another_is_no_finding() {
+    let mut merged = Merged::default();
+    let small = (SCENARIOS[0], SCENARIOS[2]);
+    merged.note(found_of(&unit(0, 2), 5, small, State::Smaller, 10));
+    let before = merged.clone();
+    let mut smaller = unit(0, 1);
+    smaller.work = Work::Smaller {
+        cause: before.causes()[0].name.clone(),
+        scenario: SCENARIOS[2].into(),
+        shrink_runs: 9,
+    };
+    // Killed before it was through.
+    let begun = (SCENARIOS[2], SCENARIOS[1]);
+    merged.note(found_of(&smaller, 0, begun, State::New, 1));
+    assert_eq!(merged.causes(), before.causes());
+    // The kernel died meanwhile.
+    let mut died = found_of(&smaller, 1, begun, State::Smaller, 10);
+    died.finding.property = Property::Splat;
+    merged.note(died);
+    assert_eq!(merged.causes(), before.causes());
+}
+
+#[test]
+fn what_nobody_expects_does_not_hide_behind_what_all_do() {
+    let mut merged = Merged::default();
+    let shape = "sendfile 0+9\nmmap-write 0+9\n";
+    let mut stock = found_of(&unit(0, 2), 5, (shape, SCENARIOS[1]), State::Smaller, 10);
+    stock.is_expected = true;
+    stock.kernel = "6.12-stock".into();
+    let patched = found_of(&unit(0, 2), 5, (shape, shape), State::Smaller, 10);
+    merged.note(stock);
+    merged.note(patched.clone());
+    let causes = merged.causes();
+    assert_eq!(causes.len(), 1);
+    assert!(!causes[0].is_expected);
+    assert_eq!(causes[0].smallest, &patched);
+    assert_eq!(causes[0].findings, 2);
+}
+
+#[test]
+fn one_unit_may_find_one_case_on_many_kernels() {
+    // As a unit of a score does.
+    let mut merged = Merged::default();
+    for (kernel, seed) in [("a", 1), ("b", 1), ("a", 2)] {
+        let small = (SCENARIOS[0], SCENARIOS[2]);
+        let mut found = found_of(&unit(0, 2), 5, small, State::Smaller, 10);
+        (found.kernel, found.seed) = (kernel.into(), seed);
+        merged.note(found);
+    }
+    assert_eq!(merged.found().len(), 3);
+}
+
+#[test]
+fn a_twin_that_is_behind_takes_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let found = |small, state| found_of(&unit(0, 2), 5, (SCENARIOS[0], small), state, 10);
+    let best = found(SCENARIOS[2], State::Smaller);
+    for it in [
+        found(SCENARIOS[0], State::New),
+        best.clone(),
+        found(SCENARIOS[0], State::New),
+    ] {
+        store.note(&it).unwrap();
+    }
+    assert_eq!(store.found().unwrap(), [best]);
 }
 
 #[test]
@@ -261,5 +334,4 @@ fn shards_of_one_campaign_are_one_series() {
         missing.collect::<Vec<_>>(),
         [vec![(2, 2)], vec![(2, 3), (6, 6)]]
     );
-    assert_eq!(Shard::new(5, 6).unwrap().to_string(), "6/6");
 }

@@ -90,13 +90,19 @@ pub fn run(
         }
         let next = outcome.finding.as_ref().map(|it| it.index);
         all.push(outcome);
+        let Some(index) = next else { break };
         findings += 1;
-        match next {
-            Some(index) => first = index + u64::from(shard.of()),
-            None => break,
-        }
+        first = index.saturating_add(shard.of().into());
     }
-    let done = done(unit, watch, &all);
+    // Where it has not come to the end, it has found enough.
+    let left_out = match findings >= MOST_FINDINGS && first < cases {
+        true => (cases - first).div_ceil(u64::from(shard.of())),
+        false => 0,
+    };
+    let done = Done {
+        left_out,
+        ..done(unit, watch, &all)
+    };
     store.put(&done)?;
     Ok(done)
 }
@@ -107,17 +113,12 @@ fn done(unit: &Unit, watch: Watch, all: &[Outcome]) -> Done {
     for (bug, times) in all.iter().flat_map(|it| &it.excused) {
         *excused.entry(*bug).or_default() += times;
     }
-    let scenarios = all.iter().map(|it| it.scenarios).sum();
-    let cases = match unit.work {
-        Work::Check { cases, .. } => unit.shard.share(cases),
-        _ => scenarios,
-    };
     Done {
-        scenarios,
+        scenarios: all.iter().map(|it| it.scenarios).sum(),
         virtual_ns: all.iter().map(|it| it.virtual_ns).sum(),
         excused,
         exercised: Some(Exercised::from(&check::coverage(unit.seed, all))),
-        left_out: cases.saturating_sub(scenarios),
+        skipped: all.iter().map(Outcome::skips).sum(),
         took: watch.stop(busy),
         ..Done::of(unit)
     }

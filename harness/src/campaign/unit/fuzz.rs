@@ -3,7 +3,9 @@
 //! What libFuzzer does depends on time, so that two runs of one unit find not quite the
 //! same. Either is as good: what is kept is kept by its content.
 
+use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,10 +65,21 @@ pub fn run(
     let status = match left {
         // It had run all, and was killed before it could say so.
         0 => Ok(status),
-        _ => fuzz::run(&plan, &folder, status, &interrupted, &mut |it| tell(it)),
+        _ => {
+            let mut kept = Kept::default();
+            let mut hear = |it: &Status| {
+                // Should it fail, it is told of at the end, when it is tried again.
+                let _ = kept.keep(unit, kernel, &folder.seen(), store);
+                tell(it);
+            };
+            fuzz::run(&plan, &folder, status, &interrupted, &mut hear)
+        }
     };
-    // What it has found is kept, whatever ended it.
-    keep(unit, kernel, &folder, store)?;
+    // What it has found is kept, whatever ended it; and what was found by those who ran it
+    // before, or still do.
+    for path in store.works(unit)? {
+        Kept::default().keep(unit, kernel, &path.join("seen"), store)?;
+    }
     let status = status.map_err(|it| failed(&it))?;
     if interrupted() {
         return Err(Error::Failed("interrupted".into()));
@@ -81,9 +94,14 @@ pub fn run(
     };
     store.put(&done)?;
     // All that is worth keeping is elsewhere.
-    let root = folder.root().to_owned();
     drop(folder);
-    let _ = fs::remove_dir_all(root);
+    for path in store.works(unit)? {
+        // Somebody who is at work there removes it later.
+        if let Ok(folder) = Folder::open(&path) {
+            store.add_inputs(&folder.corpus())?;
+            let _ = fs::remove_dir_all(folder.root());
+        }
+    }
     Ok(done)
 }
 
@@ -103,24 +121,47 @@ fn open(path: &Path) -> Result<Folder, FolderError> {
     }
 }
 
-fn keep(unit: &Unit, kernel: &Kernel, folder: &Folder, store: &Store) -> Result<(), Error> {
-    let expected = expected(&kernel.name, unit.contract);
-    let failed = |error: std::io::Error| Error::Failed(format!("what it has found: {error}"));
-    for entry in fs::read_dir(folder.seen()).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let stem = path.file_stem().and_then(|it| it.to_str());
-        let is_record = path.extension().is_some_and(|it| it == EXTENSION);
-        let Some(stem) = stem.filter(|it| is_record && !it.starts_with('.')) else {
-            continue;
+/// What was kept of what a fuzzer has left: by name of the record, how it stood.
+#[derive(Debug, Default)]
+struct Kept {
+    records: HashMap<String, Record>,
+}
+
+impl Kept {
+    /// Keeps what is new or has come further in `seen`.
+    fn keep(
+        &mut self,
+        unit: &Unit,
+        kernel: &Kernel,
+        seen: &Path,
+        store: &Store,
+    ) -> Result<(), Error> {
+        let expected = expected(&kernel.name, unit.contract);
+        let failed = |error: io::Error| Error::Failed(format!("what it has found: {error}"));
+        let entries = match fs::read_dir(seen) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
         };
-        let record = Record::read(&folder.seen(), stem).map_err(failed)?;
-        let log = fs::read(folder.seen().join(format!("{stem}.log")));
-        let found = Found {
-            state: record.state,
-            log: log.ok().map(|it| String::from_utf8_lossy(&it).into_owned()),
-            ..Found::new(unit, record.finding, expected)
-        };
-        store.note(&found)?;
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let stem = path.file_stem().and_then(|it| it.to_str());
+            let is_record = path.extension().is_some_and(|it| it == EXTENSION);
+            let Some(stem) = stem.filter(|it| is_record && !it.starts_with('.')) else {
+                continue;
+            };
+            let record = Record::read(seen, stem).map_err(failed)?;
+            if self.records.get(stem) == Some(&record) {
+                continue;
+            }
+            let log = fs::read(seen.join(format!("{stem}.log")));
+            let found = Found {
+                state: record.state,
+                log: log.ok().map(|it| String::from_utf8_lossy(&it).into_owned()),
+                ..Found::new(unit, record.finding.clone(), expected)
+            };
+            store.note(&found)?;
+            self.records.insert(stem.to_owned(), record);
+        }
+        Ok(())
     }
-    Ok(())
 }

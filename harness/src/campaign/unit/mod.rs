@@ -23,6 +23,7 @@ pub mod shard;
 pub mod smaller;
 pub mod store;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -32,10 +33,11 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Finding;
 use super::known::Bug;
-use crate::fuzz::record::State;
-use crate::kernel::Kernel;
+use crate::fuzz::record::{State, short_hash};
+use crate::minimize::Size;
 use crate::oracle::{Contract, Property};
 use crate::scenario::features::Exercised;
+use crate::scenario::text;
 pub use shard::Shard;
 
 /// Everything that decides what a unit comes to.
@@ -114,28 +116,6 @@ impl Work {
 }
 
 impl Unit {
-    /// A unit on `kernel`, by this program.
-    ///
-    /// # Errors
-    /// This program cannot be read.
-    pub fn new(
-        work: Work,
-        kernel: &Kernel,
-        contract: Contract,
-        seed: u64,
-        shard: Shard,
-    ) -> io::Result<Unit> {
-        Ok(Unit {
-            program: this_program()?,
-            work,
-            kernel: kernel.name.to_string(),
-            key: kernel.key.clone(),
-            contract,
-            seed,
-            shard,
-        })
-    }
-
     /// Its name: no two units have the same.
     pub fn id(&self) -> String {
         let (number, of) = (self.shard.index() + 1, self.shard.of());
@@ -195,6 +175,9 @@ pub struct Done {
     /// It found so much that it went no further: scenarios that were left.
     #[serde(default)]
     pub left_out: u64,
+    /// Scenarios that need what the kernel lacks.
+    #[serde(default)]
+    pub skipped: u64,
     /// Where and when.
     pub took: Took,
 }
@@ -211,6 +194,7 @@ impl Done {
             fuzz_features: None,
             runs: Vec::new(),
             left_out: 0,
+            skipped: 0,
             took: Took::default(),
         }
     }
@@ -285,6 +269,9 @@ pub struct Found {
     pub state: State,
     /// Whether this kernel is expected to show it.
     pub is_expected: bool,
+    /// The cause that it makes smaller; `None`: it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_cause: Option<String>,
     /// The kernel's log, if it died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
@@ -305,18 +292,42 @@ impl Found {
                 None => State::New,
             },
             finding,
+            of_cause: match &unit.work {
+                Work::Smaller { cause, .. } => Some(cause.clone()),
+                _ => None,
+            },
             log: None,
         }
     }
 
-    /// Its name: what a unit sees of one case or input has one, however small it is by then.
+    /// Its name: what a unit sees of one case or input on one kernel has one, however small it
+    /// is by then.
     pub fn id(&self) -> String {
         let finding = &self.finding;
-        let original = crate::fuzz::record::short_hash(&finding.original);
+        let (kernel, seed) = (&self.kernel, self.seed);
+        let what = short_hash(&format!("{kernel}\0{seed}\0{}", finding.original));
         format!(
-            "{}-{}-{}-{original}",
+            "{}-{}-{}-{what}",
             self.unit, finding.property, finding.index
         )
+    }
+
+    /// Orders what is known of one violation: what has come furthest is first.
+    pub(super) fn further(&self) -> impl Ord + use<> {
+        let state = match self.state {
+            State::Smaller => 0,
+            State::Lost => 1,
+            State::New => 2,
+        };
+        let text = serde_json::to_string(self).unwrap_or_default();
+        (state, Reverse(self.finding.of), self.size(), text)
+    }
+
+    /// How large its smallest scenario is; what is none is largest.
+    pub(super) fn size(&self) -> (bool, Option<Size>) {
+        let scenario = text::parse("finding", &self.finding.minimized);
+        let size = scenario.ok().map(|it| Size::of(&it));
+        (size.is_none(), size)
     }
 }
 

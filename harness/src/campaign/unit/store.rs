@@ -75,7 +75,7 @@ impl Store {
     /// [`StoreError::Io`]
     pub fn open(root: &Path) -> Result<Store, StoreError> {
         let store = Store::at(root);
-        for folder in [UNITS, FOUND] {
+        for folder in [UNITS, FOUND, CORPUS] {
             let path = root.join(folder);
             failed("make", &path, fs::create_dir_all(&path))?;
             failed(
@@ -109,6 +109,22 @@ impl Store {
         self.root.join(WORK).join(unit.id())
     }
 
+    /// Where all those keep it who run the same unit, or did: there, and with a dot and more
+    /// behind the name.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]
+    pub fn works(&self, unit: &Unit) -> Result<Vec<PathBuf>, StoreError> {
+        let own = unit.id();
+        let mut all = files(&self.root.join(WORK))?;
+        all.retain(|it| {
+            let name = it.file_name().unwrap_or_default().to_string_lossy();
+            name.strip_prefix(&*own)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        Ok(all)
+    }
+
     /// What a unit came to, if it is through.
     ///
     /// # Errors
@@ -140,12 +156,17 @@ impl Store {
         self.write(UNITS, &done.unit.id(), done)
     }
 
-    /// Writes a violation, in place of the same less small.
+    /// Writes a violation, unless the same is there and has come further.
     ///
     /// # Errors
-    /// [`StoreError::Io`]
+    /// [`StoreError`]
     pub fn note(&self, found: &Found) -> Result<(), StoreError> {
-        self.write(FOUND, &found.id(), found)
+        let id = found.id();
+        let known: Option<Found> = read_one(&self.root.join(FOUND).join(file_name(&id)))?;
+        match known.is_some_and(|it| it.further() <= found.further()) {
+            true => Ok(()),
+            false => self.write(FOUND, &id, found),
+        }
     }
 
     /// Takes the inputs in `folder` into the corpus, each under its hash.
@@ -154,7 +175,6 @@ impl Store {
     /// [`StoreError::Io`]
     pub fn add_inputs(&self, folder: &Path) -> Result<(), StoreError> {
         let corpus = self.corpus();
-        failed("make", &corpus, fs::create_dir_all(&corpus))?;
         for path in files(folder)? {
             let bytes = failed("read", &path, fs::read(&path))?;
             let name = blake3::hash(&bytes).to_hex()[..32].to_owned();

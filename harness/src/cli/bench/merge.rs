@@ -118,6 +118,7 @@ fn models(seed: u64) -> Result<(Done, Found), Failure> {
         fuzz_features: None,
         runs: Vec::new(),
         left_out: 0,
+        skipped: 0,
         took: Took {
             begun_unix_ms: 1,
             ended_unix_ms: 2,

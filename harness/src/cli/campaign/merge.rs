@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use crate::campaign::merge::Merged;
+use crate::campaign::merge::{Cause, Merged};
 use crate::campaign::unit::Work;
 use crate::campaign::unit::store::Store;
 use crate::cli::format::{Format, note, print};
@@ -54,7 +54,9 @@ pub(super) fn run(dirs: &[PathBuf], out: &Path, format: Format) -> Result<Status
 pub(in crate::cli) fn publish(merged: &Merged, out: &Path) -> std::io::Result<()> {
     let findings = out.join(report::FINDINGS);
     std::fs::create_dir_all(&findings)?;
-    for cause in merged.causes() {
+    let causes = merged.causes();
+    sweep(&findings, &causes)?;
+    for cause in causes {
         let found = cause.smallest;
         let name = format!("{}.scn", cause.name);
         whole::write(&findings, &name, report::render(found).as_bytes())?;
@@ -77,6 +79,22 @@ pub(in crate::cli) fn publish(merged: &Merged, out: &Path) -> std::io::Result<()
         whole::write(out, "score.jsonl", lines.as_bytes())?;
     }
     whole::write(out, PAGE, report::page(merged).as_bytes())?;
+    Ok(())
+}
+
+/// Removes what an earlier merge has written of causes that are others by now.
+fn sweep(findings: &Path, causes: &[Cause<'_>]) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(findings)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some((stem, _)) = name.split_once(".scn") else {
+            continue;
+        };
+        if !name.starts_with('.') && !causes.iter().any(|it| it.name == stem) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 

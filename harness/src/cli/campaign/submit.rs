@@ -1,11 +1,11 @@
 //! `inflight campaign submit`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use serde::{Deserialize, Serialize};
 
 use super::{Mode, Submit};
 use crate::campaign::fuzz::program;
@@ -16,35 +16,30 @@ use crate::cli::options::seed;
 use crate::cli::{Failure, Status, usage};
 use crate::cluster::plan::{self, Job, Plan, PlanError};
 use crate::cluster::sbatch::{self, Script};
-use crate::cluster::slurm;
+use crate::cluster::slurm::{self, Task};
 use crate::kernel::{self, Extras, KernelName, Machine};
 use crate::report::{shell, whole};
 
 /// Where what was merged goes, from the campaign's folder.
 pub(super) const MERGED: &str = "merged";
 const JOBS: &str = "jobs";
-const SUBMITTED: &str = "submitted.json";
 const CASES: u64 = 1_000_000;
+const MOST_UNITS: u32 = 10_000_000;
 const CASES_A_UNIT: u64 = 20_000;
 
-/// A job that was submitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Submitted {
-    /// Its file's name.
-    pub script: String,
-    /// Its number.
-    pub job: String,
+/// A campaign's folder, as it is called on all machines: a link is not followed.
+pub(super) fn real(dir: &Path) -> Result<PathBuf, Failure> {
+    let real = std::path::absolute(dir).map_err(|error| unwritable("read", dir, &error))?;
+    // `/a/./b` and `/a/b` are one folder, and jobs are found by its name.
+    Ok(real.components().collect())
 }
 
-/// What was submitted so far.
-pub(super) fn submitted(dir: &Path) -> Result<Vec<Submitted>, Failure> {
-    let path = dir.join(JOBS).join(SUBMITTED);
-    match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| usage(anyhow!("{}: {error}", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(unwritable("read", &path, &error)),
-    }
+/// What of this campaign waits and runs.
+pub(super) fn own(dir: &Path) -> Result<Vec<Task>, Failure> {
+    let jobs = dir.join(JOBS);
+    let mut tasks = slurm::queue()?;
+    tasks.retain(|it| it.script.starts_with(&jobs));
+    Ok(tasks)
 }
 
 /// The file that a part's units are submitted by.
@@ -60,86 +55,95 @@ fn unwritable(verb: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 pub(super) fn run(args: &Submit) -> Result<Status, Failure> {
-    fs::create_dir_all(&args.dir).map_err(|error| unwritable("make", &args.dir, &error))?;
-    let dir = args.dir.canonicalize();
-    let dir = dir.map_err(|error| unwritable("read", &args.dir, &error))?;
-    // Before anything is built for nothing.
-    let most_tasks = match args.dry_run {
-        true => None,
-        false => slurm::most_tasks()?,
-    };
-    let plan = plan(args, &dir)?;
-    if let Some(most) = most_tasks
-        && plan.units >= most
-    {
+    let dir = real(&args.dir)?;
+    if !sbatch::takes(&dir) {
         return Err(usage(anyhow!(
-            "{} units a kernel are more than an array can have here (MaxArraySize is {most}): \
-             --units {}, which are longer",
-            plan.units,
+            "{}: sbatch would read this name otherwise; choose a folder of letters, digits and \
+             ./_-+,=@ only",
+            dir.display()
+        )));
+    }
+    // Before anything is built for nothing.
+    let (most_tasks, waiting) = match args.dry_run {
+        true => (None, Vec::new()),
+        false => (slurm::most_tasks()?, own(&dir)?),
+    };
+    let (plan, is_new) = plan(args, &dir)?;
+    let largest = plan.units.max(plan.causes);
+    if let Some(most) = most_tasks.filter(|it| largest >= *it) {
+        return Err(usage(anyhow!(
+            "an array of {largest} tasks is more than there can be here (MaxArraySize is {most}): \
+             --units and --causes at most {}; units can be as long as you like",
             most - 1
         )));
+    }
+    fs::create_dir_all(&dir).map_err(|error| unwritable("make", &dir, &error))?;
+    if is_new {
+        let written = plan.write(&dir);
+        written.map_err(|error| unwritable("write to", &dir, &error))?;
     }
     provide(args, &plan, &dir)?;
     let is_built = pack(&plan, &dir)?;
     let scripts = write_scripts(&plan, &dir)?;
     let merged = Merged::read(&Store::at(&dir))?;
-    let mut sender = Sender {
+    let sender = Sender {
         dir: &dir,
         is_dry: args.dry_run,
-        sent: submitted(&dir)?,
     };
-    let mut before = Vec::new();
-    let mut missing_units = 0;
-    let missing: Vec<Vec<u32>> = plan
-        .parts()
-        .iter()
-        .map(|it| plan.missing(it, &merged))
-        .collect();
-    let any = missing.iter().any(|it| !it.is_empty());
-    if !is_built && any {
-        let job = sender.send(&scripts.build, None, &[])?;
-        before.push(format!("afterok:{job}"));
+    let of = |script: &str| -> Vec<&Task> {
+        let own = waiting.iter().filter(|it| it.script.ends_with(script));
+        own.collect()
+    };
+    let mut wanted = Vec::new();
+    for (part, script) in plan.parts().iter().zip(&scripts.units) {
+        let mut missing = plan.missing(part, &merged);
+        let queued: BTreeSet<u32> = of(script).iter().filter_map(|it| it.number).collect();
+        missing.retain(|it| !queued.contains(it));
+        wanted.push((script, missing));
     }
-    let mut units = Vec::new();
-    for (script, missing) in scripts.units.iter().zip(&missing) {
-        if missing.is_empty() {
-            continue;
+    let count: usize = wanted.iter().map(|(_, missing)| missing.len()).sum();
+    let mut before: Vec<String> = of(&scripts.build).iter().map(|it| it.job.clone()).collect();
+    if !is_built && before.is_empty() && count > 0 {
+        before.push(sender.send(&scripts.build, None, &[])?);
+    }
+    let before: Vec<String> = before.iter().map(|it| format!("afterok:{it}")).collect();
+    // What waits already is waited for, too.
+    let mut units: BTreeSet<String> = BTreeSet::new();
+    for (script, missing) in wanted {
+        units.extend(of(script).iter().map(|it| format!("afterany:{}", it.job)));
+        if !missing.is_empty() {
+            let array = slurm::array(&missing) + &sender.throttle(script)?;
+            let job = sender.send(script, Some(&array), &before)?;
+            units.insert(format!("afterany:{job}"));
         }
-        missing_units += missing.len();
-        let array = slurm::array(missing);
-        let job = sender.send(script, Some(&array), &before)?;
-        units.push(format!("afterany:{job}"));
     }
-    let merge = sender.send(&scripts.merge, None, &units)?;
-    let after = [format!("afterok:{merge}")];
-    let minimize = sender.send(&scripts.minimize, None, &after)?;
-    // Once more, with what has become smaller.
-    sender.send(&scripts.merge, None, &[format!("afterany:{minimize}")])?;
+    let units: Vec<String> = units.into_iter().collect();
+    let are_last_there = !of(&scripts.minimize).is_empty();
+    if count > 0 || !are_last_there {
+        let merge = sender.send(&scripts.merge, None, &units)?;
+        let after = [format!("afterok:{merge}")];
+        let minimize = sender.send(&scripts.minimize, None, &after)?;
+        // Once more, with what has become smaller.
+        sender.send(&scripts.merge, None, &[format!("afterany:{minimize}")])?;
+    }
     let shown = shell::quote(&dir.display().to_string());
     note(format_args!(
-        "{missing_units} units, --seed {}; how it stands: inflight campaign status {shown}",
+        "{count} units submitted, --seed {}; how it stands: inflight campaign status {shown}",
         plan.seed
     ));
     Ok(Status::Held)
 }
 
-/// Submits, and keeps what was.
+/// Submits.
 struct Sender<'a> {
     dir: &'a Path,
     is_dry: bool,
-    sent: Vec<Submitted>,
 }
 
 impl Sender<'_> {
     /// Returns the job's number.
-    fn send(
-        &mut self,
-        script: &str,
-        array: Option<&str>,
-        after: &[String],
-    ) -> Result<String, Failure> {
-        let jobs = self.dir.join(JOBS);
-        let path = jobs.join(script);
+    fn send(&self, script: &str, array: Option<&str>, after: &[String]) -> Result<String, Failure> {
+        let path = self.dir.join(JOBS).join(script);
         if self.is_dry {
             let mut words = vec!["sbatch".to_owned()];
             words.extend(array.map(|it| format!("--array={it}")));
@@ -152,25 +156,22 @@ impl Sender<'_> {
         }
         let job = slurm::submit(&path, array, after)?;
         note(format_args!("{script}: job {job}"));
-        self.sent.push(Submitted {
-            script: script.to_owned(),
-            job: job.clone(),
-        });
-        let text = serde_json::to_vec_pretty(&self.sent);
-        let text = text.map_err(|error| Failure::new(Status::Internal, error))?;
-        whole::write(&jobs, SUBMITTED, &text)
-            .map_err(|error| unwritable("write to", &jobs, &error))?;
         Ok(job)
+    }
+
+    /// How many tasks may run at a time, as the file says by now.
+    fn throttle(&self, script: &str) -> Result<String, Failure> {
+        let path = self.dir.join(JOBS).join(script);
+        let text = fs::read_to_string(&path).map_err(|error| unwritable("read", &path, &error))?;
+        Ok(sbatch::throttle(&text).to_owned())
     }
 }
 
 /// The plan that is there, or a new one.
-fn plan(args: &Submit, dir: &Path) -> Result<Plan, Failure> {
+fn plan(args: &Submit, dir: &Path) -> Result<(Plan, bool), Failure> {
     match Plan::read(dir) {
         Ok(plan) => {
-            let wanted = new_plan(args, plan.seed)?;
-            let is_plain = args.is_plain();
-            if !is_plain && wanted != plan {
+            if !args.is_plain() && new_plan(args, plan.seed)? != plan {
                 return Err(usage(anyhow!(
                     "{}: there is another campaign in it ({}); choose another folder, or leave \
                      the options out to go on with it",
@@ -182,14 +183,9 @@ fn plan(args: &Submit, dir: &Path) -> Result<Plan, Failure> {
                 "going on with the campaign in {}",
                 dir.display()
             ));
-            Ok(plan)
+            Ok((plan, false))
         }
-        Err(PlanError::Absent(_)) => {
-            let plan = new_plan(args, seed(args.seed)?)?;
-            plan.write(dir)
-                .map_err(|error| unwritable("write to", dir, &error))?;
-            Ok(plan)
-        }
+        Err(PlanError::Absent(_)) => Ok((new_plan(args, seed(args.seed)?)?, true)),
         Err(error) => Err(error.into()),
     }
 }
@@ -207,6 +203,7 @@ impl Submit {
             seed,
             shrink_runs,
             causes,
+            most_at_once,
             build_cpus,
             seeds,
             time_per_mutant,
@@ -223,6 +220,7 @@ impl Submit {
             && seed.is_none()
             && shrink_runs.is_none()
             && causes.is_none()
+            && most_at_once.is_none()
             && build_cpus.is_none()
             && seeds.is_none()
             && time_per_mutant.is_none()
@@ -265,9 +263,10 @@ fn new_plan(args: &Submit, usual_seed: u64) -> Result<Plan, Failure> {
         seed: args.seed.unwrap_or(usual_seed),
         units: args
             .units
-            .unwrap_or(u32::try_from(things).unwrap_or(u32::MAX)),
+            .unwrap_or(u32::try_from(things).unwrap_or(MOST_UNITS).min(MOST_UNITS)),
         shrink_runs: args.shrink_runs.unwrap_or(200),
         causes: args.causes.unwrap_or(16),
+        most_at_once: args.most_at_once,
         build_cpus: args.build_cpus.unwrap_or(4),
         options: args.options.clone(),
     })
@@ -285,7 +284,7 @@ fn kernels(args: &Submit, mode: Mode) -> Result<Vec<String>, Failure> {
         let name = match mode {
             // A version.
             Mode::Score => {
-                kernels_of_score(std::slice::from_ref(given), &[])?;
+                kernels_of_score(std::slice::from_ref(given), &args.mutants)?;
                 given.clone()
             }
             Mode::Check | Mode::Fuzz => {
@@ -316,11 +315,13 @@ pub(super) fn kernels_of_score(
     mutants: &[String],
 ) -> Result<Vec<KernelName>, Failure> {
     let mut names = Vec::new();
+    let mut unknown: Vec<&String> = mutants.iter().collect();
     for version in versions {
         let patched: KernelName = format!("{version}-patched")
             .parse()
             .map_err(|error| usage(anyhow!("version {version}: {error}")))?;
         for mutant in kernel::mutants(version, None)? {
+            unknown.retain(|it| **it != mutant.name);
             if mutant.takes_cpus || !mutants.is_empty() && !mutants.contains(&mutant.name) {
                 continue;
             }
@@ -334,6 +335,12 @@ pub(super) fn kernels_of_score(
                 }
             }
         }
+    }
+    if let Some(unknown) = unknown.first() {
+        return Err(usage(anyhow!(
+            "--mutant {unknown}: there is none in {}",
+            versions.join(", ")
+        )));
     }
     Ok(names)
 }
@@ -388,25 +395,12 @@ fn pack(plan: &Plan, dir: &Path) -> Result<bool, Failure> {
     let folder = dir.join("kernels");
     let mut is_all = true;
     for name in &names {
-        if is_packed(&folder, &kernel::parcel_stem(name, Machine::Uml)?) {
-            continue;
+        // Of another key none is to come beside one that is there.
+        if kernel::parcel_in(&folder, name, Machine::Uml)?.is_none() {
+            is_all &= kernel::export(name, Machine::Uml, &folder)?.is_some();
         }
-        is_all &= kernel::export(name, Machine::Uml, &folder)?.is_some();
     }
     Ok(is_all)
-}
-
-/// Whether some file of a kernel is there: of another key none is to come beside it.
-fn is_packed(folder: &Path, stem: &str) -> bool {
-    let is_its = |file: String| {
-        let rest = file.strip_prefix(stem).and_then(|it| it.strip_prefix('-'));
-        let key = rest.and_then(|it| it.strip_suffix(kernel::PARCEL_SUFFIX));
-        key.is_some_and(|it| it.len() == 16 && it.chars().all(|c| c.is_ascii_hexdigit()))
-    };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|it| it.file_name().into_string().ok())
-        .any(is_its)
 }
 
 struct Scripts {

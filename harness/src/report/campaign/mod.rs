@@ -16,10 +16,14 @@ use crate::kernel::Machine;
 use crate::report::chart::{number, time};
 use crate::report::finding::{self, Origin};
 use crate::report::table::Table;
+use crate::scenario::text;
 pub use page::page;
 
 /// The folder of the findings, one a cause, from that of the campaign.
 pub const FINDINGS: &str = "findings";
+
+/// The folder of what a fuzzer's corpus reaches of the kernel's code, likewise.
+pub const COVERAGE: &str = "coverage";
 
 /// The file of a cause, from the campaign's folder.
 pub fn file_of(cause: &Cause<'_>) -> String {
@@ -28,7 +32,7 @@ pub fn file_of(cause: &Cause<'_>) -> String {
 
 /// The smallest scenario of a cause, as a file that can be replayed.
 pub fn render(found: &Found) -> String {
-    match found.kernel.parse() {
+    let rendered = match found.kernel.parse() {
         Ok(kernel) => finding::render(
             &found.finding,
             &Origin {
@@ -39,6 +43,14 @@ pub fn render(found: &Found) -> String {
         ),
         // Of an inflight that knows other kernels.
         Err(_) => found.finding.minimized.clone(),
+    };
+    match (found.state, text::parse("finding", &rendered)) {
+        (State::Lost, Ok(mut scenario)) => {
+            // Nobody can expect it.
+            scenario.expects.clear();
+            scenario.to_string()
+        }
+        _ => rendered,
     }
 }
 
@@ -51,11 +63,15 @@ fn remark(found: &Found) -> Option<&'static str> {
     }
 }
 
-/// A score a kernel, of what units of a score came to.
+/// A score a kernel, of what units of a score came to; those of another campaign, time or
+/// program are others.
 pub fn scores(merged: &Merged) -> Vec<Score> {
-    let mut all: BTreeMap<&str, Vec<&Looked>> = BTreeMap::new();
-    for looked in merged.units().flat_map(|it| &it.runs) {
-        all.entry(&looked.kernel).or_default().push(looked);
+    let mut all: BTreeMap<(String, &str), Vec<&Looked>> = BTreeMap::new();
+    for done in merged.units() {
+        for looked in &done.runs {
+            let series = all.entry((done.unit.series(), &looked.kernel));
+            series.or_default().push(looked);
+        }
     }
     let score = |runs: Vec<&Looked>| {
         let subject = runs.first()?.subject()?;

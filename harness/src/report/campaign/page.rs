@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{excused, file_of, remark, scores};
+use super::{COVERAGE, excused, file_of, remark, scores};
 use crate::campaign::merge::progress::{self, Point, Series};
 use crate::campaign::merge::{Cause, Merged};
 use crate::campaign::score::Verdict;
@@ -10,6 +10,7 @@ use crate::campaign::unit::Work;
 use crate::report::chart::{chart, link, number, time};
 use crate::report::document::Document;
 use crate::report::features;
+use crate::report::finding::file_name;
 use crate::report::score::word;
 
 /// The page, as HTML. What comes from kernels is escaped.
@@ -140,7 +141,15 @@ fn units(series: &[Series<'_>]) -> Markup {
                             td {
                                 (it.unit.kernel) div.more { (it.unit.key) }
                             }
-                            td { (it.unit.work.mode()) }
+                            td {
+                                (it.unit.work.mode())
+                                @if it.fuzz_features > 0 {
+                                    div.more {
+                                        (number(it.fuzz_features)) " features, "
+                                        a href=(link(code(it).as_ref())) { "code" }
+                                    }
+                                }
+                            }
                             td { (it.unit.contract) }
                             td.number { (it.unit.seed) }
                             td.number {
@@ -164,6 +173,11 @@ fn units(series: &[Series<'_>]) -> Markup {
             }
         }
     }
+}
+
+/// What `inflight coverage` writes of a kernel, where the merge of a fuzzing campaign puts it.
+fn code(series: &Series<'_>) -> String {
+    format!("{COVERAGE}/{}.html", file_name(&series.unit.kernel))
 }
 
 /// So many ranges are named.
