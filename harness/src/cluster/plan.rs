@@ -187,3 +187,82 @@ impl Plan {
         (1..=self.units).filter(|it| !there.contains(it)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::unit::Shard;
+
+    fn plan() -> Plan {
+        Plan {
+            job: Job::Check { cases: 100 },
+            kernels: vec!["6.12-patched".into(), "6.12-stock".into()],
+            contract: None,
+            seed: 7,
+            units: 3,
+            shrink_runs: 200,
+            causes: 1,
+            build_cpus: 1,
+            most_at_once: None,
+            options: Vec::new(),
+        }
+    }
+
+    fn unit(kernel: &str, contract: Contract) -> Unit {
+        Unit {
+            program: "p".into(),
+            work: Work::Check {
+                cases: 100,
+                shrink_runs: 200,
+            },
+            kernel: kernel.into(),
+            key: "k".into(),
+            contract,
+            seed: 7,
+            shard: Shard::new(1, 3).unwrap(),
+        }
+    }
+
+    #[test]
+    fn only_what_was_planned_counts_as_through() {
+        let plan = plan();
+        let own = unit("6.12-patched", Contract::Stable);
+        assert!(plan.has("6.12-patched", &own));
+        assert!(!plan.has("6.12-stock", &own));
+        // A stock kernel is held to what manual pages promise, unless told otherwise.
+        assert!(plan.has("6.12-stock", &unit("6.12-stock", Contract::Documented)));
+        assert!(!plan.has("6.12-stock", &unit("6.12-stock", Contract::Stable)));
+        for change in [
+            |it: &mut Unit| it.seed = 8,
+            |it: &mut Unit| it.contract = Contract::Documented,
+            |it: &mut Unit| it.shard = Shard::new(1, 4).unwrap(),
+            |it: &mut Unit| {
+                it.work = Work::Check {
+                    cases: 101,
+                    shrink_runs: 200,
+                }
+            },
+            |it: &mut Unit| {
+                it.work = Work::Check {
+                    cases: 100,
+                    shrink_runs: 2000,
+                }
+            },
+        ] {
+            let mut other = own.clone();
+            change(&mut other);
+            assert!(!plan.has("6.12-patched", &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_its_folder_and_a_damaged_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Plan::read(dir.path()), Err(PlanError::Absent(_))));
+        plan().write(dir.path()).unwrap();
+        assert_eq!(Plan::read(dir.path()).unwrap(), plan());
+        fs::write(dir.path().join(FILE), "{").unwrap();
+        let error = Plan::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("plan.json: "), "{error}");
+    }
+}
