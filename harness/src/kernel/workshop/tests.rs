@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernel::progress::Silent;
-use crate::kernel::{EntryKind, ErrorKind};
+use crate::kernel::{EntryKind, ErrorKind, Need};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
