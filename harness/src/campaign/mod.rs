@@ -12,7 +12,7 @@
 //! * [`minimize`]: given findings made smaller, several at once;
 //! * [`crash`]: scenarios that take the kernel down with them;
 //! * [`two_machines`]: the two programs of 2008, on a machine each;
-//! * [`unit`]: a part of a campaign that many machines work at;
+//! * [`mod@unit`]: a part of a campaign that many machines work at;
 //! * [`merge`]: what many units came to, put together;
 //! * [`host`]: the host's side: boots guests and gathers what they tell.
 
