@@ -15,6 +15,9 @@ const SEGMENT_OVERHEAD_BYTES: u64 = 40 + 32 + 28;
 /// receive buffer makes of it.
 const SMALL_SEGMENT_BYTES: u64 = 536;
 
+/// What a buffer is charged for a segment besides its data, at most (SKB_TRUESIZE).
+const SKB_BYTES: u64 = 1280;
+
 /// Ethernet, IPv6 and TCP headers with timestamps.
 const HEADER_BYTES: u64 = 14 + 40 + 32;
 
@@ -93,11 +96,13 @@ impl Load {
         ];
         let lowat = setup.socket.tcp.notsent_lowat_bytes;
         let lowat = (lowat > 0).then_some(u64::from(lowat));
-        let shares = buffers.into_iter().flatten().map(|bytes| bytes / 8);
-        // So it is where the sender takes no more than a little ahead.
-        let small = shares.chain(lowat).min();
         let full = segment_bytes(scenario);
         let least = full.min(SMALL_SEGMENT_BYTES);
+        // Of segments that are shorter still it takes fewer than such a share has bytes.
+        let share = |bytes: u64| (bytes / 8).min(bytes / (SKB_BYTES + least) * least);
+        let shares = buffers.into_iter().flatten().map(share);
+        // So it is where the sender takes no more than a little ahead.
+        let small = shares.chain(lowat).min();
         let initial = INITIAL_WINDOW_SEGMENTS * full.min(Device::USUAL_MTU_BYTES.into());
         let window = small.unwrap_or(u64::MAX).clamp(least, initial);
         // Every call can leave a small segment that waits for an acknowledgement

@@ -108,7 +108,8 @@ fn detached(scenario: &Scenario, history: &History, op: Op, call: &Call) -> Opti
     let bytes: u64 = sends(scenario, history).map(|it| it.outcome.bytes()).sum();
     let few = sends(scenario, history).count() <= FEW_SENDS;
     // From when on it has only waited for the peer.
-    let taken_ns = match is_plain(scenario) && bytes <= LITTLE_BYTES && few {
+    let little = bytes <= LITTLE_BYTES && few && !in_small_packets(scenario);
+    let taken_ns = match is_plain(scenario) && little {
         true => 0,
         // One that was cut short may have waited for room, or for its time to be over.
         false if !is_whole(op, call) => return None,
@@ -156,6 +157,17 @@ fn is_plain(scenario: &Scenario) -> bool {
         && setup.socket.sndbuf_bytes.is_none()
         && setup.stack.get(Sysctl::Wmem).is_none()
         && setup.socket.tcp.notsent_lowat_bytes == 0
+}
+
+/// Whether a send is cut into many packets, each of which is charged as a whole skb: by the MTU
+/// or a probe for it, or by a window of which a segment is half at most
+/// (include/net/tcp.h:tcp_bound_to_half_wnd).
+fn in_small_packets(scenario: &Scenario) -> bool {
+    let setup = &scenario.setup;
+    setup.device.mtu_bytes() < LEAST_MTU_BYTES
+        || setup.stack.probes()
+        || setup.socket.rcvbuf_bytes.is_some()
+        || setup.stack.get(Sysctl::Rmem).is_some()
 }
 
 fn sends<'a>(scenario: &'a Scenario, history: &'a History) -> impl Iterator<Item = &'a Call> {

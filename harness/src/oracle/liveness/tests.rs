@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::oracle::doctor::{Plan, range, stamp};
-use crate::scenario::{Actor, Distribution, Scenario, Step, Way};
+use crate::scenario::{Actor, Distribution, Scenario, Step, Way, text};
 
 fn race() -> Plan {
     let mut plan = Plan::new(4096);
@@ -119,6 +119,24 @@ fn who_waits_for_the_peer_loses_patience() {
         it.setup.socket.sndbuf_bytes = Some(4096);
     };
     assert_eq!(slow(3 * SECOND, small).violations(), []);
+    // Of a small window a segment is half, and each is charged as a whole packet.
+    let cramped = |it: &mut Scenario| {
+        held(it);
+        it.setup.socket.rcvbuf_bytes = Some(2304);
+    };
+    assert_eq!(slow(3 * SECOND, cramped).violations(), []);
+}
+
+/// A window takes few segments, however short: each is charged as a whole packet.
+#[test]
+fn short_segments_take_more_rounds() {
+    let bound = |mtu_probing: &str| {
+        let text = format!(
+            "link data loss=10%\nstack {mtu_probing}rmem=4096\nfile tmpfs size=131072\n\nsendfile 0+108994\n"
+        );
+        bound_ns(&text::parse("t", &text).unwrap())
+    };
+    assert!(bound("mtu-probing=2 ") > 2 * bound(""));
 }
 
 /// However full a small buffer was, what has arrived is not in it.
