@@ -30,8 +30,15 @@ pub fn throttle(text: &str) -> &str {
     let array = text
         .lines()
         .find_map(|it| it.strip_prefix("#SBATCH --array="));
-    let most = array.and_then(|it| it.trim().find('%').map(|at| &it.trim()[at..]));
-    most.unwrap_or_default()
+    let Some((before, most)) = array.and_then(|it| it.split_once('%')) else {
+        return "";
+    };
+    let digits = most.chars().take_while(char::is_ascii_digit).count();
+    let text = array.unwrap_or_default();
+    match digits {
+        0 => "",
+        _ => &text[before.len()..before.len() + 1 + digits],
+    }
 }
 
 /// A file to be submitted.
@@ -362,5 +369,10 @@ mod tests {
         assert_eq!(throttle("#!/bin/sh\n#SBATCH --array=1-64%9\nx\n"), "%9");
         assert_eq!(throttle("#!/bin/sh\n#SBATCH --array=1-64\nx\n"), "");
         assert_eq!(throttle("x\n"), "");
+        assert_eq!(
+            throttle("#SBATCH --array=1-64%12 --partition=long # so\n"),
+            "%12"
+        );
+        assert_eq!(throttle("#SBATCH --array=1-64%x\n"), "");
     }
 }

@@ -38,8 +38,10 @@ pub struct Task {
     pub job: String,
     /// Its own in the array, if it is one.
     pub number: Option<u32>,
-    /// Whether it runs.
+    /// Whether it runs, or is just ending.
     pub is_running: bool,
+    /// Whether it is ending: what was cancelled is for a while.
+    pub is_ending: bool,
     /// The file that was submitted.
     pub script: PathBuf,
 }
@@ -77,7 +79,12 @@ pub fn submit(script: &Path, array: Option<&str>, after: &[String]) -> Result<St
 /// [`SlurmError`]
 pub fn queue() -> Result<Vec<Task>, SlurmError> {
     let mut command = Command::new("squeue");
-    command.args(["--noheader", "--array", "--format=%F|%K|%T|%o"]);
+    command.args(["--all", "--noheader", "--array", "--format=%F|%K|%T|%o"]);
+    // What a user is usually shown is a part of it.
+    let filters = std::env::vars_os().map(|(name, _)| name);
+    for name in filters.filter(|it| it.to_string_lossy().starts_with("SQUEUE_")) {
+        command.env_remove(name);
+    }
     let output = run("squeue", &mut command)?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().filter_map(task).collect())
@@ -91,6 +98,7 @@ fn task(line: &str) -> Option<Task> {
         job: job.to_owned(),
         number: number.parse().ok(),
         is_running: matches!(state, "RUNNING" | "COMPLETING"),
+        is_ending: state == "COMPLETING",
         script: script.into(),
     })
 }
@@ -164,6 +172,8 @@ mod tests {
             ("12", Some(3), true)
         );
         assert_eq!(told.script, Path::new("/shared/first/jobs/a|b.sbatch"));
+        let ending = task("12|4|COMPLETING|/x").unwrap();
+        assert!(ending.is_ending && ending.is_running && !told.is_ending);
         let told = task("5|N/A|PENDING|/x").unwrap();
         assert_eq!((told.number, told.is_running), (None, false));
         assert_eq!(task("slurm_load_jobs error"), None);

@@ -36,8 +36,10 @@ pub struct Cause<'a> {
 pub(super) fn of(merged: &Merged) -> Vec<Cause<'_>> {
     let smaller = made_smaller(merged);
     let mut causes: BTreeMap<String, (Cause<'_>, BTreeSet<&str>)> = BTreeMap::new();
-    for found in merged.found().filter(|it| it.of_cause.is_none()) {
+    for found in merged.found().filter(|it| is_own(it)) {
         let (name, last) = follow(found, &smaller);
+        // What everybody expects is not shown for what nobody does.
+        let last = last.filter(|it| !it.is_expected || found.is_expected);
         let smallest = last.unwrap_or(found);
         let (cause, units) = causes.entry(name.clone()).or_insert_with(|| {
             let cause = Cause {
@@ -68,6 +70,17 @@ pub(super) fn of(merged: &Merged) -> Vec<Cause<'_>> {
     }
     all.sort_by_key(|it| (it.is_expected, Reverse(it.findings), it.name.clone()));
     all
+}
+
+/// Whether it was found, and is not only the same made smaller. What came to break something
+/// else on the way is found.
+fn is_own(found: &Found) -> bool {
+    let same = |cause: &String| cause.starts_with(&prefix(found));
+    match (&found.of_cause, found.state) {
+        (None, _) => true,
+        (Some(cause), State::Smaller) => !same(cause),
+        (Some(_), State::New | State::Lost) => false,
+    }
 }
 
 /// What each cause was made smaller to, by its name. What came to break another property

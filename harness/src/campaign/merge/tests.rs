@@ -249,7 +249,11 @@ fn what_is_half_made_smaller_or_turned_into_another_is_no_finding() {
     let mut died = found_of(&smaller, 1, begun, State::Smaller, 10);
     died.finding.property = Property::Splat;
     merged.note(died);
-    assert_eq!(merged.causes(), before.causes());
+    let causes = merged.causes();
+    let told: Vec<(Property, u64)> = causes.iter().map(|it| (it.property, it.findings)).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&(Property::Wire, 1)) && told.contains(&(Property::Splat, 1)));
+    assert!(causes.iter().all(|it| !it.is_settled));
 }
 
 #[test]
@@ -267,6 +271,19 @@ fn what_nobody_expects_does_not_hide_behind_what_all_do() {
     assert!(!causes[0].is_expected);
     assert_eq!(causes[0].smallest, &patched);
     assert_eq!(causes[0].findings, 2);
+    // Nor behind what one of those was made smaller to.
+    let mut smaller = unit(0, 1);
+    smaller.work = Work::Smaller {
+        cause: causes[0].name.clone(),
+        scenario: SCENARIOS[1].into(),
+        shrink_runs: 9,
+    };
+    let small = (SCENARIOS[1], SCENARIOS[1]);
+    let mut smallest = found_of(&smaller, 0, small, State::Smaller, 10);
+    smallest.is_expected = true;
+    merged.note(smallest);
+    let causes = merged.causes();
+    assert_eq!(causes[0].smallest, &patched);
 }
 
 #[test]

@@ -78,7 +78,11 @@ pub fn run(
     // What it has found is kept, whatever ended it; and what was found by those who ran it
     // before, or still do.
     for path in store.works(unit)? {
-        Kept::default().keep(unit, kernel, &path.join("seen"), store)?;
+        match Kept::default().keep(unit, kernel, &path.join("seen"), store) {
+            // It has come to its end meanwhile, and taken its folder away.
+            Err(_) if path != folder.root() && !path.exists() => {}
+            kept => kept?,
+        }
     }
     let status = status.map_err(|it| failed(&it))?;
     if interrupted() {

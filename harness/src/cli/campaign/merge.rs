@@ -78,7 +78,11 @@ pub(in crate::cli) fn publish(merged: &Merged, out: &Path) -> std::io::Result<()
         let lines: String = scores.iter().map(line).collect();
         whole::write(out, "score.jsonl", lines.as_bytes())?;
     }
-    whole::write(out, PAGE, report::page(merged).as_bytes())?;
+    whole::write(
+        out,
+        PAGE,
+        report::page(merged, &|it| out.join(it).is_file()).as_bytes(),
+    )?;
     Ok(())
 }
 
@@ -92,7 +96,11 @@ fn sweep(findings: &Path, causes: &[Cause<'_>]) -> std::io::Result<()> {
             continue;
         };
         if !name.starts_with('.') && !causes.iter().any(|it| it.name == stem) {
-            std::fs::remove_file(entry.path())?;
+            match std::fs::remove_file(entry.path()) {
+                // Somebody else has.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())

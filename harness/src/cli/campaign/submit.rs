@@ -36,9 +36,16 @@ pub(super) fn real(dir: &Path) -> Result<PathBuf, Failure> {
 
 /// What of this campaign waits and runs.
 pub(super) fn own(dir: &Path) -> Result<Vec<Task>, Failure> {
-    let jobs = dir.join(JOBS);
+    // A folder has more than one name, by links and dots.
+    let Ok(jobs) = dir.join(JOBS).canonicalize() else {
+        return Ok(Vec::new());
+    };
+    let is_there = |task: &Task| {
+        let folder = task.script.parent().and_then(|it| it.canonicalize().ok());
+        folder.as_ref() == Some(&jobs)
+    };
     let mut tasks = slurm::queue()?;
-    tasks.retain(|it| it.script.starts_with(&jobs));
+    tasks.retain(is_there);
     Ok(tasks)
 }
 
@@ -64,10 +71,13 @@ pub(super) fn run(args: &Submit) -> Result<Status, Failure> {
         )));
     }
     // Before anything is built for nothing.
-    let (most_tasks, waiting) = match args.dry_run {
-        true => (None, Vec::new()),
+    let (most_tasks, mut waiting) = match args.dry_run {
+        // Where there is no Slurm, nothing waits.
+        true => (None, own(&dir).unwrap_or_default()),
         false => (slurm::most_tasks()?, own(&dir)?),
     };
+    // What is through has written its file by now.
+    waiting.retain(|it| !it.is_ending);
     let (plan, is_new) = plan(args, &dir)?;
     let largest = plan.units.max(plan.causes);
     if let Some(most) = most_tasks.filter(|it| largest >= *it) {
@@ -95,6 +105,12 @@ pub(super) fn run(args: &Submit) -> Result<Status, Failure> {
         own.collect()
     };
     let mut wanted = Vec::new();
+    // Before anything is submitted.
+    let throttles: Vec<String> = scripts
+        .units
+        .iter()
+        .map(|it| sender.throttle(it))
+        .collect::<Result<_, _>>()?;
     for (part, script) in plan.parts().iter().zip(&scripts.units) {
         let mut missing = plan.missing(part, &merged);
         let queued: BTreeSet<u32> = of(script).iter().filter_map(|it| it.number).collect();
@@ -109,10 +125,10 @@ pub(super) fn run(args: &Submit) -> Result<Status, Failure> {
     let before: Vec<String> = before.iter().map(|it| format!("afterok:{it}")).collect();
     // What waits already is waited for, too.
     let mut units: BTreeSet<String> = BTreeSet::new();
-    for (script, missing) in wanted {
+    for ((script, missing), throttle) in wanted.into_iter().zip(throttles) {
         units.extend(of(script).iter().map(|it| format!("afterany:{}", it.job)));
         if !missing.is_empty() {
-            let array = slurm::array(&missing) + &sender.throttle(script)?;
+            let array = slurm::array(&missing) + &throttle;
             let job = sender.send(script, Some(&array), &before)?;
             units.insert(format!("afterany:{job}"));
         }
@@ -120,7 +136,14 @@ pub(super) fn run(args: &Submit) -> Result<Status, Failure> {
     let units: Vec<String> = units.into_iter().collect();
     let are_last_there = !of(&scripts.minimize).is_empty();
     if count > 0 || !are_last_there {
-        let merge = sender.send(&scripts.merge, None, &units)?;
+        // Two that merge into one folder at once are in each other's way.
+        let mut before_merge = units;
+        for last in [&scripts.merge, &scripts.minimize] {
+            before_merge.extend(of(last).iter().map(|it| format!("afterany:{}", it.job)));
+        }
+        before_merge.sort_unstable();
+        before_merge.dedup();
+        let merge = sender.send(&scripts.merge, None, &before_merge)?;
         let after = [format!("afterok:{merge}")];
         let minimize = sender.send(&scripts.minimize, None, &after)?;
         // Once more, with what has become smaller.
@@ -283,10 +306,7 @@ fn kernels(args: &Submit, mode: Mode) -> Result<Vec<String>, Failure> {
     for given in given {
         let name = match mode {
             // A version.
-            Mode::Score => {
-                kernels_of_score(std::slice::from_ref(given), &args.mutants)?;
-                given.clone()
-            }
+            Mode::Score => given.clone(),
             Mode::Check | Mode::Fuzz => {
                 let name: KernelName = given
                     .parse()
@@ -305,6 +325,9 @@ fn kernels(args: &Submit, mode: Mode) -> Result<Vec<String>, Failure> {
         if !names.contains(&name) {
             names.push(name);
         }
+    }
+    if mode == Mode::Score {
+        kernels_of_score(&names, &args.mutants)?;
     }
     Ok(names)
 }
@@ -335,6 +358,13 @@ pub(super) fn kernels_of_score(
                 }
             }
         }
+    }
+    if names.is_empty() && unknown.is_empty() {
+        return Err(usage(anyhow!(
+            "no mutant of {} is to be looked for; one CPU never shows those that need more \
+             (docs/engines.md)",
+            versions.join(", ")
+        )));
     }
     if let Some(unknown) = unknown.first() {
         return Err(usage(anyhow!(

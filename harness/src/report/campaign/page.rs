@@ -10,11 +10,11 @@ use crate::campaign::unit::Work;
 use crate::report::chart::{chart, link, number, time};
 use crate::report::document::Document;
 use crate::report::features;
-use crate::report::finding::file_name;
 use crate::report::score::word;
 
-/// The page, as HTML. What comes from kernels is escaped.
-pub fn page(merged: &Merged) -> String {
+/// The page, as HTML; `is_there` tells whether a file is, by its name from the page's folder.
+/// What comes from kernels is escaped.
+pub fn page(merged: &Merged, is_there: &dyn Fn(&str) -> bool) -> String {
     let series = progress::series(merged);
     let (smaller, series): (Vec<_>, Vec<_>) = series
         .into_iter()
@@ -23,7 +23,7 @@ pub fn page(merged: &Merged) -> String {
     let body = html! {
         (figures(&series, smaller.len()))
         (charts(&progress::over_time(merged)))
-        (units(&series))
+        (units(&series, is_there))
         (found(&causes))
         (bugs(merged))
         (known(merged))
@@ -123,7 +123,7 @@ fn charts(points: &[Point]) -> Markup {
     }
 }
 
-fn units(series: &[Series<'_>]) -> Markup {
+fn units(series: &[Series<'_>], is_there: &dyn Fn(&str) -> bool) -> Markup {
     html! {
         h2 { "Units" }
         div.wide {
@@ -145,8 +145,10 @@ fn units(series: &[Series<'_>]) -> Markup {
                                 (it.unit.work.mode())
                                 @if it.fuzz_features > 0 {
                                     div.more {
-                                        (number(it.fuzz_features)) " features, "
-                                        a href=(link(code(it).as_ref())) { "code" }
+                                        (number(it.fuzz_features)) " features"
+                                        @if is_there(&code(it)) {
+                                            ", " a href=(link(code(it).as_ref())) { "code" }
+                                        }
                                     }
                                 }
                             }
@@ -177,7 +179,7 @@ fn units(series: &[Series<'_>]) -> Markup {
 
 /// What `inflight coverage` writes of a kernel, where the merge of a fuzzing campaign puts it.
 fn code(series: &Series<'_>) -> String {
-    format!("{COVERAGE}/{}.html", file_name(&series.unit.kernel))
+    format!("{COVERAGE}/{}.html", series.unit.kernel)
 }
 
 /// So many ranges are named.
