@@ -78,7 +78,7 @@ enum Command {
         /// Make this cause smaller, by its number on the page, from 1 on
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         cause: u32,
-        /// Take its kernel from the files in this folder that `kernel export` has written
+        /// Find its kernel in this folder, as a file that `kernel export` has written
         #[arg(long, value_name = "DIR")]
         parcels: Option<PathBuf>,
         /// Make it smaller in at most so many runs

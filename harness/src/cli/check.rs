@@ -59,7 +59,7 @@ pub struct Args {
     /// Write to this folder, which the parts of a campaign share (docs/campaigns.md)
     #[arg(long, value_name = "DIR", requires = "shard")]
     out: Option<PathBuf>,
-    /// Take kernels from the files in this folder that `kernel export` has written, with --shard
+    /// Find kernels in this folder, as files that `kernel export` has written
     #[arg(long, value_name = "DIR", requires = "shard")]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a kernel

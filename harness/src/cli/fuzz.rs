@@ -73,7 +73,7 @@ pub struct Args {
     /// Run only this part of the --runs, from 1/N to N/N, and write what it comes to into --out, which the parts of a campaign share (docs/campaigns.md)
     #[arg(long, value_name = "I/N", requires_all = ["out", "runs", "target"], conflicts_with_all = ["time", "jobs", "options"])]
     shard: Option<Shard>,
-    /// Take kernels from the files in this folder that `kernel export` has written, with --shard
+    /// Find kernels in this folder, as files that `kernel export` has written
     #[arg(long, value_name = "DIR", requires = "shard")]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a cause, then one of the whole

@@ -71,7 +71,7 @@ enum Command {
         /// Write them to this folder
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
-        /// Leave out kernels of which the folder has a file, whatever was built since
+        /// Write only those of which the folder has no file yet, whatever was built since
         #[arg(long)]
         missing: bool,
     },

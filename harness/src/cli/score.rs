@@ -90,7 +90,7 @@ pub struct Args {
     /// share, then gets what docs/campaigns.md describes
     #[arg(long, value_name = "I/N", conflicts_with = "jobs")]
     shard: Option<Shard>,
-    /// Take kernels from the files in this folder that `kernel export` has written, with --shard
+    /// Find kernels in this folder, as files that `kernel export` has written
     #[arg(long, value_name = "DIR", requires = "shard")]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a mutant

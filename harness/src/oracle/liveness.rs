@@ -88,9 +88,10 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     // overhead counts against it, tcp_try_rmem_schedule), and the retransmission
     // timer has backed off by as much again as the reader kept away.
     let cramped = setup.reader == ReaderMode::Paused || receives_little(setup);
-    // It has done so, too, while packets were held.
-    let backs_off = cramped || scenario.holds_any();
-    let calm_ns = calm_ns.saturating_mul(if backs_off { 3 } else { 1 });
+    // It has done so, too, while packets were held, and begins with that when they are not
+    // any more.
+    let holds = scenario.holds_any();
+    let calm_ns = calm_ns.saturating_mul(1 + 2 * u64::from(cramped) + 2 * u64::from(holds));
     // What waits behind a relay closes the window of its own connection first, and then
     // that of the sender's: each backs off by as much again as the other has.
     let calm_ns = calm_ns.saturating_mul(if setup.relay { 3 } else { 1 });

@@ -127,6 +127,20 @@ fn who_waits_for_the_peer_loses_patience() {
     assert_eq!(slow(3 * SECOND, cramped).violations(), []);
 }
 
+#[test]
+fn what_is_held_and_what_overflows_back_off_each() {
+    let bound = |setup: &str, steps: &str| {
+        let text = format!("link ack delay=1ms\n{setup}\nsend-zerocopy 0+3488\n{steps}");
+        bound_ns(&text::parse("t", &text).unwrap())
+    };
+    let holds = "a: hold data\nhold ack\n";
+    let cramped = "stack wmem=16384 rmem=4096\n";
+    // As it was seen: 56.078 s.
+    assert!(bound(cramped, holds) > 60 * SECOND);
+    assert!(bound(cramped, "") < bound(cramped, holds));
+    assert!(bound("", holds) < bound(cramped, holds));
+}
+
 /// A window takes few segments, however short: each is charged as a whole packet.
 #[test]
 fn short_segments_take_more_rounds() {
