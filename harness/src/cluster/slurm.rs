@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::campaign::merge::progress::{ranges, written};
+
 /// What installs them.
 const REMEDY: &str = "apt-get install slurm-client, on a machine of the cluster";
 
@@ -146,18 +148,7 @@ fn run(name: &'static str, command: &mut Command) -> Result<Output, SlurmError> 
 
 /// Numbers as an array has them: `1-3,7`.
 pub fn array(numbers: &[u32]) -> String {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => ranges.push((*number, *number)),
-        }
-    }
-    let range = |(first, last): &(u32, u32)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    ranges.iter().map(range).collect::<Vec<_>>().join(",")
+    written(&ranges(numbers.iter().copied()), ",")
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub fn series(merged: &Merged) -> Vec<Series<'_>> {
     let mut whole = Vec::new();
     for (mut series, there) in all.into_values() {
         let of = series.unit.shard.of();
-        series.missing = ranges((0..of).filter(|it| !there.contains(it)));
+        series.missing = ranges((1..=of).filter(|it| !there.contains(&(it - 1))));
         whole.push(series);
     }
     whole
@@ -121,16 +121,25 @@ fn add<'a>(series: &mut Series<'a>, done: &'a Done) {
     series.fuzz_features = series.fuzz_features.max(done.fuzz_features.unwrap_or(0));
 }
 
-/// Numbers, counted from 0, as ranges that are counted from 1.
-fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
+/// Numbers that rise, as ranges.
+pub fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for number in numbers.map(|it| it + 1) {
+    for number in numbers {
         match ranges.last_mut() {
             Some((_, last)) if *last + 1 == number => *last = number,
             _ => ranges.push((number, number)),
         }
     }
     ranges
+}
+
+/// Ranges as people write them, and sbatch(1) does: `1-3,7`; `between` stands for the comma.
+pub fn written(ranges: &[(u32, u32)], between: &str) -> String {
+    let range = |(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    ranges.iter().map(range).collect::<Vec<_>>().join(between)
 }
 
 /// How it came to stand so.
@@ -171,6 +180,6 @@ mod tests {
     fn what_is_missing_is_told_in_ranges() {
         let told = |numbers: &[u32]| ranges(numbers.iter().copied());
         assert_eq!(told(&[]), []);
-        assert_eq!(told(&[0, 1, 2, 7, 9, 10]), [(1, 3), (8, 8), (10, 11)]);
+        assert_eq!(told(&[1, 2, 3, 8, 10, 11]), [(1, 3), (8, 8), (10, 11)]);
     }
 }

@@ -30,7 +30,7 @@ const CASES_A_UNIT: u64 = 20_000;
 /// A campaign's folder, as it is called on all machines: a link is not followed.
 pub(super) fn real(dir: &Path) -> Result<PathBuf, Failure> {
     let real = std::path::absolute(dir).map_err(|error| unwritable("read", dir, &error))?;
-    // `/a/./b` and `/a/b` are one folder, and jobs are found by its name.
+    // Without dots, as it is to stand in the files.
     Ok(real.components().collect())
 }
 

@@ -186,16 +186,12 @@ fn code(series: &Series<'_>) -> String {
 const MOST_RANGES: usize = 8;
 
 fn missing(ranges: &[(u32, u32)]) -> String {
-    let range = |(first, last): &(u32, u32)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    let named: Vec<String> = ranges.iter().take(MOST_RANGES).map(range).collect();
+    let named = &ranges[..ranges.len().min(MOST_RANGES)];
     let more = match ranges.len() > MOST_RANGES {
         true => ", ...",
         false => "",
     };
-    named.join(", ") + more
+    progress::written(named, ", ") + more
 }
 
 fn found(causes: &[Cause<'_>]) -> Markup {
