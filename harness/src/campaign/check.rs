@@ -18,6 +18,7 @@ use crate::guest::lacks::{Feature, Lack};
 use crate::kernel::{Flavour, Kernel, KernelName, Machine};
 use crate::minimize::Budget;
 use crate::oracle::{self, Contract, Property};
+use crate::process::interrupted;
 use crate::scenario::features::Coverage;
 use crate::scenario::strategy;
 
@@ -175,8 +176,16 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(News<'_>)) -> Result<Vec<Outcome>, 
     campaign.start_what_fits()?;
     while !campaign.fleet.is_empty() {
         let patience = campaign.remaining().min(Duration::from_millis(500));
+        let since = Instant::now();
         if let Some(report) = campaign.fleet.next(patience) {
             campaign.note(report, &mut tell);
+        }
+        if since.elapsed() > patience + STOOD_STILL {
+            campaign.forgive_silence();
+        }
+        if interrupted() {
+            // What guests do from now on may be somebody's who ends them, too.
+            campaign.drop_all();
         }
         if campaign.remaining().is_zero() {
             campaign.stop_all(&mut tell);
@@ -186,6 +195,9 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(News<'_>)) -> Result<Vec<Outcome>, 
     campaign.shrink_crashes(&mut tell);
     Ok(campaign.outcomes)
 }
+
+/// Who sleeps for so much longer than it wanted was stopped (Ctrl-Z), and its guests, too.
+const STOOD_STILL: Duration = Duration::from_secs(2);
 
 /// A guest in virtual time that says nothing for so long hangs: a scenario takes
 /// milliseconds, and the longest some seconds.
@@ -314,6 +326,23 @@ impl<'a> Campaign<'a> {
             self.running.insert(id, shard);
         }
         Ok(())
+    }
+
+    /// Nobody was heard, as nobody listened.
+    fn forgive_silence(&mut self) {
+        let now = Instant::now();
+        for shard in self.running.values_mut() {
+            shard.heard = shard.heard.map(|_| now);
+        }
+    }
+
+    fn drop_all(&mut self) {
+        self.waiting.clear();
+        for outcome in &mut self.outcomes {
+            outcome.failures.push("interrupted".into());
+        }
+        let running: Vec<Id> = self.running.keys().copied().collect();
+        running.into_iter().for_each(|id| self.stop(id));
     }
 
     fn stop_all(&mut self, tell: &mut impl FnMut(News<'_>)) {
@@ -499,7 +528,11 @@ impl<'a> Campaign<'a> {
                     runs: *shrink_runs,
                     time: crash::SHRINK_TIME,
                 };
-                crash::shrink(kernel, *contract, finding, budget, *jobs, &|| false);
+                crash::shrink(kernel, *contract, finding, budget, *jobs, &interrupted);
+                // What it has come to is not all that it would have.
+                if interrupted() {
+                    return;
+                }
                 tell(News::Finding(index, finding));
             }
         }

@@ -107,7 +107,7 @@ pub fn status_of(error: &Error) -> Status {
         | Error::Registers { .. }
         | Error::Namespaces { .. } => Status::Missing,
         Error::Host { source, .. } if is_lacking(source) => Status::Missing,
-        Error::Host { .. } => Status::Internal,
+        Error::Host { .. } | Error::Killed { .. } => Status::Internal,
     }
 }
 

@@ -25,6 +25,7 @@
 //! | [`host`] | runs programs in namespaces of the host's own kernel |
 //! | [`kvm`] | whether the CPU itself can run a PC's kernel |
 //! | `monitor` | the thread that watches a guest to its end |
+//! | `outside` | whether it was somebody of the host who ended a guest |
 //! | `relay` | [`enter`] and [`run_to_exit`]: our streams and exit status are the guest's |
 
 pub mod cpu;
@@ -33,6 +34,7 @@ pub mod kvm;
 mod launch;
 pub mod log;
 mod monitor;
+mod outside;
 mod qemu;
 mod relay;
 pub mod run_dir;
@@ -251,6 +253,19 @@ pub enum Error {
         /// The end of the host process.
         status: ExitStatus,
         /// What it said.
+        log: Vec<String>,
+    },
+    /// Somebody outside killed the guest, or one of its processes: a scheduler, the host when
+    /// it lacked memory, a person. That says nothing of the kernel.
+    #[error(
+        "the guest was killed from outside ({status}): a scheduler that wanted its machine, or a \
+         host that had no memory left (see its kernel log), which is no verdict on the kernel\n  \
+         remedy: run it again, with fewer --jobs if memory was short"
+    )]
+    Killed {
+        /// The end of the host process.
+        status: ExitStatus,
+        /// The kernel's last lines.
         log: Vec<String>,
     },
     /// The host's CPU has more registers than this kernel keeps for a process (AMX, and

@@ -16,13 +16,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::launch::pending_bytes;
 use super::run_dir::RunDir;
-use super::{Boot, Error, Exit, Limit, Outcome, copy, cpu, log};
+use super::{Boot, Error, Exit, Limit, Outcome, copy, cpu, log, outside};
 use crate::guest::job::Report;
+use crate::kernel::Machine;
 use crate::process::Supervised;
 
 /// How long a kernel that has panicked, or whose program has ended, may take to
 /// go: writing back a few files is all that is left to do.
 const LAST_BREATH: Duration = Duration::from_secs(10);
+/// The monitor looks at the clock so often. If it could not, then neither could the guest run:
+/// a shell (Ctrl-Z) or a scheduler has stopped us both, and no limit counts meanwhile.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
 /// The kernel log is kept whole up to twice this size.
 const LOG_HALF: usize = 4 << 20;
 
@@ -104,12 +108,14 @@ pub(super) fn start(
         cancelled: Some(cancelled),
         outputs: [Arc::downgrade(&stdout.pipe), Arc::downgrade(&stderr.pipe)],
         life,
+        stood_still: Duration::ZERO,
         wall_limit: boot.wall_limit,
         idle_limit: boot.idle_limit,
         log_text: Vec::new(),
         log_dropped: 0,
         control_text: Vec::new(),
         report: None,
+        machine: boot.machine,
         leaving: None,
         killed: None,
     };
@@ -184,6 +190,8 @@ struct Monitor {
     /// To see whether silence is the guest's or its reader's.
     outputs: [Weak<PipeReader>; 2],
     life: Arc<Life>,
+    /// For so long neither we nor the guest could run.
+    stood_still: Duration,
     wall_limit: Option<Duration>,
     idle_limit: Option<Duration>,
     log_text: Vec<u8>,
@@ -191,6 +199,7 @@ struct Monitor {
     log_dropped: usize,
     control_text: Vec<u8>,
     report: Option<Report>,
+    machine: Machine,
     /// Since when the kernel should be on its way out.
     leaving: Option<Instant>,
     killed: Option<Killed>,
@@ -237,7 +246,7 @@ impl Monitor {
         let expired = |limit: Option<Duration>, since: Instant| {
             limit.filter(|limit| now.saturating_duration_since(since) >= *limit)
         };
-        if let Some(limit) = expired(self.wall_limit, self.life.start) {
+        if let Some(limit) = expired(self.wall_limit, self.life.start + self.stood_still) {
             return Some(Killed::Limit(Limit::Wall(limit)));
         }
         if let Some(limit) = expired(self.idle_limit, self.life.last()) {
@@ -265,7 +274,7 @@ impl Monitor {
         let deadlines = [
             // A limit beyond all time is none.
             self.wall_limit
-                .and_then(|limit| self.life.start.checked_add(limit)),
+                .and_then(|limit| self.life.start.checked_add(limit + self.stood_still)),
             self.idle_limit
                 .and_then(|limit| self.life.last().checked_add(limit)),
             self.leaving.map(|since| since + LAST_BREATH),
@@ -276,9 +285,11 @@ impl Monitor {
             // Rounded up: to wake a moment early would be to spin.
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+                let left = (left + Duration::from_millis(1)).min(LONGEST_NAP);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
             }
         };
+        let since = Instant::now();
         let pipes = [&self.log, &self.control, &self.cancelled];
         let mut fds: Vec<PollFd> = pipes
             .iter()
@@ -288,10 +299,16 @@ impl Monitor {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let elapsed = since.elapsed();
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(true));
         let [log, control, cancelled] =
             pipes.map(|pipe| pipe.is_some() && ready.next() == Some(true));
         drop(fds);
+        if elapsed > 2 * LONGEST_NAP && timeout != PollTimeout::NONE {
+            self.stood_still += elapsed;
+            self.life.sign();
+            self.leaving = self.leaving.map(|since| since + elapsed);
+        }
         if log {
             self.read_log();
         }
@@ -352,7 +369,16 @@ impl Monitor {
             self.log_text.splice(LOG_HALF..LOG_HALF, note.into_bytes());
         }
         let kernel_log = String::from_utf8_lossy(&self.log_text).replace("\r\n", "\n");
+        let lost = || {
+            let log = log::tail(&kernel_log);
+            Err(Error::Killed { status, log })
+        };
+        // Of all that it says after that nothing is the kernel's doing.
+        if outside::lost_process(&kernel_log) {
+            return lost();
+        }
         let exit = match (self.killed, self.report) {
+            (None, None) if outside::killed(self.machine, status, &kernel_log) => return lost(),
             (_, None) if log::lacks_registers(&kernel_log) => {
                 return Err(Error::Registers {
                     log: log::tail(&kernel_log),

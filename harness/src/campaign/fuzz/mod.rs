@@ -585,7 +585,8 @@ impl<'a> Campaign<'a> {
             });
         }
         let number = slot + 1;
-        let last = tail.last().map_or("", |it| it);
+        let error = tail.iter().rfind(|it| it.starts_with("error: "));
+        let last = error.or(tail.last()).map_or("", |it| it);
         self.fail(format!("worker {number}: {status}: {last}"));
         Ok(())
     }
