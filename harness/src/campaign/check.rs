@@ -447,9 +447,10 @@ impl<'a> Campaign<'a> {
             Event::Failed(why) => {
                 shard.done = true;
                 let case = shard.at;
+                let scenario = strategy::case(self.plan.seed, case);
                 self.outcomes[kernel]
                     .failures
-                    .push(format!("case {case}: {why}"));
+                    .push(format!("case {case}: {why}\n{scenario}"));
             }
             Event::Replayed(_)
             | Event::Explained

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::error_queue;
 use super::link::Link;
 use super::netns::NetNs;
 use super::orphan;
@@ -130,6 +131,9 @@ impl Sender {
         }
         if spec.nonblock {
             self.socket.set_nonblocking(true)?;
+        }
+        if spec.timestamping {
+            error_queue::have_times_told(&self.socket)?;
         }
         let timeout = |us| (us > 0).then(|| Duration::from_micros(us));
         if let Some(timeout) = timeout(spec.user_timeout_us) {

@@ -22,26 +22,57 @@ pub struct Done {
 
 /// SO_ZEROCOPY: from now on MSG_ZEROCOPY means something.
 pub fn allow(socket: &impl AsFd) -> nix::Result<()> {
-    let on: libc::c_int = 1;
+    set(socket, libc::SO_ZEROCOPY, 1)
+}
+
+/// SO_TIMESTAMPING: copies of what is sent come into the queue, with the time at which it
+/// was given to the device, was sent, and was acknowledged.
+pub fn have_times_told(socket: &impl AsFd) -> nix::Result<()> {
+    let what: libc::c_uint = libc::SOF_TIMESTAMPING_TX_SCHED
+        | libc::SOF_TIMESTAMPING_TX_SOFTWARE
+        | libc::SOF_TIMESTAMPING_TX_ACK
+        | libc::SOF_TIMESTAMPING_SOFTWARE;
+    set(socket, libc::SO_TIMESTAMPING, what)
+}
+
+fn set(socket: &impl AsFd, option: libc::c_int, value: libc::c_uint) -> nix::Result<()> {
     // SAFETY: the option's value is an int, and it outlives the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_ZEROCOPY,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     Errno::result(result).map(drop)
 }
 
-/// Takes the next message off the queue; `None`: it is empty.
+/// Takes the next message about completions off the queue, and the times before it; `None`:
+/// there is none.
 ///
 /// # Errors
-/// Those of recvmsg(2); EBADMSG if the message is about something else.
+/// Those of recvmsg(2); EBADMSG if a message is about something else.
 pub fn next(socket: &impl AsFd) -> nix::Result<Option<Done>> {
-    // Aligned as a cmsghdr is; a sock_extended_err and an address fit several times.
+    while let Some(error) = next_of_any(socket)? {
+        match error.ee_origin {
+            SO_EE_ORIGIN_ZEROCOPY if error.ee_errno == 0 => {
+                return Ok(Some(Done {
+                    first: error.ee_info,
+                    last: error.ee_data,
+                    copied: error.ee_code & SO_EE_CODE_ZEROCOPY_COPIED != 0,
+                }));
+            }
+            libc::SO_EE_ORIGIN_TIMESTAMPING => {}
+            _ => return Err(Errno::EBADMSG),
+        }
+    }
+    Ok(None)
+}
+
+fn next_of_any(socket: &impl AsFd) -> nix::Result<Option<libc::sock_extended_err>> {
+    // Aligned as a cmsghdr is; times, a sock_extended_err and an address fit several times.
     let mut told = [0_u64; 64];
     // SAFETY: all zero is a message without anything.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -55,28 +86,25 @@ pub fn next(socket: &impl AsFd) -> nix::Result<Option<Done>> {
         result => result?,
     };
     // SAFETY: the kernel has filled `told` and set how far.
-    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    // The level is that of the family, IP, IPv6 or AF_VSOCK; what follows is the same.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    // The level is that of the family, IP, IPv6 or AF_VSOCK; what follows is the same. Times
+    // are told of by the socket's.
     // SAFETY: a header that is there lies in `told`, whole.
-    let len = unsafe { first.as_ref() }.map_or(0, |header| header.cmsg_len);
-    // SAFETY: a number.
-    let least = unsafe { libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as u32) };
-    if len < least as usize {
-        return Err(Errno::EBADMSG);
+    while let Some(header) = unsafe { at.as_ref() } {
+        // SAFETY: a number.
+        let least = unsafe { libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as u32) };
+        if header.cmsg_level != libc::SOL_SOCKET && header.cmsg_len >= least as usize {
+            // SAFETY: the header says that so much follows it; nothing is said about how it is
+            // aligned.
+            let error = unsafe {
+                libc::CMSG_DATA(at)
+                    .cast::<libc::sock_extended_err>()
+                    .read_unaligned()
+            };
+            return Ok(Some(error));
+        }
+        // SAFETY: `at` is a header of the message.
+        at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
     }
-    // SAFETY: the header says that so much follows it; nothing is said about how it is
-    // aligned.
-    let error = unsafe {
-        libc::CMSG_DATA(first)
-            .cast::<libc::sock_extended_err>()
-            .read_unaligned()
-    };
-    match error.ee_origin {
-        SO_EE_ORIGIN_ZEROCOPY if error.ee_errno == 0 => Ok(Some(Done {
-            first: error.ee_info,
-            last: error.ee_data,
-            copied: error.ee_code & SO_EE_CODE_ZEROCOPY_COPIED != 0,
-        })),
-        _ => Err(Errno::EBADMSG),
-    }
+    Err(Errno::EBADMSG)
 }

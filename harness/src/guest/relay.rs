@@ -12,6 +12,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, SpliceFFlags, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -22,6 +23,9 @@ use super::netns::NetNs;
 use super::reader::{Received, Reception};
 use super::receiver::Receiver;
 use crate::history::End;
+
+/// How much a pipe has room for whose capacity nobody has set, in pages.
+const DEFAULT_SLOTS: u32 = 16;
 
 /// Where the second connections are made.
 #[derive(Debug)]
@@ -92,7 +96,12 @@ impl Relay {
     }
 }
 
-/// What lies between the two sockets.
+/// What the relay itself writes into its pipe.
+const MARK: [u8; 1] = [0x5a];
+
+/// What lies between the two sockets. It is one that was used before, and it is used for more
+/// than what is passed on: a byte of the relay's own stands behind what it has taken, as a
+/// proxy has that frames what it passes on, and is taken out again behind it.
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
@@ -101,7 +110,31 @@ struct Pipe {
 impl Pipe {
     fn open() -> io::Result<Pipe> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Pipe { read, write })
+        let pipe = Pipe { read, write };
+        // Each slot keeps something of what was in it before.
+        for _ in 0..DEFAULT_SLOTS {
+            nix::unistd::write(&pipe.write, &MARK)?;
+            pipe.take_mark()?;
+        }
+        Ok(pipe)
+    }
+
+    /// Puts it behind what is in there, unless that is full.
+    fn put_mark(&self) -> nix::Result<bool> {
+        let mut room = [PollFd::new(self.write.as_fd(), PollFlags::POLLOUT)];
+        let has_room = poll(&mut room, PollTimeout::ZERO)? > 0;
+        if has_room {
+            nix::unistd::write(&self.write, &MARK)?;
+        }
+        Ok(has_room)
+    }
+
+    fn take_mark(&self) -> nix::Result<()> {
+        let mut mark = [0];
+        match nix::unistd::read(&self.read, &mut mark)? {
+            1 if mark == MARK => Ok(()),
+            _ => Err(Errno::EILSEQ),
+        }
     }
 
     /// Moves all that comes, and says how that ended. `near` stays open, as the sender
@@ -128,6 +161,7 @@ impl Pipe {
     }
 
     fn empty_into(&self, out: &Socket, mut left: usize) -> nix::Result<()> {
+        let is_marked = self.put_mark()?;
         while left > 0 {
             match splice(
                 &self.read,
@@ -144,6 +178,9 @@ impl Pipe {
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(())
+        match is_marked {
+            true => self.take_mark(),
+            false => Ok(()),
+        }
     }
 }

@@ -242,6 +242,7 @@ pub(crate) const FIELDS: &[Field] = &[
     switch!(socket.cork),
     switch!(socket.nonblock),
     switch!(socket.each),
+    switch!(socket.timestamping),
     number!(socket.user_timeout_us, durations),
     number!(socket.send_timeout_us, durations),
     switch!(socket.poll),

@@ -5,7 +5,7 @@ use super::knobs::{FIELDS, KNOBS, Knob, rank, read, rounder, turn, turn_all};
 use super::search::Propose;
 use super::size::place;
 use crate::scenario::limits::MAX_MOVED_BYTES;
-use crate::scenario::{Actor, Borrowing, Copying, Op, PAGE_BYTES, Range, Scenario, Setup};
+use crate::scenario::{Actor, Borrowing, Copying, Filling, Op, PAGE_BYTES, Range, Scenario, Setup};
 
 /// What one segment carries over IPv4 on a link of 1500 bytes, with timestamps.
 const MSS_BYTES: u64 = 1448;
@@ -266,8 +266,13 @@ fn clear_flags(search: &mut impl Propose) {
                 }
             },
             |op: &mut Op| {
-                if let Op::SpliceIn { move_pages, .. } | Op::SpliceOut { move_pages, .. } = op {
+                if let Op::SpliceOut { move_pages, .. } = op {
                     *move_pages = false;
+                }
+            },
+            |op: &mut Op| {
+                if let Op::SpliceIn { by, .. } = op {
+                    *by = Filling::Splice;
                 }
             },
             |op: &mut Op| {
@@ -296,7 +301,7 @@ fn clear_flags(search: &mut impl Propose) {
                 if let Op::Vmsplice { range, .. } | Op::PipeWrite { range, .. } = *op {
                     *op = Op::SpliceIn {
                         range,
-                        move_pages: false,
+                        by: Filling::Splice,
                     };
                 }
             },

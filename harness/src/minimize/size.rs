@@ -1,7 +1,7 @@
 //! How large a scenario is.
 
 use super::knobs::{FIELDS, Knob, rank, read};
-use crate::scenario::{Actor, Op, Scenario, Step};
+use crate::scenario::{Actor, Filling, Op, Scenario, Step};
 
 /// How large a scenario is, for a reader: what stands further up weighs more
 /// than all that stands below it.
@@ -50,7 +50,7 @@ impl Size {
                 .map(usize::from)
                 .iter()
                 .sum(),
-            Op::SpliceIn { move_pages, .. } => usize::from(move_pages),
+            Op::SpliceIn { by, .. } => usize::from(by != Filling::Splice),
             // A store is the plainest write; others do the same and something else.
             Op::Pwrite(_) => 1,
             Op::ForkWrite(_) | Op::SecondWrite(_) | Op::DirectWrite(_) => 2,

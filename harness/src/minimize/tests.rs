@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::scenario::normalize::normalize;
-use crate::scenario::{Actor, Distribution, Family, FileKind, Netem, Op, Range, ReaderMode, Step};
+use crate::scenario::{
+    Actor, Distribution, Family, FileKind, Filling, Netem, Op, Range, ReaderMode, Step,
+};
 
 mod judging;
 
@@ -78,7 +80,7 @@ fn large() -> Scenario {
         Op::Pwrite(range(0, 100)),
         Op::SpliceIn {
             range: range(300, 5000),
-            move_pages: true,
+            by: Filling::Move,
         },
         Op::Sendfile(range(20_000, 30_000)),
         Op::Read { len: 1000 },
@@ -282,7 +284,7 @@ fn what_is_needed_stays_and_nothing_else() {
                 },
                 Op::SpliceIn {
                     range: range(0, 1),
-                    move_pages: false,
+                    by: Filling::Splice,
                 },
                 Op::Pwrite(range(0, 1)),
             ],

@@ -1,6 +1,8 @@
 //! For tests and fuzzing: random scenarios for the model, on small files so that ranges meet often.
 
-use crate::scenario::{Actor, Borrowing, Copying, FileSpec, Op, Range, ReaderMode, Scenario, Step};
+use crate::scenario::{
+    Actor, Borrowing, Copying, FileSpec, Filling, Op, Range, ReaderMode, Scenario, Step,
+};
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Rng {
@@ -129,7 +131,11 @@ pub fn random_scenario(rng: &mut Rng) -> Scenario {
                 Actor::A,
                 Op::SpliceIn {
                     range: any,
-                    move_pages: rng.chance(30),
+                    by: match rng.chance(30) {
+                        true => Filling::Move,
+                        false if rng.chance(30) => Filling::Sendfile,
+                        false => Filling::Splice,
+                    },
                 },
             ),
             5 => (

@@ -126,7 +126,7 @@ fn violation(run: &Sent, stream_offset: u64, message: String) -> Violation {
 mod tests {
     use crate::history::Outcome;
     use crate::oracle::doctor::{Plan, range};
-    use crate::scenario::{Copying, Family, Op};
+    use crate::scenario::{Copying, Family, Filling, Op};
 
     fn plan() -> Plan {
         let mut plan = Plan::new(262_144);
@@ -239,7 +239,7 @@ mod tests {
             plan.call(
                 Op::SpliceIn {
                     range: range(0, 5000),
-                    move_pages: false,
+                    by: Filling::Splice,
                 },
                 3,
                 4,

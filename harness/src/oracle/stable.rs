@@ -81,7 +81,7 @@ mod tests {
     use crate::history::{Outcome, pattern};
     use crate::oracle::doctor::{Plan, TICK_NS, range};
     use crate::oracle::{Contract, Property, judge};
-    use crate::scenario::Op;
+    use crate::scenario::{Filling, Op};
 
     fn sendfile() -> Op {
         Op::Sendfile(range(0, 4096))
@@ -202,7 +202,7 @@ mod tests {
             plan.call(
                 Op::SpliceIn {
                     range: range(0, 4096),
-                    move_pages: false,
+                    by: Filling::Splice,
                 },
                 1,
                 2,
@@ -222,7 +222,7 @@ mod tests {
         plan.call(
             Op::SpliceIn {
                 range: range(0, 4096),
-                move_pages: false,
+                by: Filling::Splice,
             },
             1,
             2,

@@ -237,7 +237,7 @@ mod tests {
     use crate::history::{End, pattern};
     use crate::oracle::doctor::{Plan, range};
     use crate::oracle::{Contract, Property, judge};
-    use crate::scenario::{Copying, Op};
+    use crate::scenario::{Copying, Filling, Op};
 
     /// `sendfile 0+4096`, received as the given parts of the file.
     fn received(parts: &[(u64, u64)]) -> Plan {
@@ -397,7 +397,8 @@ mod tests {
 
     fn spliced(plan: &mut Plan, filled: u64) {
         let (range, move_pages) = (range(0, 4096), false);
-        plan.call(Op::SpliceIn { range, move_pages }, filled, filled + 1);
+        let by = Filling::Splice;
+        plan.call(Op::SpliceIn { range, by }, filled, filled + 1);
         let out = Op::SpliceOut {
             len: 4096,
             more: false,
@@ -489,7 +490,7 @@ mod tests {
             plan.call(
                 Op::SpliceIn {
                     range: range(0, 100),
-                    move_pages: false,
+                    by: Filling::Splice,
                 },
                 1,
                 2,
@@ -551,7 +552,7 @@ mod tests {
         plan.call(
             Op::SpliceIn {
                 range: range(4096, 100),
-                move_pages: false,
+                by: Filling::Splice,
             },
             1,
             2,
@@ -559,7 +560,7 @@ mod tests {
         plan.call(
             Op::SpliceIn {
                 range: range(0, 100),
-                move_pages: false,
+                by: Filling::Splice,
             },
             3,
             4,

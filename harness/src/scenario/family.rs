@@ -101,6 +101,13 @@ impl Family {
         self.passes_link()
     }
 
+    /// Whether it has times told of what it has sent (SO_TIMESTAMPING) in a queue of its own.
+    /// AF_VSOCK and AF_UNIX know of none, and MPTCP leaves it to its subflows, of which nobody
+    /// hears.
+    pub fn has_timestamping(self) -> bool {
+        self.passes_link() && !matches!(self, Family::Mptcp4 | Family::Mptcp6)
+    }
+
     /// Whether SO_SNDBUF limits what it takes. AF_VSOCK has an option of its own.
     pub fn has_sndbuf(self) -> bool {
         self != Family::Vsock

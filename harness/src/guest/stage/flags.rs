@@ -2,13 +2,13 @@
 
 use nix::fcntl::SpliceFFlags;
 
-use crate::scenario::Op;
+use crate::scenario::{Filling, Op};
 
 /// Those with which `op` is called. Without NONBLOCK a full pipe would block the only
 /// thread that can drain it.
 pub(super) fn of(op: Op) -> SpliceFFlags {
     let (more, nonblock, move_pages) = match op {
-        Op::SpliceIn { move_pages, .. } => (false, true, move_pages),
+        Op::SpliceIn { by, .. } => (false, true, by == Filling::Move),
         Op::SpliceOut {
             more,
             nonblock,

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
+use nix::sys::sendfile::sendfile64;
 use nix::unistd::pipe2;
 
 use super::done::{Done, done, failed, outcome, returned, skipped};
@@ -55,12 +56,29 @@ impl Stage {
         }
     }
 
+    pub(super) fn sendfile_in(&self, range: Range) -> Done {
+        let mut guard = lock(&self.pipe);
+        let Some(pipe) = guard.as_mut() else {
+            return skipped();
+        };
+        if let Err(errno) = pipe.do_not_wait() {
+            return failed(errno);
+        }
+        let mut offset = range.offset as libc::loff_t;
+        let len = range.len as usize;
+        let result = sendfile64(&pipe.write, self.file.file(), Some(&mut offset), len);
+        pipe.bytes += result.unwrap_or(0) as u64;
+        Done {
+            outcome: outcome(result.map(|bytes| bytes as isize)),
+            offset_after: u64::try_from(offset).ok(),
+        }
+    }
+
     pub(super) fn write_to_pipe(&self, pipe: Option<&mut UserPipe>, range: Range) -> Done {
         let Some(pipe) = pipe else {
             return skipped();
         };
-        // Everything else that fills it is told not to wait call by call.
-        if let Err(errno) = fcntl(&pipe.write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)) {
+        if let Err(errno) = pipe.do_not_wait() {
             return failed(errno);
         }
         // A write that meets the end of the mapping leaves an empty buffer in the pipe
@@ -136,6 +154,12 @@ impl UserPipe {
             write,
             bytes: 0,
         })
+    }
+
+    /// What has no flag for it does not wait for room from now on; all else is told so call by
+    /// call.
+    fn do_not_wait(&self) -> nix::Result<()> {
+        fcntl(&self.write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::oracle::doctor::{Plan, range};
-use crate::scenario::{Actor, Copying, Family};
+use crate::scenario::{Actor, Copying, Family, Filling};
 
 fn sent(returned: u64) -> Plan {
     let mut plan = Plan::new(4096);
@@ -184,7 +184,7 @@ fn eagain_needs_something_that_does_not_block() {
         plan.call(
             Op::SpliceIn {
                 range: range(0, 10),
-                move_pages: false,
+                by: Filling::Splice,
             },
             1,
             2,
@@ -246,7 +246,7 @@ fn a_full_pipe_refuses_and_an_empty_one_does_not() {
     plan.call(
         Op::SpliceIn {
             range: range(0, 1),
-            move_pages: false,
+            by: Filling::Splice,
         },
         3,
         4,
@@ -254,7 +254,7 @@ fn a_full_pipe_refuses_and_an_empty_one_does_not() {
     let call = plan.call(
         Op::SpliceIn {
             range: range(0, 1),
-            move_pages: false,
+            by: Filling::Splice,
         },
         5,
         6,
@@ -265,7 +265,7 @@ fn a_full_pipe_refuses_and_an_empty_one_does_not() {
     plan.history.calls[1].offset_after = Some(0);
     plan.scenario.steps[1].op = Op::SpliceIn {
         range: range(0, 0),
-        move_pages: false,
+        by: Filling::Splice,
     };
     says(
         &plan,
@@ -299,7 +299,7 @@ fn a_write_fills_pages_of_the_pipe_wherever_its_bytes_come_from() {
     plan.receive(7, range(4095, 1), 0);
     let again = Op::SpliceIn {
         range: range(0, 1),
-        move_pages: false,
+        by: Filling::Splice,
     };
     let call = plan.call(again, 8, 9);
     (call.outcome, call.offset_after) = (Outcome::Failed(libc::EAGAIN), Some(0));
@@ -307,7 +307,7 @@ fn a_write_fills_pages_of_the_pipe_wherever_its_bytes_come_from() {
     // A splice that is as long has its pages from the file.
     plan.scenario.steps[1].op = Op::SpliceIn {
         range: range_in,
-        move_pages: false,
+        by: Filling::Splice,
     };
     plan.history.calls[1].offset_after = Some(8192);
     says(&plan, "in 1 of 2 slots");
@@ -319,7 +319,7 @@ fn a_splice_cannot_move_more_than_the_pipe_held() {
     plan.call(
         Op::SpliceIn {
             range: range(0, 10),
-            move_pages: false,
+            by: Filling::Splice,
         },
         1,
         2,
@@ -335,7 +335,7 @@ fn a_splice_cannot_move_more_than_the_pipe_held() {
     plan.call(
         Op::SpliceIn {
             range: range(10, 1),
-            move_pages: false,
+            by: Filling::Splice,
         },
         2,
         6,
@@ -352,7 +352,7 @@ fn a_pipe_that_holds_more_refuses_to_shrink() {
     plan.call(
         Op::SpliceIn {
             range: range(0, 8192),
-            move_pages: false,
+            by: Filling::Splice,
         },
         1,
         2,

@@ -6,7 +6,7 @@ use crate::history::{Outcome, pattern};
 use crate::oracle::doctor::{Plan, TICK_NS, range};
 use crate::oracle::draw::Rng;
 use crate::oracle::{Contract, Property, judge};
-use crate::scenario::{Family, Nth, Op, Range};
+use crate::scenario::{Family, Filling, Nth, Op, Range};
 
 fn udp(file_bytes: u64) -> Plan {
     let mut plan = Plan::new(file_bytes);
@@ -227,7 +227,7 @@ fn what_waits_for_more_is_one_datagram() {
         plan.call(
             Op::SpliceIn {
                 range: range(0, 1500),
-                move_pages: false,
+                by: Filling::Splice,
             },
             1,
             2,
@@ -261,7 +261,7 @@ fn a_splice_that_found_less_may_or_may_not_end_its_datagram() {
         for fill in 0..fills {
             let op = Op::SpliceIn {
                 range: range(fill * len, len),
-                move_pages: false,
+                by: Filling::Splice,
             };
             plan.call(op, 1 + 2 * fill, 2 + 2 * fill);
         }
@@ -446,7 +446,7 @@ fn a_part_that_a_later_write_met_destroys_all_of_its_datagram() {
     plan.call(
         Op::SpliceIn {
             range: range(0, 1),
-            move_pages: false,
+            by: Filling::Splice,
         },
         1,
         2,
@@ -545,7 +545,7 @@ fn random_receptions_are_judged() {
         plan.call(
             Op::SpliceIn {
                 range: range(0, 40),
-                move_pages: false,
+                by: Filling::Splice,
             },
             1,
             2,

@@ -1,7 +1,7 @@
 //! Messages: datagrams, which arrive whole or not at all, and packets that are never lost.
 
 use super::*;
-use crate::scenario::{Copying, Family};
+use crate::scenario::{Copying, Family, Filling};
 
 fn of(family: Family) -> Plan {
     let mut plan = Plan::new(262_144);
@@ -130,7 +130,8 @@ fn what_waits_for_more_is_joined_by_it() {
         plan.call(Op::Pipe { capacity_bytes }, 1, 2);
         for (at, range) in (0..).zip(PARTS) {
             let move_pages = false;
-            plan.call(Op::SpliceIn { range, move_pages }, 3 + 4 * at, 4 + 4 * at);
+            let by = Filling::Splice;
+            plan.call(Op::SpliceIn { range, by }, 3 + 4 * at, 4 + 4 * at);
             let splice = Op::SpliceOut {
                 len: range.len,
                 more: more && at == 0,

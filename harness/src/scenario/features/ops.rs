@@ -3,7 +3,8 @@
 use super::{Feature, Group};
 use crate::scenario::limits::{FILE_BYTES, MAX_MOVED_BYTES, SECTOR_BYTES};
 use crate::scenario::{
-    Actor, Borrowing, Copying, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Scenario, Step, Way,
+    Actor, Borrowing, Copying, FileKind, Filling, Op, PAGE_BYTES, Range, ReaderMode, Scenario,
+    Step, Way,
 };
 
 const ONE: Range = Range { offset: 0, len: 1 };
@@ -59,7 +60,7 @@ fn splice_out(scenario: &mut Scenario, more: bool, nonblock: bool) {
         scenario,
         Op::SpliceIn {
             range: ONE,
-            move_pages: false,
+            by: Filling::Splice,
         },
     );
     let (len, tee) = (1, false);
@@ -127,7 +128,7 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         by_a(s, Op::AwaitCompletions);
     };
     "pipe", |s| any(s, |op| matches!(op, Op::Pipe { .. })), |s| splice_out(s, false, false);
-    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { .. })), |s| by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { .. })), |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
     "splice-out", |s| any(s, |op| matches!(op, Op::SpliceOut { .. })),
         |s| splice_out(s, false, false);
     "splice-out more", |s| any(s, |op| matches!(op, Op::SpliceOut { more: true, .. })),
@@ -142,22 +143,24 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: false });
     "vmsplice gift", |s| any(s, |op| matches!(op, Op::Vmsplice { gift: true, .. })),
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: true });
-    "splice-in move", |s| any(s, |op| matches!(op, Op::SpliceIn { move_pages: true, .. })),
-        |s| by_a(s, Op::SpliceIn { range: ONE, move_pages: true });
+    "splice-in move", |s| any(s, |op| matches!(op, Op::SpliceIn { by: Filling::Move, .. })),
+        |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Move });
+    "sendfile-in", |s| any(s, |op| matches!(op, Op::SpliceIn { by: Filling::Sendfile, .. })),
+        |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Sendfile });
     "splice-out move", |s| any(s, |op| matches!(op, Op::SpliceOut { move_pages: true, .. })), |s| {
-        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+        by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
         by_a(s, Op::SpliceOut { len: 1, more: false, nonblock: false, tee: false, move_pages: true });
     };
     "tee", |s| any(s, |op| matches!(op, Op::Tee { .. })), |s| {
-        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+        by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
         by_a(s, Op::Tee { len: 1 });
     };
     "pour", |s| any(s, |op| matches!(op, Op::Pour { .. })), |s| {
-        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+        by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
         by_a(s, Op::Pour { len: 1 });
     };
     "splice-out tee", |s| any(s, |op| matches!(op, Op::SpliceOut { tee: true, .. })), |s| {
-        by_a(s, Op::SpliceIn { range: ONE, move_pages: false });
+        by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
         by_a(s, Op::Tee { len: 1 });
         by_a(s, Op::SpliceOut { len: 1, more: false, nonblock: false, tee: true, move_pages: false });
     };

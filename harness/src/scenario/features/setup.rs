@@ -40,6 +40,8 @@ pub const SOCKET: &[Feature] = features! { Socket:
         s.setup.socket.nonblock = true;
         s.setup.socket.poll = true;
     };
+    "timestamping", |s| s.setup.socket.timestamping,
+        |s| s.setup.socket.timestamping = true;
     "notsent-lowat", |s| s.setup.socket.tcp.notsent_lowat_bytes > 0,
         |s| s.setup.socket.tcp.notsent_lowat_bytes = 4096;
     "congestion reno", |s| s.setup.socket.tcp.congestion == Some(Congestion::Reno),

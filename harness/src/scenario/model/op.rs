@@ -42,6 +42,17 @@ impl Copying {
     ];
 }
 
+/// How pages of the file come into the pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Filling {
+    /// splice(2), SPLICE_F_NONBLOCK.
+    Splice,
+    /// The same with SPLICE_F_MOVE: a hint, which neither files nor sockets act on.
+    Move,
+    /// sendfile(2) to a pipe whose end is O_NONBLOCK (fs/read_write.c:do_sendfile).
+    Sendfile,
+}
+
 /// A send from the mapping without a copy: the pages are the kernel's to read until it
 /// says that it is done with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,12 +108,12 @@ pub enum Op {
         /// Requested capacity in bytes.
         capacity_bytes: u32,
     },
-    /// splice(2) from the file into the user pipe, SPLICE_F_NONBLOCK.
+    /// Puts pages of the file into the user pipe. A full one is not waited for.
     SpliceIn {
         /// The part of the file.
         range: Range,
-        /// SPLICE_F_MOVE: a hint, which neither files nor sockets act on.
-        move_pages: bool,
+        /// How.
+        by: Filling,
     },
     /// splice(2) from the user pipe to the socket; skipped when the pipe is empty.
     SpliceOut {

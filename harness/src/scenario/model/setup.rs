@@ -151,6 +151,9 @@ pub struct SocketSpec {
     /// A call that does not block and did not move everything is made again for the
     /// rest, once poll(2) says that there is room.
     pub poll: bool,
+    /// SO_TIMESTAMPING on the sender: copies of what it has sent, with times, come into its
+    /// error queue (Documentation/networking/timestamping.rst). Nobody asks for them.
+    pub timestamping: bool,
     /// TCP_USER_TIMEOUT of the sender; 0: none.
     pub user_timeout_us: u64,
     /// SO_SNDTIMEO of the sender; 0: none.

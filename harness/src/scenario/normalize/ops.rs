@@ -3,7 +3,7 @@
 use super::rule::{Line, Notes, Rule};
 use crate::scenario::limits::*;
 use crate::scenario::{
-    Actor, DeviceKind, FileKind, Op, PAGE_BYTES, Range, ReaderMode, Setup, Step, Way,
+    Actor, DeviceKind, FileKind, Filling, Op, PAGE_BYTES, Range, ReaderMode, Setup, Step, Way,
 };
 
 /// Makes `steps` runnable under `setup`, which is normalized already.
@@ -146,7 +146,7 @@ impl Pass<'_> {
                 range.map(|range| Op::Borrow { by, range })
             }
             Op::AwaitCompletions if !self.has_borrowed => self.drop(line, Rule::NothingToAwait),
-            Op::SpliceIn { range, move_pages } => self.splice_in(line, range, move_pages),
+            Op::SpliceIn { range, by } => self.splice_in(line, range, by),
             Op::Vmsplice { range, gift } => {
                 let filled = self.fill_mapped(line, range);
                 filled.map(|range| Op::Vmsplice { range, gift })
@@ -458,10 +458,9 @@ impl Pass<'_> {
         }
     }
 
-    fn splice_in(&mut self, line: Line, range: Range, move_pages: bool) -> Option<Op> {
+    fn splice_in(&mut self, line: Line, range: Range, by: Filling) -> Option<Op> {
         let range = self.send(line, range)?;
-        self.fill(line)
-            .then_some(Op::SpliceIn { range, move_pages })
+        self.fill(line).then_some(Op::SpliceIn { range, by })
     }
 
     /// Unlike a send, a mapping cannot reach past the end of the file.

@@ -141,6 +141,7 @@ pub enum Rule {
     OverheadNeedsRate,
     PollNeedsNonblock,
     PollNeedsParts,
+    PollOfTimes,
     NeedsExt4,
     WholeSectors,
     Recover,
@@ -341,6 +342,10 @@ impl fmt::Display for Rule {
             Rule::BaseMssNeedsProbing => write!(
                 f,
                 "only probing begins there, so the same line must have `mtu-probing=1` or 2"
+            ),
+            Rule::PollOfTimes => write!(
+                f,
+                "an error queue that nobody empties keeps poll(2) awake, so not beside `poll`"
             ),
             Rule::PollNeedsNonblock => {
                 write!(

@@ -97,6 +97,11 @@ fn options(socket: &mut SocketSpec, notes: &mut Notes) {
     for (key, flag, has) in [
         ("nodelay", &mut socket.nodelay, family.has_nodelay()),
         ("cork", &mut socket.cork, family.has_cork()),
+        (
+            "timestamping",
+            &mut socket.timestamping,
+            family.has_timestamping(),
+        ),
     ] {
         if !has && std::mem::take(flag) {
             notes.push(Line::Socket, key, Rule::SocketOption);
@@ -107,6 +112,9 @@ fn options(socket: &mut SocketSpec, notes: &mut Notes) {
     }
     if !family.has_short_sends() && std::mem::take(&mut socket.poll) {
         notes.push(Line::Socket, "poll", Rule::PollNeedsParts);
+    }
+    if socket.poll && std::mem::take(&mut socket.timestamping) {
+        notes.push(Line::Socket, "timestamping", Rule::PollOfTimes);
     }
     tcp_options(socket, notes);
     for (key, us) in [

@@ -80,6 +80,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         company: &genes.company,
         borrows: genes.borrows,
         moves: genes.moves,
+        fills_by_sendfile: genes.fills_by_sendfile,
         counts: &genes.counts,
         meets: genes.meets,
         paused,
@@ -149,6 +150,7 @@ struct Builder<'a> {
     company: &'a Company,
     borrows: bool,
     moves: [bool; 2],
+    fills_by_sendfile: bool,
     counts: &'a Counts,
     meets: bool,
     paused: bool,
@@ -324,7 +326,12 @@ impl Builder<'_> {
                 let after_packets = packets.unwrap_or(0);
                 self.push(self.at_link(genes), Op::Hold { way, after_packets });
                 self.held = Some(way);
+                if self.throng.late {
+                    self.release_late(genes, way);
+                }
             }
+            // Somebody is to do it later.
+            Some(Kind::Release) if self.throng.late => {}
             Some(Kind::Release) => {
                 let (way, packets) = self.passing(genes);
                 let way = self.held.unwrap_or(way);
@@ -445,6 +452,13 @@ impl Builder<'_> {
             (true, 3) => Actor::A,
             _ => Actor::Link,
         }
+    }
+
+    /// What is held is held until those who wait for it have given up.
+    fn release_late(&mut self, genes: &OpGenes, way: Way) {
+        let us = pick(tables::LATE_US, genes.aim % total(tables::LATE_US));
+        self.push(Actor::B, Op::Wait { us });
+        self.push(Actor::B, Op::Release { way, packets: None });
     }
 
     /// A range to send, remembered for later writes to aim at.

@@ -58,6 +58,8 @@ pub struct Genes {
     pub loopback: bool,
     /// SPLICE_F_MOVE, into the pipe and out of it.
     pub moves: [bool; 2],
+    /// Some of the pages that go into the pipe do so by sendfile.
+    pub fills_by_sendfile: bool,
     /// What is received goes on by splice.
     pub relay: bool,
     pub counts: Counts,
@@ -195,7 +197,7 @@ pub const KINDS: &[Weighted<Kind>] = &[
     (Kind::Borrow, 16),
     (Kind::AwaitCompletions, 4),
     (Kind::Collapse, 3),
-    (Kind::Gather, 12),
+    (Kind::Gather, 18),
 ];
 
 /// The same where most is about pipes. Each slot of a pipe keeps something of what was in
@@ -204,12 +206,12 @@ pub const PIPE_KINDS: &[Weighted<Kind>] = &[
     (Kind::Sendfile, 4),
     (Kind::MmapWrite, 6),
     (Kind::SpliceIn, 9),
-    (Kind::PipeWrite, 11),
+    (Kind::PipeWrite, 13),
     (Kind::Wait, 1),
     (Kind::Pipe, 1),
-    (Kind::Tee, 6),
-    (Kind::Pour, 5),
-    (Kind::Gather, 4),
+    (Kind::Tee, 8),
+    (Kind::Pour, 8),
+    (Kind::Gather, 5),
     // What sends comes last, side by side, so that shrinking finds the simpler of these.
     (Kind::SpliceOut, 10),
     (Kind::Splice, 3),
@@ -249,8 +251,12 @@ pub fn genes() -> BoxedStrategy<Genes> {
 // The order is that in which a case shrinks, and in which its seed is used up.
 prop_compose! {
     fn all()(
-        // What was wished for goes first when a case shrinks.
+        // What was wished for goes first when a case shrinks, then what gives all operations
+        // another meaning.
         wish in wish::wish(),
+        throng in throng::throng(),
+        plumbing in weighted(0.18),
+        holes in weighted(0.3),
         link in setup::link(),
         socket in setup::socket(),
         swarm in swarm(),
@@ -258,7 +264,7 @@ prop_compose! {
         rounds in 0..100_u32,
         ops in vec(op(), 1..=MOST_OPS),
         again in weighted(1.0),
-        family in (weighted(0.28), from(tables::FAMILIES)),
+        family in (weighted(0.32), from(tables::FAMILIES)),
         source in setup::source(),
         company in company::company(),
         device in stack::device(),
@@ -268,12 +274,10 @@ prop_compose! {
         tun in stack::tun(),
         loopback in weighted(0.02),
         moves in [weighted(0.2), weighted(0.2)],
+        fills_by_sendfile in weighted(0.4),
         relay in weighted(0.06),
         counts in counts::counts(),
         meets in weighted(0.12),
-        plumbing in weighted(0.12),
-        holes in weighted(0.3),
-        throng in throng::throng(),
     ) -> Genes {
         Genes {
             wish,
@@ -294,6 +298,7 @@ prop_compose! {
             tun,
             loopback,
             moves,
+            fills_by_sendfile,
             relay,
             counts,
             meets,

@@ -45,12 +45,12 @@ pub const fn total<T: Copy>(table: &[Weighted<T>]) -> u32 {
 
 /// Socket families other than plain TCP, which most scenarios are about.
 pub const FAMILIES: &[Weighted<Family>] = &[
-    (Family::Ktls4, 7),
+    (Family::Ktls4, 8),
     (Family::Mptcp4, 3),
     (Family::Mptcp6, 1),
     (Family::Unix, 4),
     (Family::UnixSeqpacket, 2),
-    (Family::Vsock, 7),
+    (Family::Vsock, 11),
     (Family::Udp4, 8),
     (Family::Udp6, 3),
 ];
@@ -218,6 +218,10 @@ pub const WAITS_US: &[Weighted<u64>] = &[
     (210_000, 2),
     (1_000_000, 1),
 ];
+
+/// How long what is held is held, in microseconds: longer than anybody waits for a peer, also
+/// more than once.
+pub const LATE_US: &[Weighted<u64>] = &[(1_500_000, 3), (3_500_000, 1)];
 
 /// Between two actors who meet, in nanoseconds: less than a call takes, and more.
 pub const PHASES_NS: &[Weighted<u32>] = &[

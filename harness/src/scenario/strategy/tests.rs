@@ -7,7 +7,7 @@ use proptest::test_runner::TestError;
 use super::*;
 use crate::scenario::normalize::normalize;
 use crate::scenario::{
-    Actor, Borrowing, Congestion, Copying, Family, Netem, Op, Range, ReaderMode, Setup,
+    Actor, Borrowing, Congestion, Copying, Family, Filling, Netem, Op, Range, ReaderMode, Setup,
 };
 
 const CASES: u64 = 4000;
@@ -87,15 +87,18 @@ fn a_case_depends_on_its_seed_and_index_only() {
 #[test]
 fn a_seed_keeps_its_meaning() {
     expect_test::expect![[r#"
-        link data delay=41ms slot=17ms
-        socket tcp6
-        file memfd size=16384
-        reader paused
+        socket vsock
+        file tmpfs size=16384 read-only
 
-        b: mmap-write 4097+12287
-        sendfile 0+1447
-        read 1447
-        read 4097
+        mmap-write 4020+12364
+        sendfile 8192+8192
+        mmap-write 8192+8192
+        sendfile 4097+8192
+        mmap-write 12288+1
+        mmap-write 0+16384
+        pipe capacity=4096
+        splice-in 8192+8192
+        splice-out 8192 more
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -103,7 +106,7 @@ fn a_seed_keeps_its_meaning() {
 #[test]
 fn races_are_frequent() {
     // A stock kernel shows them if the data is delayed and the call can return:
-    // three of ten cases make the median of the first one 2.
+    // one of four cases makes the median of the first one 3.
     let likely = cases()
         .filter(|case| {
             case.setup.data.delay_us > 0
@@ -111,7 +114,7 @@ fn races_are_frequent() {
                 && (has_race(case) || has_piped_race(case))
         })
         .count();
-    assert!(likely * 10 > 3 * CASES as usize, "{likely} of {CASES}");
+    assert!(likely * 4 > CASES as usize, "{likely} of {CASES}");
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn scenarios_are_small() {
     assert!((15_000..45_000).contains(&mean), "{mean} bytes sent");
     println!("{mean} bytes sent");
     let ops = cases().map(|case| case.steps.len()).sum::<usize>() as f64 / CASES as f64;
-    assert!((3.0..12.0).contains(&ops), "{ops} operations");
+    assert!((3.0..14.0).contains(&ops), "{ops} operations");
 }
 
 /// Every feature is there, in at least this share of the cases, in percent.
@@ -151,8 +154,8 @@ fn every_feature_is_generated() {
         what(&setup.data) || what(&setup.ack)
     }
     let features: &[Feature] = &[
-        ("data delay", 70.0, |c| c.setup.data.delay_us > 0),
-        ("ack delay", 39.0, |c| c.setup.ack.delay_us > 0),
+        ("data delay", 67.0, |c| c.setup.data.delay_us > 0),
+        ("ack delay", 37.0, |c| c.setup.ack.delay_us > 0),
         ("no delay", 3.0, |c| {
             c.setup.data.delay_us + c.setup.ack.delay_us == 0
         }),
@@ -173,7 +176,7 @@ fn every_feature_is_generated() {
         ("unix-seqpacket", 0.7, |c| {
             c.setup.socket.family == Family::UnixSeqpacket
         }),
-        ("vsock", 1.0, |c| c.setup.socket.family == Family::Vsock),
+        ("vsock", 2.5, |c| c.setup.socket.family == Family::Vsock),
         ("udp4", 4.0, |c| c.setup.socket.family == Family::Udp4),
         ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
         ("sndbuf", 5.0, |c| c.setup.socket.sndbuf_bytes.is_some()),
@@ -181,6 +184,7 @@ fn every_feature_is_generated() {
         ("nodelay", 5.0, |c| c.setup.socket.nodelay),
         ("cork", 5.0, |c| c.setup.socket.cork),
         ("nonblock", 5.0, |c| c.setup.socket.nonblock),
+        ("timestamping", 4.0, |c| c.setup.socket.timestamping),
         ("memfd", 5.0, |c| {
             c.setup.file.kind == crate::scenario::FileKind::Memfd
         }),
@@ -188,7 +192,7 @@ fn every_feature_is_generated() {
         ("relay", 3.0, |c| c.setup.relay),
         ("read", 3.0, |c| some(c, |op| matches!(op, Op::Read { .. }))),
         ("wait", 5.0, |c| some(c, |op| matches!(op, Op::Wait { .. }))),
-        ("pwrite", 8.0, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
+        ("pwrite", 6.5, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
         ("mmap-write", 50.0, |c| {
             some(c, |op| matches!(op, Op::MmapWrite(_)))
         }),
@@ -206,7 +210,18 @@ fn every_feature_is_generated() {
                 matches!(
                     op,
                     Op::SpliceIn {
-                        move_pages: true,
+                        by: Filling::Move,
+                        ..
+                    }
+                )
+            })
+        }),
+        ("sendfile-in", 1.0, |c| {
+            some(c, |op| {
+                matches!(
+                    op,
+                    Op::SpliceIn {
+                        by: Filling::Sendfile,
                         ..
                     }
                 )
@@ -299,7 +314,7 @@ fn every_feature_is_generated() {
             some(c, |op| matches!(op, Op::ZeroRange(_)))
         }),
         ("hold", 4.0, Scenario::holds_any),
-        ("release", 0.8, |c| {
+        ("release", 1.2, |c| {
             some(c, |op| matches!(op, Op::Release { .. }))
         }),
         ("user timeout", 2.0, |c| c.setup.socket.user_timeout_us > 0),

@@ -19,6 +19,7 @@ const OPS: &[&str] = &[
     "await-completions",
     "pipe",
     "splice-in",
+    "sendfile-in",
     "splice-out",
     "tee",
     "pour",

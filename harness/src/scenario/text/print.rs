@@ -5,8 +5,8 @@ use std::fmt;
 use super::units::{Percent, Phase, Rate, Time};
 use crate::scenario::{
     Actor, Borrowing, Copying, Device, DeviceKind, Distribution, Expect, Expected, FileKind,
-    FileSpec, Means, Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup, SocketSpec,
-    Stack, Step, TcpSpec, Way,
+    FileSpec, Filling, Means, Netem, Op, QUICKACK_NAMED, Range, ReaderMode, Scenario, Setup,
+    SocketSpec, Stack, Step, TcpSpec, Way,
 };
 
 impl fmt::Display for Scenario {
@@ -196,6 +196,7 @@ impl fmt::Display for SocketSpec {
             ("cork", self.cork),
             ("nonblock", self.nonblock),
             ("poll", self.poll),
+            ("timestamping", self.timestamping),
             ("each", self.each),
         ] {
             if set {
@@ -319,13 +320,11 @@ impl fmt::Display for Op {
             Op::Borrow { by, range } => write!(f, "{by} {range}"),
             Op::AwaitCompletions => write!(f, "await-completions"),
             Op::Pipe { capacity_bytes } => write!(f, "pipe capacity={capacity_bytes}"),
-            Op::SpliceIn { range, move_pages } => {
-                write!(
-                    f,
-                    "splice-in {range}{}",
-                    if *move_pages { " move" } else { "" }
-                )
-            }
+            Op::SpliceIn { range, by } => match by {
+                Filling::Splice => write!(f, "splice-in {range}"),
+                Filling::Move => write!(f, "splice-in {range} move"),
+                Filling::Sendfile => write!(f, "sendfile-in {range}"),
+            },
             Op::SpliceOut {
                 len,
                 more,

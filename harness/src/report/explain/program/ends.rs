@@ -143,6 +143,9 @@ fn kind(family: Family) -> &'static str {
     }
 }
 
+/// SOF_TIMESTAMPING_TX_SOFTWARE, _SOFTWARE, _TX_SCHED and _TX_ACK of linux/net_tstamp.h.
+const TIMES: u32 = 0x312;
+
 /// What is set once they are connected.
 fn options(scenario: &Scenario) -> String {
     let spec = &scenario.setup.socket;
@@ -150,6 +153,7 @@ fn options(scenario: &Scenario) -> String {
     let mut set = |option: &str, value: u64| {
         let level = match option {
             "UDP_CORK" => "IPPROTO_UDP",
+            "SO_TIMESTAMPING" => "SOL_SOCKET",
             _ => "IPPROTO_TCP",
         };
         let _ = writeln!(text, "\tset(sender, {level}, {option}, {value});");
@@ -160,6 +164,9 @@ fn options(scenario: &Scenario) -> String {
     if spec.cork {
         let datagrams = spec.family.has_datagrams();
         set(if datagrams { "UDP_CORK" } else { "TCP_CORK" }, 1);
+    }
+    if spec.timestamping {
+        set("SO_TIMESTAMPING", TIMES.into());
     }
     if spec.user_timeout_us > 0 {
         set("TCP_USER_TIMEOUT", spec.user_timeout_us / 1000);

@@ -10,7 +10,7 @@ use super::limits;
 use super::own::Own;
 use super::place::sent_file;
 use super::shape::{Reader, Shape};
-use crate::scenario::{Actor, Borrowing, Copying, Op, Scenario, Step};
+use crate::scenario::{Actor, Borrowing, Copying, Filling, Op, Scenario, Step};
 
 /// The threads besides the main one, each a function.
 pub fn actors(scenario: &Scenario, shape: &Shape) -> String {
@@ -451,8 +451,18 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 true => vec![format!("{size};")],
                 false => {
                     let mut lines = vec!["must(pipe(pipe_ends), \"pipe\");".to_owned()];
-                    let writes = |it: &Step| matches!(it.op, Op::PipeWrite { tee: false, .. });
-                    if scenario.steps.iter().any(writes) {
+                    // What takes no flag.
+                    let may_wait = |it: &Step| {
+                        matches!(
+                            it.op,
+                            Op::PipeWrite { tee: false, .. }
+                                | Op::SpliceIn {
+                                    by: Filling::Sendfile,
+                                    ..
+                                }
+                        )
+                    };
+                    if scenario.steps.iter().any(may_wait) {
                         lines.push(
                             "must(fcntl(pipe_ends[1], F_SETFL, O_NONBLOCK), \"O_NONBLOCK\");"
                                 .to_owned(),
@@ -463,8 +473,16 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                 }
             }
         }
-        Op::SpliceIn { range, move_pages } => {
-            let flags = flags(&[(move_pages, "SPLICE_F_MOVE"), (true, "SPLICE_F_NONBLOCK")]);
+        Op::SpliceIn {
+            range,
+            by: Filling::Sendfile,
+        } => vec![format!(
+            "put(&piped, {0}, sendfile(pipe_ends[1], {file}, (off_t[]){{ {0} }}, {1}), NULL);",
+            range.offset, range.len
+        )],
+        Op::SpliceIn { range, by } => {
+            let moves = by == Filling::Move;
+            let flags = flags(&[(moves, "SPLICE_F_MOVE"), (true, "SPLICE_F_NONBLOCK")]);
             vec![format!(
                 "put(&piped, {0}, splice({file}, (off_t[]){{ {0} }}, pipe_ends[1], NULL, {1}, {flags}), NULL);",
                 range.offset, range.len

@@ -12,7 +12,7 @@ fn pipes_are_given_to_a_and_sends_to_no_reader() {
                 Actor::Reader,
                 Op::SpliceIn {
                     range: range(0, 2),
-                    move_pages: false,
+                    by: Filling::Splice,
                 },
             ),
             step(
@@ -360,7 +360,7 @@ fn a_pipe_that_does_not_fit() {
         Actor::A,
         Op::SpliceIn {
             range: range(0, 1),
-            move_pages: false,
+            by: Filling::Splice,
         },
     ));
     steps.push(step(Actor::A, Op::Pwrite(range(0, 1))));
@@ -391,6 +391,7 @@ fn a_family_keeps_what_means_something_to_it() {
                 congestion: Some(Congestion::Bbr),
                 quickack: Some(false),
             },
+            timestamping: true,
             each: false,
         };
         let normal = normalize(Scenario {
@@ -427,7 +428,7 @@ fn a_family_keeps_what_means_something_to_it() {
     }
     assert_eq!(
         all(Family::Udp4),
-        "link data delay=1ms\nsocket udp4 sndbuf=5000 rcvbuf=6000 cork nonblock\n"
+        "link data delay=1ms\nsocket udp4 sndbuf=5000 rcvbuf=6000 cork nonblock timestamping\n"
     );
     assert_eq!(all(Family::Unix), "socket unix sndbuf=5000 nonblock poll\n");
     assert_eq!(

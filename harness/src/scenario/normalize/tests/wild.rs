@@ -74,12 +74,16 @@ fn wild_way() -> impl Strategy<Value = Way> {
     prop::sample::select(vec![Way::Data, Way::Ack])
 }
 
+fn filling() -> impl Strategy<Value = Filling> {
+    prop::sample::select(vec![Filling::Splice, Filling::Move, Filling::Sendfile])
+}
+
 fn wild_op() -> impl Strategy<Value = Op> {
     let range = || (wild(), wild()).prop_map(|(offset, len)| Range { offset, len });
     prop_oneof![
         range().prop_map(Op::Sendfile),
         wild32().prop_map(|capacity_bytes| Op::Pipe { capacity_bytes }),
-        (range(), any::<bool>()).prop_map(|(range, move_pages)| Op::SpliceIn { range, move_pages }),
+        (range(), filling()).prop_map(|(range, by)| Op::SpliceIn { range, by }),
         (range(), any::<bool>()).prop_map(|(range, tee)| Op::PipeWrite { range, tee }),
         wild().prop_map(|len| Op::SendfileOn { len }),
         (range(), 0..Copying::NAMED.len()).prop_map(|(range, by)| {
@@ -178,7 +182,7 @@ prop_compose! {
         stack in wild_stack(),
         family in prop::sample::select(Family::NAMED.map(|(_, family)| family).to_vec()),
         buffers in (prop::option::of(wild32()), prop::option::of(wild32())),
-        flags in any::<[bool; 5]>(),
+        flags in any::<[bool; 6]>(),
         timeouts in (wild(), wild()),
         tcp in wild_tcp(),
         kind in prop::sample::select(FileKind::NAMED.map(|(_, kind)| kind).to_vec()),
@@ -202,6 +206,7 @@ prop_compose! {
                 send_timeout_us: timeouts.1,
                 poll: flags[3],
                 tcp,
+                timestamping: flags[5],
                 each: flags[4],
             },
             file: FileSpec {

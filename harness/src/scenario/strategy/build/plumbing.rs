@@ -3,7 +3,7 @@
 use super::Builder;
 use crate::scenario::strategy::genes::{AIMS, OpGenes};
 use crate::scenario::strategy::tables::{self, pick, pick_scaled, total};
-use crate::scenario::{Actor, Op, PAGE_BYTES, Range};
+use crate::scenario::{Actor, Filling, Op, PAGE_BYTES, Range};
 
 impl Builder<'_> {
     pub(super) fn pipe(&mut self, genes: &OpGenes) {
@@ -34,7 +34,12 @@ impl Builder<'_> {
             },
             false => Op::SpliceIn {
                 range,
-                move_pages: self.moves[0],
+                by: match self.moves[0] {
+                    true => Filling::Move,
+                    // Some of them, as each has another way to find that there is no room.
+                    false if self.fills_by_sendfile && genes.back == 1 => Filling::Sendfile,
+                    false => Filling::Splice,
+                },
             },
         };
         self.push(Actor::A, op);

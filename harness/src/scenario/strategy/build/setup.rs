@@ -80,6 +80,7 @@ pub fn socket(genes: &SocketGenes, of_tcp: &TcpGenes) -> SocketSpec {
         user_timeout_us: timeout(genes.user_timeout),
         send_timeout_us: timeout(genes.send_timeout),
         poll: genes.nonblock && of_tcp.poll,
+        timestamping: genes.timestamping,
         tcp: tcp(of_tcp),
         each: false,
     }

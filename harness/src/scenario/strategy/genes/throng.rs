@@ -27,6 +27,8 @@ pub struct Throng {
     pub members: [bool; 5],
     /// A reader who takes orders takes a little behind each send.
     pub sips: bool,
+    /// What is held on the link is let go late.
+    pub late: bool,
 }
 
 /// What ends the wait of one who finds no room.
@@ -41,21 +43,22 @@ pub enum Impatience {
 const IMPATIENCES: &[Weighted<Impatience>] = &[
     (Impatience::None, 1),
     (Impatience::TimeLimit, 1),
-    (Impatience::Signal, 1),
+    (Impatience::Signal, 2),
 ];
 
 pub fn throng() -> impl Strategy<Value = Throng> {
     (
         (weighted(0.14), from(tables::ROWS)),
         weighted(0.2),
-        weighted(0.08),
-        weighted(0.05),
+        weighted(0.13),
+        weighted(0.06),
         from(IMPATIENCES),
         [weighted(1.0); 5],
         weighted(0.4),
+        weighted(0.3),
     )
         .prop_map(
-            |(rows, joins, cramped, probed, impatience, members, sips)| Throng {
+            |(rows, joins, cramped, probed, impatience, members, sips, late)| Throng {
                 rows,
                 joins,
                 cramped,
@@ -63,6 +66,7 @@ pub fn throng() -> impl Strategy<Value = Throng> {
                 impatience: pick(IMPATIENCES, impatience),
                 members,
                 sips,
+                late,
             },
         )
 }

@@ -6,7 +6,7 @@ use crate::scenario::text::lex::{Trouble, Word, Words};
 use crate::scenario::text::nearest::unknown;
 use crate::scenario::text::options::{Key, Options, choose, only_option};
 use crate::scenario::text::units;
-use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Way};
+use crate::scenario::{Actor, Borrowing, Copying, Filling, Op, Range, Way};
 
 impl<'a> Reader<'a> {
     /// One operation. `bare`: no actor stands before it, so a setup line may
@@ -61,7 +61,14 @@ impl<'a> Reader<'a> {
             },
             "splice-in" => Op::SpliceIn {
                 range: range(argument)?,
-                move_pages: Options::new(&[Key::flag("move")]).next(words)?.is_some(),
+                by: match Options::new(&[Key::flag("move")]).next(words)? {
+                    Some(_) => Filling::Move,
+                    None => Filling::Splice,
+                },
+            },
+            "sendfile-in" => Op::SpliceIn {
+                range: range(argument)?,
+                by: Filling::Sendfile,
             },
             "pipe-write" => Op::PipeWrite {
                 range: range(argument)?,

@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
     }
 
     fn socket(&mut self, words: &mut Words<'a>) -> Result<SocketSpec, Trouble> {
-        const KEYS: [Key; 12] = [
+        const KEYS: [Key; 13] = [
             Key::with_value("sndbuf", "SIZE"),
             Key::with_value("rcvbuf", "SIZE"),
             Key::with_value("user-timeout", "TIME"),
@@ -146,6 +146,7 @@ impl<'a> Reader<'a> {
             Key::flag("cork"),
             Key::flag("nonblock"),
             Key::flag("poll"),
+            Key::flag("timestamping"),
             Key::with_value("notsent-lowat", "SIZE"),
             Key::with_value("congestion", "NAME"),
             Key::with_value("quickack", "on|off"),
@@ -171,6 +172,7 @@ impl<'a> Reader<'a> {
                 "nodelay" => socket.nodelay = true,
                 "cork" => socket.cork = true,
                 "poll" => socket.poll = true,
+                "timestamping" => socket.timestamping = true,
                 "notsent-lowat" => {
                     let bytes = units::bytes(value)?;
                     socket.tcp.notsent_lowat_bytes = units::narrow(value, bytes)?;

@@ -9,7 +9,7 @@ const ERRORS: &[(&str, &str)] = &[
     // Words.
     (
         "sendfle 0+1",
-        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `send-zerocopy`, `uring-send-zerocopy`, `await-completions`, `pipe`, `splice-in`, `splice-out`, `tee`, `pour`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `collapse`, `read`, `wait`, `await`, `meet`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
+        "1:1: unknown operation `sendfle`, did you mean `sendfile`? (expected one of `sendfile`, `write`, `send`, `writev`, `send-zerocopy`, `uring-send-zerocopy`, `await-completions`, `pipe`, `splice-in`, `sendfile-in`, `splice-out`, `tee`, `pour`, `pipe-write`, `vmsplice`, `mmap-write`, `pwrite`, `fork-write`, `msync`, `drop-caches`, `truncate`, `punch`, `dwrite`, `zero`, `collapse`, `read`, `wait`, `await`, `meet`, `shutdown`, `reset`, `close`, `signal`, `kill`, `cork`, `uncork`, `hold`, `release`, `link`, `stack`, `socket`, `file`, `reader`, `expect`)",
     ),
     (
         "sokcet tcp4",

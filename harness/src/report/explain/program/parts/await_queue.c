@@ -11,6 +11,9 @@ static void await_queue(void)
 		struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
 
 		if (recvmsg(sender, &message, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) {
+			/* A time, of SO_TIMESTAMPING. */
+			if (control.header.cmsg_level == SOL_SOCKET)
+				continue;
 			for (size_t call = told->ee_info; call <= told->ee_data; call++)
 				completed(&lent, call);
 		} else if (lent.told >= lent.made) {
