@@ -55,7 +55,7 @@ pub struct Call {
     pub exit: Stamp,
     /// How it ended.
     pub outcome: Outcome,
-    /// The offset variable after a call that was given one (sendfile, splice-in).
+    /// The offset variable after a call that was given one (sendfile, splice-in, sendfile-in).
     pub offset_after: Option<u64>,
     /// The file position (lseek SEEK_CUR) after a call that was given an offset.
     pub f_pos_after: Option<u64>,

@@ -102,6 +102,30 @@ fn a_guest_that_is_killed_is_no_finding() {
 }
 
 #[test]
+fn a_unit_that_is_told_to_end_has_found_nothing() {
+    if !kernels() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut unit = unit(dir.path());
+    let mut said = BufReader::new(unit.stderr.take().unwrap());
+    until_it_runs(&mut said);
+    // As a scheduler does: all are told at once.
+    let [_, guest, within] = descendants(&unit);
+    let own = Pid::from_raw(unit.id().cast_signed());
+    for pid in within.into_iter().chain(guest).chain([own]) {
+        for signal in [Signal::SIGCONT, Signal::SIGTERM] {
+            let _ = kill(pid, signal);
+        }
+    }
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(unit.wait().unwrap().code(), Some(130), "{rest}");
+    let merged = merged(dir.path());
+    assert_eq!((merged.units().len(), merged.found().len()), (0, 0));
+}
+
+#[test]
 fn the_time_for_which_all_stand_still_does_not_count() {
     if !kernels() {
         return;

@@ -18,9 +18,10 @@ use crate::guest::lacks::{Feature, Lack};
 use crate::kernel::{Flavour, Kernel, KernelName, Machine};
 use crate::minimize::Budget;
 use crate::oracle::{self, Contract, Property};
-use crate::process::interrupted;
 use crate::scenario::features::Coverage;
 use crate::scenario::strategy;
+
+const INTERRUPTED: &str = "interrupted";
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -171,32 +172,46 @@ pub fn coverage<'a>(seed: u64, outcomes: impl IntoIterator<Item = &'a Outcome>) 
 ///
 /// # Errors
 /// When a guest cannot be booted at all. Everything else is in the outcomes.
-pub fn run(plan: &Plan, mut tell: impl FnMut(News<'_>)) -> Result<Vec<Outcome>, engine::Error> {
+pub fn run(plan: &Plan, tell: impl FnMut(News<'_>)) -> Result<Vec<Outcome>, engine::Error> {
+    run_until(plan, &|| false, tell)
+}
+
+/// The same until `interrupted`: then the kernels that are not through have failed.
+///
+/// # Errors
+/// As [`run`]'s.
+pub fn run_until(
+    plan: &Plan,
+    interrupted: &dyn Fn() -> bool,
+    mut tell: impl FnMut(News<'_>),
+) -> Result<Vec<Outcome>, engine::Error> {
     let mut campaign = Campaign::new(plan);
     campaign.start_what_fits()?;
     while !campaign.fleet.is_empty() {
         let patience = campaign.remaining().min(Duration::from_millis(500));
         let since = Instant::now();
-        if let Some(report) = campaign.fleet.next(patience) {
-            campaign.note(report, &mut tell);
+        let report = campaign.fleet.next(patience);
+        // What guests do from now on may be somebody's who ends them, too.
+        if interrupted() {
+            campaign.drop_all();
+            break;
         }
         if since.elapsed() > patience + STOOD_STILL {
             campaign.forgive_silence();
         }
-        if interrupted() {
-            // What guests do from now on may be somebody's who ends them, too.
-            campaign.drop_all();
+        if let Some(report) = report {
+            campaign.note(report, &mut tell);
         }
         if campaign.remaining().is_zero() {
             campaign.stop_all(&mut tell);
         }
         campaign.start_what_fits()?;
     }
-    campaign.shrink_crashes(&mut tell);
+    campaign.shrink_crashes(interrupted, &mut tell);
     Ok(campaign.outcomes)
 }
 
-/// Who sleeps for so much longer than it wanted was stopped (Ctrl-Z), and its guests, too.
+/// Who sleeps for so much longer than it wanted was stopped, and has heard nobody meanwhile.
 const STOOD_STILL: Duration = Duration::from_secs(2);
 
 /// A guest in virtual time that says nothing for so long hangs: a scenario takes
@@ -337,9 +352,12 @@ impl<'a> Campaign<'a> {
     }
 
     fn drop_all(&mut self) {
-        self.waiting.clear();
-        for outcome in &mut self.outcomes {
-            outcome.failures.push("interrupted".into());
+        let left = self.waiting.drain(..).map(|it| it.kernel);
+        let left: BTreeSet<usize> = left
+            .chain(self.running.values().map(|it| it.kernel))
+            .collect();
+        for kernel in left {
+            self.outcomes[kernel].failures.push(INTERRUPTED.into());
         }
         let running: Vec<Id> = self.running.keys().copied().collect();
         running.into_iter().for_each(|id| self.stop(id));
@@ -446,11 +464,16 @@ impl<'a> Campaign<'a> {
             }
             Event::Failed(why) => {
                 shard.done = true;
-                let case = shard.at;
-                let scenario = strategy::case(self.plan.seed, case);
-                self.outcomes[kernel]
-                    .failures
-                    .push(format!("case {case}: {why}\n{scenario}"));
+                // It may have failed before the first.
+                let failure = match shard.cases {
+                    0 => why,
+                    _ => {
+                        let case = shard.at;
+                        let scenario = strategy::case(self.plan.seed, case);
+                        format!("case {case}: {why}\n{scenario}")
+                    }
+                };
+                self.outcomes[kernel].failures.push(failure);
             }
             Event::Replayed(_)
             | Event::Explained
@@ -514,7 +537,7 @@ impl<'a> Campaign<'a> {
     }
 
     // Done last, because the guests of other kernels have no use for the CPUs then.
-    fn shrink_crashes(&mut self, tell: &mut impl FnMut(News<'_>)) {
+    fn shrink_crashes(&mut self, interrupted: &dyn Fn() -> bool, tell: &mut impl FnMut(News<'_>)) {
         let Plan {
             kernels,
             contract,
@@ -523,17 +546,20 @@ impl<'a> Campaign<'a> {
             ..
         } = self.plan;
         for (index, kernel) in kernels.iter().enumerate() {
-            if let (true, Some(finding)) = (self.crashed[index], &mut self.outcomes[index].finding)
-            {
+            let outcome = &mut self.outcomes[index];
+            if let (true, Some(finding)) = (self.crashed[index], &mut outcome.finding) {
                 let budget = Budget {
                     runs: *shrink_runs,
                     time: crash::SHRINK_TIME,
                 };
-                crash::shrink(kernel, *contract, finding, budget, *jobs, &interrupted);
+                let shrunk = crash::shrink(kernel, *contract, finding, budget, *jobs, interrupted);
+                let failures = &mut outcome.failures;
                 // What it has come to is not all that it would have.
                 if interrupted() {
-                    return;
+                    failures.push(INTERRUPTED.into());
+                    continue;
                 }
+                failures.extend(shrunk.err().map(|it| it.to_string()));
                 tell(News::Finding(index, finding));
             }
         }

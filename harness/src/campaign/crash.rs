@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::host::{Fleet, Id, Report};
 use super::job::{Finding, Job};
-use crate::engine::Exit;
+use crate::engine::{self, Exit};
 use crate::kernel::Kernel;
 use crate::minimize::{self, Budget, Judge, Memory, Plan, Stopped, Verdict};
 use crate::oracle::{Contract, Property};
@@ -53,6 +53,9 @@ impl Crash {
 /// kernel down as well, makes it smaller in the same way, with a boot for each
 /// candidate and `jobs` of them at a time. Else `seen` is 1 of 2: what went before had
 /// a part in it.
+///
+/// # Errors
+/// Why one of the kernels says nothing. The finding is as good as it was by then.
 pub fn shrink(
     kernel: &Kernel,
     contract: Contract,
@@ -60,9 +63,9 @@ pub fn shrink(
     budget: Budget,
     jobs: usize,
     interrupted: &dyn Fn() -> bool,
-) {
+) -> Result<(), engine::Error> {
     let Ok(scenario) = text::parse("finding", &finding.original) else {
-        return;
+        return Ok(());
     };
     let property = finding.property;
     let since = Instant::now();
@@ -71,6 +74,7 @@ pub fn shrink(
         contract,
         jobs,
         over: &|| interrupted() || since.elapsed() >= budget.time,
+        trouble: None,
     };
     match boots.judge(std::slice::from_ref(&scenario)).as_slice() {
         [Verdict::Breaks(broken)] if *broken == [property] => {
@@ -78,7 +82,7 @@ pub fn shrink(
         }
         [Verdict::Breaks(_)] => {
             finding.of = 2;
-            return;
+            return Ok(());
         }
         // It has not run again.
         _ => {
@@ -87,7 +91,7 @@ pub fn shrink(
                 true => Stopped::Budget,
                 false => Stopped::Interrupted,
             });
-            return;
+            return boots.trouble.map_or(Ok(()), Err);
         }
     }
     let plan = Plan {
@@ -99,6 +103,7 @@ pub fn shrink(
     let minimized = minimize::minimize(&scenario, plan, &mut boots);
     finding.take(&minimized);
     finding.stopped = Some(minimized.stopped);
+    boots.trouble.map_or(Ok(()), Err)
 }
 
 /// Judges candidates by how the kernel goes down: each has one of its own.
@@ -107,6 +112,8 @@ struct Boots<'a> {
     contract: Contract,
     jobs: usize,
     over: &'a dyn Fn() -> bool,
+    /// Why a boot says nothing of the kernel.
+    trouble: Option<engine::Error>,
 }
 
 impl Judge for Boots<'_> {
@@ -131,7 +138,10 @@ impl Judge for Boots<'_> {
                 match fleet.start(self.kernel, &job) {
                     Ok(id) => drop(running.insert(id, place)),
                     // Nothing is known of it, then.
-                    Err(_) => return verdicts,
+                    Err(error) => {
+                        self.trouble = Some(error);
+                        return verdicts;
+                    }
                 }
             }
             if fleet.is_empty() || (self.over)() {
@@ -139,8 +149,14 @@ impl Judge for Boots<'_> {
             }
             if let Some(Report::Ended(id, _, end)) = fleet.next(PATIENCE)
                 && let Some(place) = running.remove(&id)
-                && let Ok(outcome) = end.outcome
             {
+                let outcome = match end.outcome {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        self.trouble = Some(error);
+                        continue;
+                    }
+                };
                 let crash = Crash::of(&outcome.exit);
                 verdicts[place] = Verdict::Breaks(crash.iter().map(|it| it.property).collect());
             }

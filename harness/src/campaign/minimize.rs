@@ -227,9 +227,13 @@ impl Run<'_> {
                 runs: *shrink_runs,
                 time: self.left(),
             };
-            if let Some(finding) = &mut self.outcomes[place].finding {
+            let outcome = &mut self.outcomes[place];
+            if let Some(finding) = &mut outcome.finding {
                 let kernel = &kernels[items[place].kernel];
-                crash::shrink(kernel, *contract, finding, budget, *jobs, interrupted);
+                let shrunk = crash::shrink(kernel, *contract, finding, budget, *jobs, interrupted);
+                if let Err(error) = shrunk {
+                    outcome.failure = Some(error.to_string());
+                }
             }
         }
     }

@@ -143,6 +143,11 @@ pub(super) fn new(
     })
 }
 
+/// A scheduler that takes its machine back says so first.
+fn watch() -> Result<(), Failure> {
+    watch_for_interrupts().map_err(|error| Failure::new(Status::Internal, error))
+}
+
 /// Runs a part of `cases` generated scenarios on each kernel.
 pub(super) fn check(
     part: Part<'_>,
@@ -152,6 +157,7 @@ pub(super) fn check(
     (cases, shrink_runs): (u64, u64),
 ) -> Result<Status, Failure> {
     let store = Store::open(part.out)?;
+    watch()?;
     let mut all = Vec::new();
     for name in names {
         let kernel = shipped(name, part.parcels)?;
@@ -190,7 +196,7 @@ pub(super) fn fuzz(
         inputs: hash_of(target, inputs)?,
     };
     let unit = new(work, &kernel, contract, seed, part.shard)?;
-    watch_for_interrupts().map_err(|error| Failure::new(Status::Internal, error))?;
+    watch()?;
     unless_done(part, &store, &unit, || {
         let share = unit.shard.share(runs);
         let mut told = 0;
@@ -211,6 +217,7 @@ pub(super) fn score(
     versions: &[String],
 ) -> Result<Status, Failure> {
     let store = Store::open(part.out)?;
+    watch()?;
     let mut keys = blake3::Hasher::new();
     let mut mutants = Vec::new();
     for subject in &plan.subjects {

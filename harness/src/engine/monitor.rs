@@ -24,8 +24,9 @@ use crate::process::Supervised;
 /// How long a kernel that has panicked, or whose program has ended, may take to
 /// go: writing back a few files is all that is left to do.
 const LAST_BREATH: Duration = Duration::from_secs(10);
-/// The monitor looks at the clock so often. If it could not, then neither could the guest run:
-/// a shell (Ctrl-Z) or a scheduler has stopped us both, and no limit counts meanwhile.
+/// The monitor looks at the clock so often. If it could not, it has heard nothing of the guest
+/// either, whether that ran (Ctrl-Z stops us alone) or was stopped, too (by a scheduler): no
+/// limit counts meanwhile.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 /// The kernel log is kept whole up to twice this size.
 const LOG_HALF: usize = 4 << 20;
@@ -190,7 +191,7 @@ struct Monitor {
     /// To see whether silence is the guest's or its reader's.
     outputs: [Weak<PipeReader>; 2],
     life: Arc<Life>,
-    /// For so long neither we nor the guest could run.
+    /// For so long we could not run.
     stood_still: Duration,
     wall_limit: Option<Duration>,
     idle_limit: Option<Duration>,

@@ -4,10 +4,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::time::Duration;
 
+use nix::sys::sendfile::sendfile64;
+use nix::unistd::pipe;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -18,7 +20,8 @@ use super::sysctl;
 use super::tun::End;
 use crate::engine;
 use crate::scenario::{
-    Borrowing, Congestion, Device, DeviceKind, Family, FileKind, Netem, Scenario, Sysctl, normalize,
+    Borrowing, Congestion, Device, DeviceKind, Family, FileKind, Filling, Netem, Op, Scenario,
+    Sysctl, normalize,
 };
 
 /// Something that scenarios need of a kernel.
@@ -43,6 +46,8 @@ pub enum Feature {
     IoUring,
     /// Congestion control by BBR.
     Bbr,
+    /// Pages that sendfile puts into a pipe: from Linux 5.12 on.
+    SendfileIn,
     /// A file system on a device of its own.
     Ext4,
     /// A setting of the stack that each namespace has for itself.
@@ -53,7 +58,7 @@ pub enum Feature {
 
 impl Feature {
     /// All that can be tried by itself.
-    const TRIED: [Feature; 9] = [
+    const TRIED: [Feature; 10] = [
         Feature::Veth,
         Feature::Netem,
         Feature::Hold,
@@ -63,6 +68,7 @@ impl Feature {
         Feature::Vsock,
         Feature::IoUring,
         Feature::Bbr,
+        Feature::SendfileIn,
     ];
 
     fn name(self) -> &'static str {
@@ -76,6 +82,7 @@ impl Feature {
             Feature::Vsock => "vsock",
             Feature::IoUring => "io_uring",
             Feature::Bbr => "BBR",
+            Feature::SendfileIn => "sendfile to a pipe",
             Feature::Ext4 => "ext4",
             Feature::Setting => "a setting of the stack",
             Feature::VirtualTime => "virtual time",
@@ -92,7 +99,9 @@ impl Feature {
                  or --engine uml"
             }
             Feature::Ktls => "sudo modprobe tls, or --engine uml",
-            Feature::Mptcp | Feature::Setting | Feature::VirtualTime => "--engine uml",
+            Feature::Mptcp | Feature::SendfileIn | Feature::Setting | Feature::VirtualTime => {
+                "--engine uml"
+            }
             Feature::Vsock => "sudo modprobe vsock_loopback, or --engine uml",
             Feature::IoUring => "sudo sysctl -w kernel.io_uring_disabled=0, or --engine uml",
             Feature::Bbr => "sudo modprobe tcp_bbr, or --engine uml",
@@ -132,6 +141,12 @@ impl Feature {
             Feature::Bbr => {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
                 socket.set_tcp_congestion(Congestion::Bbr.name().as_bytes())
+            }
+            Feature::SendfileIn => {
+                let (_read, write) = pipe()?;
+                let file = File::open("/proc/self/exe")?;
+                sendfile64(write, file, Some(&mut 0), 1)?;
+                Ok(())
             }
             Feature::Ext4 | Feature::Setting | Feature::VirtualTime => Ok(()),
         }
@@ -341,6 +356,18 @@ fn needs(scenario: &Scenario) -> impl Iterator<Item = Feature> {
     let others = [
         has(setup.file.kind == FileKind::Ext4, Feature::Ext4),
         has(scenario.borrows(Borrowing::Uring), Feature::IoUring),
+        has(
+            scenario.steps.iter().any(|it| {
+                matches!(
+                    it.op,
+                    Op::SpliceIn {
+                        by: Filling::Sendfile,
+                        ..
+                    }
+                )
+            }),
+            Feature::SendfileIn,
+        ),
         has(
             setup.socket.tcp.congestion == Some(Congestion::Bbr),
             Feature::Bbr,

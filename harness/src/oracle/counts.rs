@@ -207,7 +207,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The rules that sendfile and splice-in share.
+    /// The rules that sendfile, splice-in and sendfile-in share.
     fn file_offset(&self, range: Range, call: &Call) -> Option<String> {
         let left = self.sizes.in_call(call).from(range.offset);
         if let Outcome::Returned(n) = call.outcome {

@@ -69,7 +69,7 @@ pub use leaks::violation as leak;
 pub(crate) use liveness::DOES_NOT_BLOCK;
 pub use liveness::{AWAIT_NS, HELD_NS, RESCUE_NS, arrival_ns, bound_ns, overflows};
 pub use means::{means, not_by};
-pub use splat::{message, reports, splats};
+pub use splat::{is_report, message, reports, splats};
 
 /// The set of properties that a kernel is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

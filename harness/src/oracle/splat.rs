@@ -92,6 +92,11 @@ pub fn reports(kernel_log: &str) -> Vec<(&'static str, &str)> {
     reports
 }
 
+/// Whether a line of a kernel log reports a bug.
+pub fn is_report(line: &str) -> bool {
+    !reports(line).is_empty()
+}
+
 /// The first report in a kernel log, or `None`.
 pub fn splats(kernel_log: &str) -> Option<Violation> {
     let (kind, line) = *reports(kernel_log).first()?;

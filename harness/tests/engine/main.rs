@@ -198,16 +198,20 @@ fn a_kernel_that_says_nothing_of_its_program_died() {
 fn a_kernel_that_the_host_does_not_let_start_is_an_error() {
     let lab = lab!();
     let script = lab.dir("x").join("linux");
-    fs::write(&script, "#!/bin/sh\necho ptrace: not permitted; exit 5\n").unwrap();
-    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
-    let mut boot = lab.shell("");
-    boot.image = script;
-    match engine::spawn(boot).unwrap().wait().unwrap_err() {
-        Error::NoStart { status, log } => {
-            assert_eq!(status.code(), Some(5));
-            assert_eq!(log, ["ptrace: not permitted"]);
+    // The latter is how it also ends when it is killed, once it has begun.
+    for code in [5, 1] {
+        let text = format!("#!/bin/sh\necho ptrace: not permitted; exit {code}\n");
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut boot = lab.shell("");
+        boot.image = script.clone();
+        match engine::spawn(boot).unwrap().wait().unwrap_err() {
+            Error::NoStart { status, log } => {
+                assert_eq!(status.code(), Some(code));
+                assert_eq!(log, ["ptrace: not permitted"]);
+            }
+            other => panic!("{other}"),
         }
-        other => panic!("{other}"),
     }
     lab.is_clean();
 }

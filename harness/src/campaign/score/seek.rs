@@ -12,6 +12,7 @@ use crate::campaign::job::Finding;
 use crate::campaign::minimize;
 use crate::kernel::{Extras, Kernel, KernelName};
 use crate::oracle::{Contract, Property};
+use crate::process::interrupted;
 use crate::scenario::text;
 
 /// For what the fuzz target has found, to be made smaller.
@@ -77,7 +78,7 @@ fn by_check(
         time: Some(time),
         shrink_runs,
     };
-    let outcomes = check::run(&plan, |news| match news {
+    let outcomes = check::run_until(&plan, &interrupted, |news| match news {
         check::News::Finding(_, finding) => hear(finding),
         check::News::Progress(..) => {}
     });
@@ -165,6 +166,10 @@ fn by_fuzz(
             }
             // It is caught, but what caught it is lost.
             Err(error) => run.failures.push(format!("no finding: {error}")),
+        }
+        if interrupted() {
+            run.failures.push("interrupted".into());
+            break;
         }
         attempt += 1;
     }

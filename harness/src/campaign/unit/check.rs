@@ -7,6 +7,7 @@ use super::{Done, Found, Unit, Watch, Work};
 use crate::campaign::check::{self, News, Outcome, Plan};
 use crate::engine;
 use crate::kernel::Kernel;
+use crate::process::interrupted;
 use crate::scenario::features::Exercised;
 
 /// A unit that has found so much is over: its kernel breaks all the time, and more of the
@@ -70,7 +71,7 @@ pub fn run(
         };
         let before: u64 = all.iter().map(|it: &Outcome| it.scenarios).sum();
         let mut trouble = None;
-        let outcomes = check::run(&plan, |news| match news {
+        let outcomes = check::run_until(&plan, &interrupted, |news| match news {
             News::Progress(_, scenarios) => tell(Tell::Progress(before + scenarios)),
             News::Finding(_, finding) => {
                 let found = Found::new(unit, finding.clone(), expected);
@@ -86,7 +87,7 @@ pub fn run(
         let outcome = outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Error::Failed("no kernel ran".into()))?;
         if !outcome.failures.is_empty() {
-            return Err(Error::Failed(outcome.failures.join("; ")));
+            return Err(Error::Failed(outcome.failures.join("\n")));
         }
         let next = outcome.finding.as_ref().map(|it| it.index);
         all.push(outcome);

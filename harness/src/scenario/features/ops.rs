@@ -128,7 +128,7 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         by_a(s, Op::AwaitCompletions);
     };
     "pipe", |s| any(s, |op| matches!(op, Op::Pipe { .. })), |s| splice_out(s, false, false);
-    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { .. })), |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
+    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { by, .. } if by != Filling::Sendfile)), |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
     "splice-out", |s| any(s, |op| matches!(op, Op::SpliceOut { .. })),
         |s| splice_out(s, false, false);
     "splice-out more", |s| any(s, |op| matches!(op, Op::SpliceOut { more: true, .. })),

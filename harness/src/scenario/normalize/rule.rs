@@ -269,7 +269,8 @@ impl fmt::Display for Rule {
             Rule::NeedsPipe => write!(f, "no pipe yet: a `pipe` operation must come first"),
             Rule::NothingToSplice => write!(
                 f,
-                "the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first"
+                "the pipe is empty: a `splice-in`, `sendfile-in`, `vmsplice` or `pipe-write` must \
+                 come first"
             ),
             Rule::NothingTeed => write!(
                 f,

@@ -457,8 +457,9 @@ impl Builder<'_> {
     /// What is held is held until those who wait for it have given up.
     fn release_late(&mut self, genes: &OpGenes, way: Way) {
         let us = pick(tables::LATE_US, genes.aim % total(tables::LATE_US));
-        self.push(Actor::B, Op::Wait { us });
-        self.push(Actor::B, Op::Release { way, packets: None });
+        // Who else has least to do, as all that it is to do later waits for this.
+        self.push(Actor::C, Op::Wait { us });
+        self.push(Actor::C, Op::Release { way, packets: None });
     }
 
     /// A range to send, remembered for later writes to aim at.

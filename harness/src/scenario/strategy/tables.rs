@@ -51,7 +51,7 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Unix, 4),
     (Family::UnixSeqpacket, 2),
     (Family::Vsock, 11),
-    (Family::Udp4, 8),
+    (Family::Udp4, 9),
     (Family::Udp6, 3),
 ];
 

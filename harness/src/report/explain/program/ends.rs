@@ -143,8 +143,8 @@ fn kind(family: Family) -> &'static str {
     }
 }
 
-/// SOF_TIMESTAMPING_TX_SOFTWARE, _SOFTWARE, _TX_SCHED and _TX_ACK of linux/net_tstamp.h.
-const TIMES: u32 = 0x312;
+const TIMES: &str = "SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_SOFTWARE |\n\
+                     \t    SOF_TIMESTAMPING_TX_ACK | SOF_TIMESTAMPING_SOFTWARE";
 
 /// What is set once they are connected.
 fn options(scenario: &Scenario) -> String {
@@ -153,7 +153,6 @@ fn options(scenario: &Scenario) -> String {
     let mut set = |option: &str, value: u64| {
         let level = match option {
             "UDP_CORK" => "IPPROTO_UDP",
-            "SO_TIMESTAMPING" => "SOL_SOCKET",
             _ => "IPPROTO_TCP",
         };
         let _ = writeln!(text, "\tset(sender, {level}, {option}, {value});");
@@ -165,14 +164,14 @@ fn options(scenario: &Scenario) -> String {
         let datagrams = spec.family.has_datagrams();
         set(if datagrams { "UDP_CORK" } else { "TCP_CORK" }, 1);
     }
-    if spec.timestamping {
-        set("SO_TIMESTAMPING", TIMES.into());
-    }
     if spec.user_timeout_us > 0 {
         set("TCP_USER_TIMEOUT", spec.user_timeout_us / 1000);
     }
     if spec.tcp.notsent_lowat_bytes > 0 {
         set("TCP_NOTSENT_LOWAT", spec.tcp.notsent_lowat_bytes.into());
+    }
+    if spec.timestamping {
+        let _ = writeln!(text, "\tset(sender, SOL_SOCKET, SO_TIMESTAMPING, {TIMES});");
     }
     if let Some(congestion) = spec.tcp.congestion {
         let name = congestion.name();

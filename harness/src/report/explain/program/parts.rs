@@ -138,6 +138,7 @@ pub fn globals(scenario: &Scenario, own: Own, code: &str) -> String {
 
 /// Where C has the names that a program may use.
 pub const HEADERS: &[(&str, &[&str])] = &[
+    ("linux/net_tstamp.h", &["SO_TIMESTAMPING"]),
     ("arpa/inet.h", &["inet_addr", "inet_pton", "htons"]),
     ("errno.h", &["errno"]),
     (

@@ -125,13 +125,13 @@ static void *relay(void *unused)
 {
 	int ends[2];
 	ssize_t len;
-	char mark = 'Z';	/* its own, behind what it has taken */
+	char mark = 'Z', taken;	/* its own, behind what it has taken */
 
 	must(pipe(ends), "pipe");
 	/* Each slot of a pipe keeps something of what was in it before. */
 	for (int slot = 0; slot < 16; slot++) {
 		must(write(ends[1], &mark, 1), "write");
-		must(read(ends[0], &mark, 1), "read");
+		must(read(ends[0], &taken, 1), "read");
 	}
 	while ((len = splice(relay_in, NULL, ends[1], NULL, 1 << 20, 0)) > 0) {
 		struct pollfd room = { .fd = ends[1], .events = POLLOUT };
@@ -142,7 +142,7 @@ static void *relay(void *unused)
 		while (len > 0)
 			len -= must(splice(ends[0], NULL, relay_out, NULL, len, 0), "the proxy");
 		if (is_marked)
-			must(read(ends[0], &mark, 1), "read");
+			must(read(ends[0], &taken, 1) == 1 && taken == mark ? 0 : -1, "the mark");
 	}
 	shutdown(relay_out, SHUT_WR);
 	return unused;

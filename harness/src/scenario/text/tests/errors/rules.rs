@@ -289,7 +289,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "pipe capacity=4096\ntee 1",
-        "2:5: found `1`: the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first",
+        "2:5: found `1`: the pipe is empty: a `splice-in`, `sendfile-in`, `vmsplice` or `pipe-write` must come first",
     ),
     (
         "pipe capacity=4096\nsplice-in 0+1\nsplice-out 1 tee",
@@ -361,7 +361,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "pipe capacity=4096\nsplice-out 1",
-        "2:12: found `1`: the pipe is empty: a `splice-in`, `vmsplice` or `pipe-write` must come first",
+        "2:12: found `1`: the pipe is empty: a `splice-in`, `sendfile-in`, `vmsplice` or `pipe-write` must come first",
     ),
     (
         "pipe capacity=1",
