@@ -20,8 +20,7 @@ use super::sysctl;
 use super::tun::End;
 use crate::engine;
 use crate::scenario::{
-    Borrowing, Congestion, Device, DeviceKind, Family, FileKind, Filling, Netem, Op, Scenario,
-    Sysctl, normalize,
+    Borrowing, Congestion, Device, DeviceKind, Family, FileKind, Netem, Scenario, Sysctl, normalize,
 };
 
 /// Something that scenarios need of a kernel.
@@ -357,15 +356,7 @@ fn needs(scenario: &Scenario) -> impl Iterator<Item = Feature> {
         has(setup.file.kind == FileKind::Ext4, Feature::Ext4),
         has(scenario.borrows(Borrowing::Uring), Feature::IoUring),
         has(
-            scenario.steps.iter().any(|it| {
-                matches!(
-                    it.op,
-                    Op::SpliceIn {
-                        by: Filling::Sendfile,
-                        ..
-                    }
-                )
-            }),
+            scenario.steps.iter().any(|it| it.op.is_sendfile_in()),
             Feature::SendfileIn,
         ),
         has(

@@ -128,7 +128,7 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         by_a(s, Op::AwaitCompletions);
     };
     "pipe", |s| any(s, |op| matches!(op, Op::Pipe { .. })), |s| splice_out(s, false, false);
-    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { by, .. } if by != Filling::Sendfile)), |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
+    "splice-in", |s| any(s, |op| matches!(op, Op::SpliceIn { .. }) && !op.is_sendfile_in()), |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });
     "splice-out", |s| any(s, |op| matches!(op, Op::SpliceOut { .. })),
         |s| splice_out(s, false, false);
     "splice-out more", |s| any(s, |op| matches!(op, Op::SpliceOut { more: true, .. })),
@@ -145,7 +145,7 @@ pub const OPERATIONS: &[Feature] = features! { Operation:
         |s| by_a(s, Op::Vmsplice { range: ONE, gift: true });
     "splice-in move", |s| any(s, |op| matches!(op, Op::SpliceIn { by: Filling::Move, .. })),
         |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Move });
-    "sendfile-in", |s| any(s, |op| matches!(op, Op::SpliceIn { by: Filling::Sendfile, .. })),
+    "sendfile-in", |s| any(s, |op| op.is_sendfile_in()),
         |s| by_a(s, Op::SpliceIn { range: ONE, by: Filling::Sendfile });
     "splice-out move", |s| any(s, |op| matches!(op, Op::SpliceOut { move_pages: true, .. })), |s| {
         by_a(s, Op::SpliceIn { range: ONE, by: Filling::Splice });

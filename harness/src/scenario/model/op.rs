@@ -277,6 +277,17 @@ impl Op {
         }
     }
 
+    /// Whether it puts pages into the pipe by sendfile(2).
+    pub fn is_sendfile_in(self) -> bool {
+        matches!(
+            self,
+            Op::SpliceIn {
+                by: Filling::Sendfile,
+                ..
+            }
+        )
+    }
+
     /// Whether what it writes is zeros.
     pub fn zeroes(self) -> bool {
         matches!(self, Op::Truncate { .. } | Op::Punch(_) | Op::ZeroRange(_))

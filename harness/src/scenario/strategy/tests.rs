@@ -216,17 +216,7 @@ fn every_feature_is_generated() {
                 )
             })
         }),
-        ("sendfile-in", 1.0, |c| {
-            some(c, |op| {
-                matches!(
-                    op,
-                    Op::SpliceIn {
-                        by: Filling::Sendfile,
-                        ..
-                    }
-                )
-            })
-        }),
+        ("sendfile-in", 1.0, |c| some(c, |op| op.is_sendfile_in())),
         ("splice-out move", 0.5, |c| {
             some(c, |op| {
                 matches!(

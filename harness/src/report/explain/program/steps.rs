@@ -453,14 +453,7 @@ fn statements(scenario: &Scenario, shape: &Shape, index: usize, seen: &[Op]) -> 
                     let mut lines = vec!["must(pipe(pipe_ends), \"pipe\");".to_owned()];
                     // What takes no flag.
                     let may_wait = |it: &Step| {
-                        matches!(
-                            it.op,
-                            Op::PipeWrite { tee: false, .. }
-                                | Op::SpliceIn {
-                                    by: Filling::Sendfile,
-                                    ..
-                                }
-                        )
+                        matches!(it.op, Op::PipeWrite { tee: false, .. }) || it.op.is_sendfile_in()
                     };
                     if scenario.steps.iter().any(may_wait) {
                         lines.push(
