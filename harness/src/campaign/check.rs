@@ -359,14 +359,18 @@ impl<'a> Campaign<'a> {
         for kernel in left {
             self.outcomes[kernel].failures.push(INTERRUPTED.into());
         }
-        let running: Vec<Id> = self.running.keys().copied().collect();
-        running.into_iter().for_each(|id| self.stop(id));
+        for id in self.all_running() {
+            self.stop(id);
+        }
+    }
+
+    fn all_running(&self) -> Vec<Id> {
+        self.running.keys().copied().collect()
     }
 
     fn stop_all(&mut self, tell: &mut impl FnMut(News<'_>)) {
         self.waiting.clear();
-        let running: Vec<Id> = self.running.keys().copied().collect();
-        for id in running {
+        for id in self.all_running() {
             self.note_silence(id, tell);
             self.stop(id);
         }

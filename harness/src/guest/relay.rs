@@ -23,9 +23,7 @@ use super::netns::NetNs;
 use super::reader::{Received, Reception};
 use super::receiver::Receiver;
 use crate::history::End;
-
-/// How much a pipe has room for whose capacity nobody has set, in pages.
-const DEFAULT_SLOTS: u32 = 16;
+use crate::scenario::limits::DEFAULT_PIPE_PAGES;
 
 /// Where the second connections are made.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl Pipe {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         let pipe = Pipe { read, write };
         // Each slot keeps something of what was in it before.
-        for _ in 0..DEFAULT_SLOTS {
+        for _ in 0..DEFAULT_PIPE_PAGES {
             nix::unistd::write(&pipe.write, &MARK)?;
             pipe.take_mark()?;
         }

@@ -29,7 +29,7 @@ use super::run::RESCUE;
 use crate::engine;
 use crate::history::{Call, Outcome, Stamp};
 use crate::oracle::AWAIT_NS;
-use crate::scenario::{Actor, Borrowing, Copying, FileKind, Filling, Op, Range, Scenario};
+use crate::scenario::{Actor, Borrowing, Copying, FileKind, Op, Range, Scenario};
 pub use beside::Beside;
 use done::{Done, change, done, failed, outcome, returned, skipped, status, turned};
 pub use meeting::Meeting;
@@ -159,11 +159,7 @@ impl Stage {
             Op::Borrow { by, range } => self.lend(actor, by, range, entry),
             Op::AwaitCompletions => returned(self.await_completions(actor)),
             Op::Pipe { capacity_bytes } => self.set_pipe(capacity_bytes),
-            Op::SpliceIn {
-                range,
-                by: Filling::Sendfile,
-            } => self.sendfile_in(range),
-            Op::SpliceIn { range, .. } => self.splice_in(range, flags::of(op)),
+            Op::SpliceIn { range, by } => self.fill(range, by, flags::of(op)),
             Op::SpliceOut { len, tee, .. } => {
                 let from = if tee { &self.second_pipe } else { &self.pipe };
                 self.splice_out(&mut lock(from), len, flags::of(op))

@@ -61,6 +61,9 @@ pub const PIPE_BYTES: RangeInclusive<u32> = 4096..=1 << 20;
 /// Capacity of a pipe that normalization puts in: what pipe(2) makes.
 pub const DEFAULT_PIPE_BYTES: u32 = 64 << 10;
 
+/// The same in pages, each of which is a slot.
+pub const DEFAULT_PIPE_PAGES: u32 = DEFAULT_PIPE_BYTES / super::PAGE_BYTES as u32;
+
 /// Longest `wait`, in microseconds.
 pub const MAX_WAIT_US: u64 = 10_000_000;
 

@@ -8,7 +8,7 @@ use nix::unistd::pipe2;
 
 use super::done::{Done, done, failed, outcome, returned, skipped};
 use super::{Stage, lock};
-use crate::scenario::{Copying, Range};
+use crate::scenario::{Copying, Filling, Range};
 
 /// The user pipe, and how many bytes are in it.
 #[derive(Debug)]
@@ -35,38 +35,20 @@ impl Stage {
         }
     }
 
-    pub(super) fn splice_in(&self, range: Range, flags: SpliceFFlags) -> Done {
+    pub(super) fn fill(&self, range: Range, by: Filling, flags: SpliceFFlags) -> Done {
         let mut guard = lock(&self.pipe);
         let Some(pipe) = guard.as_mut() else {
             return skipped();
         };
+        let (file, len) = (self.file.file(), range.len as usize);
         let mut offset = range.offset as libc::loff_t;
-        let result = splice(
-            self.file.file(),
-            Some(&mut offset),
-            &pipe.write,
-            None,
-            range.len as usize,
-            flags,
-        );
-        pipe.bytes += result.unwrap_or(0) as u64;
-        Done {
-            outcome: outcome(result.map(|bytes| bytes as isize)),
-            offset_after: u64::try_from(offset).ok(),
-        }
-    }
-
-    pub(super) fn sendfile_in(&self, range: Range) -> Done {
-        let mut guard = lock(&self.pipe);
-        let Some(pipe) = guard.as_mut() else {
-            return skipped();
+        let at = Some(&mut offset);
+        let result = match by {
+            Filling::Sendfile => pipe
+                .do_not_wait()
+                .and_then(|()| sendfile64(&pipe.write, file, at, len)),
+            Filling::Splice | Filling::Move => splice(file, at, &pipe.write, None, len, flags),
         };
-        if let Err(errno) = pipe.do_not_wait() {
-            return failed(errno);
-        }
-        let mut offset = range.offset as libc::loff_t;
-        let len = range.len as usize;
-        let result = sendfile64(&pipe.write, self.file.file(), Some(&mut offset), len);
         pipe.bytes += result.unwrap_or(0) as u64;
         Done {
             outcome: outcome(result.map(|bytes| bytes as isize)),

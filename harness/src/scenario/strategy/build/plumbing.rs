@@ -1,6 +1,7 @@
 //! What fills and empties pipes.
 
 use super::Builder;
+use crate::scenario::limits::DEFAULT_PIPE_PAGES;
 use crate::scenario::strategy::genes::{AIMS, OpGenes};
 use crate::scenario::strategy::tables::{self, pick, pick_scaled, total};
 use crate::scenario::{Actor, Filling, Op, PAGE_BYTES, Range};
@@ -77,7 +78,7 @@ impl Builder<'_> {
             true => buffers,
             false => 2 * buffers,
         };
-        let slots = pages.next_power_of_two().max(DEFAULT_SLOTS);
+        let slots = pages.next_power_of_two().max(DEFAULT_PIPE_PAGES);
         let capacity_bytes = slots * PAGE_BYTES as u32;
         self.push(Actor::A, Op::Pipe { capacity_bytes });
         self.has_pipe = true;
@@ -101,6 +102,3 @@ impl Builder<'_> {
         self.splice_out(genes, asked, false);
     }
 }
-
-/// What a pipe has room for whose capacity nobody has set, in pages.
-const DEFAULT_SLOTS: u32 = 16;
