@@ -16,14 +16,20 @@ use inflight::campaign::unit::{Done, Found};
 
 use common::{kernels, repository};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_inflight");
+
 fn inflight(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inflight"));
-    command.args(args).current_dir(repository());
-    command
+    program(Path::new(PROGRAM), args)
 }
 
 fn run(args: &[&str]) -> Output {
     inflight(args).output().unwrap()
+}
+
+fn program(path: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(path);
+    command.args(args).current_dir(repository());
+    command
 }
 
 fn text(path: &Path) -> &str {
@@ -32,9 +38,20 @@ fn text(path: &Path) -> &str {
 
 /// Units of a campaign, from 1 on, one after the other.
 fn units(kernel: &str, cases: &str, numbers: &[u32], of: u32, out: &Path) -> Vec<Output> {
+    units_by(Path::new(PROGRAM), kernel, cases, numbers, of, out)
+}
+
+fn units_by(
+    path: &Path,
+    kernel: &str,
+    cases: &str,
+    numbers: &[u32],
+    of: u32,
+    out: &Path,
+) -> Vec<Output> {
     let unit = |number: &u32| {
         let shard = format!("{number}/{of}");
-        run(&[
+        let args = [
             "check",
             "--kernel",
             kernel,
@@ -48,7 +65,8 @@ fn units(kernel: &str, cases: &str, numbers: &[u32], of: u32, out: &Path) -> Vec
             &shard,
             "--out",
             text(out),
-        ])
+        ];
+        program(path, &args).output().unwrap()
     };
     numbers.iter().map(unit).collect()
 }
@@ -91,6 +109,31 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The guest's kernel walks the program's path before it runs it, and what it does not know
+/// of the path yet takes it time. On a node the program lies in the campaign's folder.
+#[test]
+fn a_unit_comes_to_the_same_wherever_the_program_lies() {
+    if !kernels() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    // What the guest boots from is in the first of the two, as a rule, and so it knows the way.
+    let homes = [
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
+    ];
+    let unit = |home: &tempfile::TempDir| {
+        let place = home.path().join("inflight");
+        fs::copy(PROGRAM, &place).unwrap();
+        let out = out.path().join(home.path().file_name().unwrap());
+        let outputs = units_by(&place, KERNELS[1], "8", &[1], 2, &out);
+        assert_eq!(outputs[0].status.code(), Some(0), "{outputs:?}");
+        merged(&out).timeless()
+    };
+    let [one, other] = homes.each_ref().map(unit);
+    assert_same(&one, &other);
 }
 
 #[test]
