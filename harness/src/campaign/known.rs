@@ -33,6 +33,10 @@ pub enum Bug {
     /// which may be another thread's (net/core/skbuff.c:msg_zerocopy_put_abort). Over
     /// UDP it stays so with the series, but there no scenario has two threads.
     NumberGivenBack,
+    /// TCP adds what is sent by reference to a packet that was dropped before it left, and
+    /// of which a copy with a time is in the error queue: that copy has the pages then, too,
+    /// for as long as nobody reads it (net/core/skbuff.c:skb_zerocopy_iter_stream).
+    HeldByATime,
     /// A SYN that comes after its own repetition is answered with an ACK without the
     /// options of MPTCP, for which who connects takes its peer for one of plain TCP, and
     /// the peer does not notice (net/mptcp/options.c:check_fully_established). No kernel
@@ -53,6 +57,7 @@ impl Bug {
             Bug::ForgottenEnd => "corpus/udp/udp6-past-end.scn",
             Bug::ForgottenOwner => "corpus/zerocopy/mtu-probe.scn",
             Bug::NumberGivenBack => "corpus/zerocopy/number-given-back.scn",
+            Bug::HeldByATime => "corpus/zerocopy/held-by-a-time.scn",
             Bug::LateSyn => "corpus/end/late-syn-mptcp.scn",
             Bug::WaitingEnd => "corpus/socket/ktls-nonblock-past-end.scn",
         }
@@ -94,6 +99,11 @@ impl Bug {
             }
             Bug::NumberGivenBack => {
                 gives_back(scenario, history) && completion(&|it| is_of_a_number(scenario, it))
+            }
+            // Who waits for a number reads the error queue.
+            Bug::HeldByATime => {
+                scenario.setup.socket.timestamping
+                    && completion(&|it| it.stream_offset.is_none() && by_ring(scenario, it))
             }
             // Data after it is noticed, unless that is all there is.
             Bug::LateSyn => {
@@ -154,6 +164,7 @@ impl Known {
         }
         if known && !has_series {
             bugs.push(Bug::NumberGivenBack);
+            bugs.push(Bug::HeldByATime);
         }
         if known {
             bugs.push(Bug::LateSyn);
@@ -239,9 +250,13 @@ fn gives_back(scenario: &Scenario, history: &History) -> bool {
 /// Whether it is about the numbers of MSG_ZEROCOPY, which io_uring has not, and not
 /// about bytes.
 fn is_of_a_number(scenario: &Scenario, violation: &Violation) -> bool {
+    violation.stream_offset.is_none() && !by_ring(scenario, violation)
+}
+
+/// Whether it is about a send by io_uring.
+fn by_ring(scenario: &Scenario, violation: &Violation) -> bool {
     let step = violation.step;
-    let by_ring = step.is_some_and(|it| borrows(scenario, it) == Some(Borrowing::Uring));
-    violation.stream_offset.is_none() && !by_ring
+    step.is_some_and(|it| borrows(scenario, it) == Some(Borrowing::Uring))
 }
 
 /// Whether the byte that it is about can have been in an MTU probe: not in the first

@@ -343,6 +343,34 @@ fn a_number_is_given_back_where_a_call_fails_beside_one_of_another_thread() {
 }
 
 #[test]
+fn a_time_holds_what_is_sent_by_a_ring_up_to_the_series() {
+    const HELD: &str = include_str!("../../../../corpus/zerocopy/held-by-a-time.scn");
+    let on = |stable: &str, text: &str, violation: Violation| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        let known = Known::of("6.12.117", stable);
+        known.explain(&scenario, &history(&[]), &[violation])
+    };
+    let scenario = text::parse("known.scn", HELD).unwrap();
+    let mut steps = 0..scenario.steps.len();
+    let ring = steps.find(|it| borrows(&scenario, *it) == Some(Borrowing::Uring));
+    let owed = || of_completion(ring, None);
+    assert_eq!(on("", HELD, owed()), Some(Bug::HeldByATime));
+    for stable in ["0\n", "1\n", "2\n"] {
+        assert_eq!(on(stable, HELD, owed()), None, "the series mends it");
+    }
+    let torn = of_completion(ring, Some(4096));
+    assert_eq!(on("", HELD, torn), None);
+    for (from, to) in [
+        (" timestamping", ""),
+        ("uring-send-zerocopy", "send-zerocopy"),
+    ] {
+        let other = HELD.replace(from, to);
+        assert_ne!(other, HELD);
+        assert_eq!(on("", &other, owed()), None, "{from}");
+    }
+}
+
+#[test]
 fn ktls_waits_at_the_end_of_the_file_since_it_holds_back() {
     const END: &str = include_str!("../../../../corpus/socket/ktls-nonblock-past-end.scn");
     let of = |property, message: &str| Violation {

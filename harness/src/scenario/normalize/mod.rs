@@ -49,7 +49,6 @@ pub(super) fn explain(scenario: Scenario) -> (Scenario, Vec<Note>) {
         steps,
     };
     setup::each(&mut normal, &mut notes);
-    setup::timestamping(&mut normal, &mut notes);
     (normal, notes.into_inner())
 }
 

@@ -142,7 +142,6 @@ pub enum Rule {
     PollNeedsNonblock,
     PollNeedsParts,
     PollOfTimes,
-    TimesBesideRing,
     NeedsExt4,
     WholeSectors,
     Recover,
@@ -344,11 +343,6 @@ impl fmt::Display for Rule {
             Rule::BaseMssNeedsProbing => write!(
                 f,
                 "only probing begins there, so the same line must have `mtu-probing=1` or 2"
-            ),
-            Rule::TimesBesideRing => write!(
-                f,
-                "an error queue that nobody empties has io_uring try in vain until it sends less, \
-                 so not beside `uring-send-zerocopy`"
             ),
             Rule::PollOfTimes => write!(
                 f,

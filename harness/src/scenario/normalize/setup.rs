@@ -5,9 +5,7 @@ use std::ops::RangeInclusive;
 use super::rule::{Line, Notes, Rule};
 use super::stack;
 use crate::scenario::limits::*;
-use crate::scenario::{
-    Borrowing, DeviceKind, Distribution, Netem, Scenario, Setup, SocketSpec, Sysctl,
-};
+use crate::scenario::{DeviceKind, Distribution, Netem, Scenario, Setup, SocketSpec, Sysctl};
 
 pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
     let family = setup.socket.family;
@@ -67,14 +65,6 @@ pub fn setup(mut setup: Setup, notes: &mut Notes) -> Setup {
         Rule::FileSize,
     );
     setup
-}
-
-/// Not beside sends by io_uring, see [`Rule::TimesBesideRing`].
-pub fn timestamping(scenario: &mut Scenario, notes: &mut Notes) {
-    let lends = scenario.borrows(Borrowing::Uring);
-    if lends && std::mem::take(&mut scenario.setup.socket.timestamping) {
-        notes.push(Line::Socket, "timestamping", Rule::TimesBesideRing);
-    }
 }
 
 /// A connection for each is for more than one, and who that is the operations say.
