@@ -22,6 +22,8 @@ pub fn build(genes: &Genes) -> Scenario {
         build_as_drawn(&throng::cramp(genes))
     } else if genes.throng.probed {
         build_as_drawn(&throng::probe(genes))
+    } else if genes.throng.overflows {
+        build_as_drawn(&throng::overflow(genes))
     } else {
         build_as_drawn(genes)
     }

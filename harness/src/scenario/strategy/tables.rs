@@ -268,7 +268,13 @@ pub const RATES_BPS: &[Weighted<u64>] = &[
 pub const PASSING_PACKETS: &[Weighted<u32>] = &[(1, 4), (2, 3), (3, 2), (10, 1)];
 
 /// Queue lengths, in packets: shorter than the initial window of ten, most.
-pub const LIMITS_PACKETS: &[Weighted<u32>] = &[(10, 2), (3, 2), (2, 1), (50, 2)];
+pub const LIMITS_PACKETS: &[Weighted<u32>] = &[(50, 2), (10, 2), (3, 2), (2, 1)];
+
+/// A draw of one that some segments overflow.
+pub const SHORT_QUEUE: u32 = 4;
+
+/// A draw of the directions: what is special about the link is so for the data.
+pub const OF_DATA: u32 = 0;
 
 /// Largest packets, in bytes.
 pub const MTU_BYTES: &[Weighted<u32>] = &[

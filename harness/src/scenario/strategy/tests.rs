@@ -87,18 +87,18 @@ fn a_case_depends_on_its_seed_and_index_only() {
 #[test]
 fn a_seed_keeps_its_meaning() {
     expect_test::expect![[r#"
-        socket vsock
-        file tmpfs size=16384 read-only
+        link data delay=50ms
+        link ack delay=28ms
+        socket ktls4 notsent-lowat=4096 cork
+        file tmpfs size=4095 read-only
 
-        mmap-write 4020+12364
-        sendfile 8192+8192
-        mmap-write 8192+8192
-        sendfile 4097+8192
-        mmap-write 12288+1
-        mmap-write 0+16384
-        pipe capacity=4096
-        splice-in 8192+8192
-        splice-out 8192 more
+        sendfile 0+2896
+        sendfile 146+2
+        mmap-write 146+1
+        mmap-write 0+4095
+        sendfile 0+4095
+        sendfile 4+4091
+        mmap-write 106+3989
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -177,7 +177,7 @@ fn every_feature_is_generated() {
             c.setup.socket.family == Family::UnixSeqpacket
         }),
         ("vsock", 2.5, |c| c.setup.socket.family == Family::Vsock),
-        ("udp4", 4.0, |c| c.setup.socket.family == Family::Udp4),
+        ("udp4", 3.8, |c| c.setup.socket.family == Family::Udp4),
         ("udp6", 1.5, |c| c.setup.socket.family == Family::Udp6),
         ("sndbuf", 5.0, |c| c.setup.socket.sndbuf_bytes.is_some()),
         ("rcvbuf", 5.0, |c| c.setup.socket.rcvbuf_bytes.is_some()),
@@ -372,6 +372,7 @@ fn every_feature_is_generated() {
 fn shrunk(seed: u8, fails: impl Fn(&Scenario) -> bool) -> Scenario {
     let drawn = genes::genes().prop_map(|mut genes| {
         genes.throng.cramped = false;
+        genes.throng.overflows = false;
         build::build(&genes)
     });
     shrunk_from(drawn.boxed(), seed, fails)
@@ -451,14 +452,14 @@ fn what_matters_stays_and_the_rest_goes() {
         // One that only filled or emptied a pipe may stay: operations are taken out first,
         // and made simpler then.
         assert!(found.steps.len() <= 6, "seed {seed}: {found}");
-        simplest += u8::from(
-            found.to_string() == "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n",
-        );
+        // Two where buffers were gathered.
+        let alone = "pipe capacity=65536\nsplice-in 0+4096\nsplice-out 4096\n";
+        let gathered = "pipe capacity=65536\nsplice-in 0+4096\nsplice-in 0+4096\nsplice-out 8192\n";
+        simplest += u8::from([alone, gathered].contains(&found.to_string().as_str()));
     }
     assert!(races >= SEEDS - 3, "{races} of {SEEDS}");
     // What only a wish brought about stays as the wish has it.
-    // So does what only buffers that were gathered did.
-    assert!(simplest >= SEEDS / 4, "{simplest} of {SEEDS}");
+    assert!(simplest >= SEEDS * 2 / 3, "{simplest} of {SEEDS}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step, Sysctl};
 /// The same, with more than one who sends, and little room.
 pub fn cramp(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
-    genes.throng.probed = false;
+    (genes.throng.probed, genes.throng.overflows) = (false, false);
     genes.swarm.senders = true;
     genes.borrows = true;
     genes.file = genes.file.max(tables::LARGER_FILE);
@@ -31,6 +31,7 @@ pub fn cramp(genes: &Genes) -> Genes {
 /// nobody waits for.
 pub fn probe(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
+    genes.throng.overflows = false;
     genes.family.0 = false;
     genes.swarm.senders = true;
     genes.borrows = true;
@@ -45,6 +46,27 @@ pub fn probe(genes: &Genes) -> Genes {
             *value = (true, 0);
         }
     }
+    genes
+}
+
+/// The same over TCP and a queue that is too short. What TCP could not get rid of stays the
+/// last that it has to send, and what is sent next comes to it: by copy, and by reference.
+pub fn overflow(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
+    genes.family.0 = false;
+    genes.tun.on = false;
+    genes.loopback = false;
+    genes.swarm.copies = true;
+    genes.borrows = true;
+    genes.throng.rows.0 = true;
+    let link = &mut genes.link;
+    link.direction = tables::OF_DATA;
+    link.limit = (true, link.limit.1.max(tables::SHORT_QUEUE));
+    // Else nothing is ever in it.
+    link.data_delay_ms.0 = true;
+    let socket = &mut genes.socket;
+    socket.nonblock = false;
+    socket.timestamping = genes.throng.stamped;
     genes
 }
 
@@ -205,6 +227,16 @@ impl Builder<'_> {
                 *by = match by {
                     Borrowing::Send => Borrowing::Uring,
                     Borrowing::Uring => Borrowing::Send,
+                };
+            }
+            // What is sent by reference comes to what was copied and is still there.
+            if self.throng.overflows {
+                op = match op {
+                    Op::Copy { range, .. } => Op::Sendfile(range),
+                    _ => Op::Copy {
+                        by: Copying::Write,
+                        range,
+                    },
                 };
             }
             self.push(actor, op);

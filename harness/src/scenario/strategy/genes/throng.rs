@@ -20,6 +20,10 @@ pub struct Throng {
     /// What they send waits until it is looked whether longer packets pass, and is put
     /// together for that.
     pub probed: bool,
+    /// The queue of the link has room for few packets, and drops what is sent at once.
+    pub overflows: bool,
+    /// What it drops leaves a copy with a time.
+    pub stamped: bool,
     /// What ends their waits.
     pub impatience: Impatience,
     /// Always set, until they shrink: what the crowd does. What fills the buffer, three who
@@ -56,13 +60,28 @@ pub fn throng() -> impl Strategy<Value = Throng> {
         [weighted(1.0); 5],
         weighted(0.4),
         weighted(0.3),
+        weighted(0.04),
+        weighted(0.5),
     )
         .prop_map(
-            |(rows, joins, cramped, probed, impatience, members, sips, late)| Throng {
+            |(
                 rows,
                 joins,
                 cramped,
                 probed,
+                impatience,
+                members,
+                sips,
+                late,
+                overflows,
+                stamped,
+            )| Throng {
+                rows,
+                joins,
+                cramped,
+                probed,
+                overflows,
+                stamped,
                 impatience: pick(IMPATIENCES, impatience),
                 members,
                 sips,
