@@ -206,7 +206,7 @@ fn programs_say_what_their_scenarios_expect() {
 
 #[test]
 fn programs_of_generated_scenarios_compile() {
-    const CASES: u64 = 100;
+    const CASES: u64 = 200;
     if !tools_are_there() {
         return;
     }

@@ -585,7 +585,8 @@ pub fn notes_sleep(scenario: &Scenario, shape: &Shape) -> bool {
     let sleeps = |it: &Step| matches!(it.op, Op::Wait { .. }) && it.actor != Actor::Reader;
     let steps = &scenario.steps;
     let waits_for_all = shape.reader == Reader::Actor && !ends::may_leave(scenario);
-    steps.iter().any(awaits) || waits_for_all && steps.iter().any(sleeps)
+    // Who is alone awaits one who does nothing, and so nobody.
+    shape.takes_turns && (steps.iter().any(awaits) || waits_for_all && steps.iter().any(sleeps))
 }
 
 fn allocate(mode: &str, range: crate::scenario::Range) -> Vec<String> {
