@@ -103,7 +103,7 @@ impl Bug {
             // Who waits for a number reads the error queue.
             Bug::HeldByATime => {
                 scenario.setup.socket.timestamping
-                    && completion(&|it| it.stream_offset.is_none() && by_ring(scenario, it))
+                    && completion(&|it| by_ring(scenario, it) && can_be_held(scenario, history, it))
             }
             // Data after it is noticed, unless that is all there is.
             Bug::LateSyn => {
@@ -230,6 +230,21 @@ fn borrows(scenario: &Scenario, step: usize) -> Option<Borrowing> {
         Op::Borrow { by, .. } => Some(by),
         _ => None,
     }
+}
+
+/// Whether what it is about can have been added to what TCP had sent before and could not
+/// get rid of.
+fn can_be_held(scenario: &Scenario, history: &History, violation: &Violation) -> bool {
+    let Some(step) = violation.step else {
+        return false;
+    };
+    let connection = |step: usize| scenario.connection_of(scenario.steps[step].actor);
+    let sent = |call: &Call| {
+        let other = call.step != step && connection(call.step) == connection(step);
+        other && scenario.steps[call.step].op.sends() && call.outcome.bytes() > 0
+    };
+    let is_tcp = matches!(scenario.setup.socket.family, Family::Tcp4 | Family::Tcp6);
+    is_tcp && violation.stream_offset.is_none() && history.calls.iter().any(sent)
 }
 
 /// Whether a call gave a number back, and another thread may have been given a later

@@ -29,7 +29,7 @@ const SHRINK_TIME: Duration = Duration::from_secs(60);
 /// When virtual time begins to be counted, from the boot. How long the boot takes follows
 /// what the program's path is: the kernel walks it, and sees the clock move where it is
 /// read a hundred times at one instant (kernel-patch/uml/).
-const BOOTED: Duration = Duration::from_millis(100);
+const BOOTED: Duration = Duration::from_secs(1);
 /// Rounds without the harness from one sign of life to the next.
 const BARE_ROUNDS_A_BEAT: u32 = 1000;
 

@@ -345,28 +345,35 @@ fn a_number_is_given_back_where_a_call_fails_beside_one_of_another_thread() {
 #[test]
 fn a_time_holds_what_is_sent_by_a_ring_up_to_the_series() {
     const HELD: &str = include_str!("../../../../corpus/zerocopy/held-by-a-time.scn");
-    let on = |stable: &str, text: &str, violation: Violation| {
-        let scenario = text::parse("known.scn", text).unwrap();
-        let known = Known::of("6.12.117", stable);
-        known.explain(&scenario, &history(&[]), &[violation])
-    };
     let scenario = text::parse("known.scn", HELD).unwrap();
     let mut steps = 0..scenario.steps.len();
     let ring = steps.find(|it| borrows(&scenario, *it) == Some(Borrowing::Uring));
+    let sent = |bytes| (ring.unwrap() - 1, 0, 1, Outcome::Returned(bytes));
+    let on = |stable: &str, text: &str, calls: &[_], violation: Violation| {
+        let scenario = text::parse("known.scn", text).unwrap();
+        let known = Known::of("6.12.117", stable);
+        known.explain(&scenario, &history(calls), &[violation])
+    };
     let owed = || of_completion(ring, None);
-    assert_eq!(on("", HELD, owed()), Some(Bug::HeldByATime));
+    let calls = [sent(4095)];
+    assert_eq!(on("", HELD, &calls, owed()), Some(Bug::HeldByATime));
     for stable in ["0\n", "1\n", "2\n"] {
-        assert_eq!(on(stable, HELD, owed()), None, "the series mends it");
+        let mended = on(stable, HELD, &calls, owed());
+        assert_eq!(mended, None, "the series mends it");
     }
+    // Nothing was there that it could be added to.
+    assert_eq!(on("", HELD, &[], owed()), None);
+    assert_eq!(on("", HELD, &[sent(0)], owed()), None);
     let torn = of_completion(ring, Some(4096));
-    assert_eq!(on("", HELD, torn), None);
+    assert_eq!(on("", HELD, &calls, torn), None);
     for (from, to) in [
         (" timestamping", ""),
+        ("link ack delay=49ms\nsocket tcp4", "socket udp4"),
         ("uring-send-zerocopy", "send-zerocopy"),
     ] {
         let other = HELD.replace(from, to);
         assert_ne!(other, HELD);
-        assert_eq!(on("", &other, owed()), None, "{from}");
+        assert_eq!(on("", &other, &calls, owed()), None, "{from}");
     }
 }
 

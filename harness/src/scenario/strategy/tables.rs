@@ -267,7 +267,7 @@ pub const RATES_BPS: &[Weighted<u64>] = &[
 /// How many packets a hold lets pass, or a release lets go.
 pub const PASSING_PACKETS: &[Weighted<u32>] = &[(1, 4), (2, 3), (3, 2), (10, 1)];
 
-/// Queue lengths, in packets: shorter than the initial window of ten, most.
+/// Queue lengths, in packets: most are no longer than the initial window of ten.
 pub const LIMITS_PACKETS: &[Weighted<u32>] = &[(50, 2), (10, 2), (3, 2), (2, 1)];
 
 /// A draw of one that some segments overflow.
@@ -359,6 +359,7 @@ mod tests {
     fn draws_with_a_name_are_what_it_says() {
         assert_eq!(pick(FILE_BYTES, LARGER_FILE), 16_384);
         assert_eq!(pick(ROWS, LONGEST_ROW), 20);
+        assert_eq!(pick(LIMITS_PACKETS, SHORT_QUEUE), 3);
         assert_eq!(pick(SOCKET_BUFFER_BYTES, SMALL_BUFFER), 4096);
     }
 

@@ -167,6 +167,16 @@ fn every_feature_is_generated() {
         ("reorder", 3.0, |c| either(&c.setup, |n| n.reorder_ppm > 0)),
         ("rate", 5.0, |c| either(&c.setup, |n| n.rate_bps > 0)),
         ("limit", 2.0, |c| either(&c.setup, |n| n.limit_packets > 0)),
+        (
+            "a send by reference behind a copy, and a short queue",
+            1.5,
+            |c| {
+                let mut pairs = c.steps.windows(2);
+                let by_reference = |op| matches!(op, Op::Sendfile(_) | Op::Borrow { .. });
+                (1..=3).contains(&c.setup.data.limit_packets)
+                    && pairs.any(|it| matches!(it[0].op, Op::Copy { .. }) && by_reference(it[1].op))
+            },
+        ),
         ("tcp4", 45.0, |c| c.setup.socket.family == Family::Tcp4),
         ("tcp6", 10.0, |c| c.setup.socket.family == Family::Tcp6),
         ("ktls4", 5.0, |c| c.setup.socket.family == Family::Ktls4),

@@ -232,6 +232,10 @@ impl Builder<'_> {
             // What is sent by reference comes to what was copied and is still there.
             if self.throng.overflows {
                 op = match op {
+                    Op::Copy { range, .. } if (genes.aim + place).is_multiple_of(3) => Op::Borrow {
+                        by: Borrowing::Uring,
+                        range,
+                    },
                     Op::Copy { range, .. } => Op::Sendfile(range),
                     _ => Op::Copy {
                         by: Copying::Write,
