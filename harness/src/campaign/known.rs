@@ -238,13 +238,22 @@ fn can_be_held(scenario: &Scenario, history: &History, violation: &Violation) ->
     let Some(step) = violation.step else {
         return false;
     };
-    let connection = |step: usize| scenario.connection_of(scenario.steps[step].actor);
-    let sent = |call: &Call| {
-        let other = call.step != step && connection(call.step) == connection(step);
-        other && scenario.steps[call.step].op.sends() && call.outcome.bytes() > 0
-    };
+    let sent = |call: &Call| call.step != step && call.outcome.bytes() > 0;
     let is_tcp = matches!(scenario.setup.socket.family, Family::Tcp4 | Family::Tcp6);
-    is_tcp && violation.stream_offset.is_none() && history.calls.iter().any(sent)
+    is_tcp && violation.stream_offset.is_none() && sends_beside(scenario, history, step).any(sent)
+}
+
+/// The calls that sent on the connection of `step`, its own among them.
+fn sends_beside<'a>(
+    scenario: &'a Scenario,
+    history: &'a History,
+    step: usize,
+) -> impl Iterator<Item = &'a Call> {
+    let connection = |step: usize| scenario.connection_of(scenario.steps[step].actor);
+    let same = move |call: &&Call| {
+        connection(call.step) == connection(step) && scenario.steps[call.step].op.sends()
+    };
+    history.calls.iter().filter(same)
 }
 
 /// Whether a call gave a number back, and another thread may have been given a later
@@ -282,11 +291,7 @@ fn can_be_probed(scenario: &Scenario, history: &History, violation: &Violation) 
     let (Some(step), Some(at)) = (violation.step, violation.stream_offset) else {
         return false;
     };
-    let connection = |step: usize| scenario.connection_of(scenario.steps[step].actor);
-    let same = |call: &&Call| {
-        connection(call.step) == connection(step) && scenario.steps[call.step].op.sends()
-    };
-    let sends = || history.calls.iter().filter(same);
+    let sends = || sends_beside(scenario, history, step);
     // These may have sent anything.
     let unknown = |call: &Call| matches!(call.outcome, Outcome::Killed | Outcome::Pending);
     let sent_bytes: u64 = sends().map(|call| call.outcome.bytes()).sum();
