@@ -6,7 +6,8 @@ mod stack;
 mod throng;
 
 use super::genes::{
-    AIMS, Aim, Company, Counts, Genes, KINDS, Kind, OpGenes, PIPE_KINDS, Source, Swarm, Throng,
+    AIMS, Aim, Company, Counts, Crowd, Genes, KINDS, Kind, OpGenes, PIPE_KINDS, Source, Swarm,
+    Throng,
 };
 use super::tables::{self, Weighted, pick, pick_scaled, total};
 use crate::scenario::limits::{MAX_COUNT_BYTES, MAX_OPS};
@@ -18,15 +19,13 @@ use crate::scenario::{
 
 /// The scenario that `genes` describe, normalized.
 pub fn build(genes: &Genes) -> Scenario {
-    if genes.throng.cramped {
-        build_as_drawn(&throng::cramp(genes))
-    } else if genes.throng.probed {
-        build_as_drawn(&throng::probe(genes))
-    } else if genes.throng.overflows {
-        build_as_drawn(&throng::overflow(genes))
-    } else {
-        build_as_drawn(genes)
-    }
+    let genes = match genes.throng.crowd {
+        Crowd::None => genes,
+        Crowd::Cramped => &throng::cramp(genes),
+        Crowd::Probed => &throng::probe(genes),
+        Crowd::Overflows => &throng::overflow(genes),
+    };
+    build_as_drawn(genes)
 }
 
 fn build_as_drawn(genes: &Genes) -> Scenario {
@@ -39,14 +38,20 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
     let waits = genes.throng.sips && family.is_some_and(|it| !it.passes_link());
     let leaves = genes.swarm.trouble && genes.ops.iter().any(leaves);
     let paused = genes.socket.paused || leaves || waits;
+    let has_holes = genes.plumbing && genes.holes;
+    let file_draw = match has_holes {
+        // A hole goes on in the next page.
+        true => genes.file.max(tables::LARGER_FILE),
+        false => genes.file,
+    };
     let file = FileSpec {
         kind: match (genes.source.ext4, genes.swarm.memfd) {
             (true, _) => FileKind::Ext4,
             (false, true) => FileKind::Memfd,
             (false, false) => FileKind::Tmpfs,
         },
-        size_bytes: pick(tables::FILE_BYTES, genes.file),
-        sparse: genes.source.sparse || genes.plumbing && genes.holes,
+        size_bytes: pick(tables::FILE_BYTES, file_draw),
+        sparse: genes.source.sparse || has_holes,
         read_only: genes.source.read_only,
     };
     let mut socket = setup::socket(&genes.socket, &genes.tcp);
@@ -100,7 +105,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         (false, _) => 1,
         (true, false) => pick(&[(1, 90), (2, 6), (4, 3), (7, 1)], genes.rounds),
         // What was in a slot before matters once the ring has gone around.
-        (true, true) => pick(&[(1, 20), (2, 40), (4, 40)], genes.rounds),
+        (true, true) => pick(&[(1, 20), (2, 55), (4, 25)], genes.rounds),
     };
     let sends = |op| {
         let kind = builder.kind(op);
@@ -119,7 +124,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         let range = builder.send(&genes.ops[0]);
         builder.push(Actor::A, Op::Sendfile(range));
     }
-    if genes.throng.cramped {
+    if genes.throng.crowd == Crowd::Cramped {
         builder.crowd(&genes.ops[0]);
     }
     for _ in 0..rounds {
@@ -195,13 +200,13 @@ impl Builder<'_> {
                 self.push(self.sender(genes), Op::Borrow { by, range });
                 self.in_a_row(genes);
                 // Who is told when the pages are free writes to them then.
-                if genes.back == 3 || self.throng.probed {
+                if genes.back == 3 || self.is_probed() {
                     self.push(Actor::A, Op::AwaitCompletions);
                     let back = genes.offset as usize % self.sends.len();
                     let range = self.sends[self.sends.len() - 1 - back];
                     self.push(Actor::A, Op::MmapWrite(range));
                 }
-                if self.throng.probed {
+                if self.is_probed() {
                     self.write_in_flight(genes);
                 }
             }
@@ -242,6 +247,7 @@ impl Builder<'_> {
                 self.splice_out(genes, len, false);
             }
             Some(Kind::Gather) => self.gather(genes),
+            Some(Kind::HandOver) => self.hand_over(genes),
             Some(Kind::Pour) => {
                 let len = self.len(genes);
                 self.push(Actor::A, Op::Pour { len });
@@ -378,7 +384,7 @@ impl Builder<'_> {
         };
         let kind = match kind {
             // Nobody waits for these, so that more than one is there to be put together.
-            Kind::Sendfile if self.throng.probed && genes.aim % 2 == 1 => Kind::Borrow,
+            Kind::Sendfile if self.is_probed() && genes.aim % 2 == 1 => Kind::Borrow,
             kind => kind,
         };
         let (on, instead) = match kind {
@@ -390,7 +396,9 @@ impl Builder<'_> {
             Kind::SpliceOut | Kind::Pipe => (self.swarm.splice, None),
             Kind::Wait => (self.swarm.wait, None),
             Kind::Read | Kind::OwnRead => (self.paused, None),
-            Kind::Tee | Kind::Pour => (self.swarm.splice && self.swarm.pipes, None),
+            Kind::Tee | Kind::Pour | Kind::HandOver => {
+                (self.swarm.splice && self.swarm.pipes, None)
+            }
             Kind::Signal | Kind::Cork | Kind::Shutdown => (self.swarm.trouble, None),
             Kind::Leave | Kind::Close => (self.swarm.trouble, None),
             Kind::Kill => (self.swarm.trouble, Some(Kind::MmapWrite)),
@@ -583,6 +591,13 @@ impl Builder<'_> {
 
     /// An offset in the file.
     fn offset(&self, genes: &OpGenes) -> u64 {
-        tables::offset(genes.offset) % self.size_bytes
+        let offset = match self.plumbing && genes.kind % 2 == 1 {
+            false => tables::offset(genes.offset),
+            true => {
+                let draw = genes.offset % total(tables::PIPE_OFFSETS);
+                pick(tables::PIPE_OFFSETS, draw)
+            }
+        };
+        offset % self.size_bytes
     }
 }

@@ -24,7 +24,7 @@ pub use counts::Counts;
 pub use setup::{LinkGenes, SocketGenes, Source};
 pub use stack::{DeviceGenes, StackGenes, TunGenes};
 pub use tcp::TcpGenes;
-pub use throng::{Impatience, Throng};
+pub use throng::{Crowd, Impatience, Throng};
 pub use wish::Wish;
 
 /// A draw from a table, by [`tables::pick`].
@@ -153,6 +153,8 @@ pub enum Kind {
     SendfileOn,
     /// Bytes of the pipe's own, and mostly all of it to the socket.
     PipeWrite,
+    /// Something into a pipe, a part of it or all onward, and more behind it.
+    HandOver,
     Hold,
     Release,
     /// A write by who waits for that moment.
@@ -215,6 +217,7 @@ pub const PIPE_KINDS: &[Weighted<Kind>] = &[
     // What sends comes last, side by side, so that shrinking finds the simpler of these.
     (Kind::SpliceOut, 10),
     (Kind::Splice, 3),
+    (Kind::HandOver, 14),
 ];
 
 /// How a write lies to the send it aims at.
@@ -255,7 +258,7 @@ prop_compose! {
         // another meaning.
         wish in wish::wish(),
         throng in throng::throng(),
-        plumbing in weighted(0.18),
+        plumbing in weighted(0.2),
         holes in weighted(0.3),
         link in setup::link(),
         socket in setup::socket(),
@@ -264,7 +267,7 @@ prop_compose! {
         rounds in 0..100_u32,
         ops in vec(op(), 1..=MOST_OPS),
         again in weighted(1.0),
-        family in (weighted(0.32), from(tables::FAMILIES)),
+        family in (weighted(0.34), from(tables::FAMILIES)),
         source in setup::source(),
         company in company::company(),
         device in stack::device(),

@@ -48,7 +48,7 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Ktls4, 8),
     (Family::Mptcp4, 3),
     (Family::Mptcp6, 1),
-    (Family::Unix, 4),
+    (Family::Unix, 5),
     (Family::UnixSeqpacket, 2),
     (Family::Vsock, 11),
     (Family::Udp4, 9),
@@ -205,6 +205,19 @@ pub const PIPE_LENGTHS: &[Weighted<u64>] = &[
     (8192, 2),
     (8193, 1),
     (65_536, 2),
+];
+
+/// Offsets of these: anywhere in a page, so that a part of a page may go on in the next one.
+pub const PIPE_OFFSETS: &[Weighted<u64>] = &[
+    (0, 4),
+    (1, 1),
+    (100, 2),
+    (2048, 2),
+    (4000, 3),
+    (4095, 2),
+    (4097, 1),
+    (8000, 2),
+    (12_288, 1),
 ];
 
 /// Waits, in microseconds: around the delays, the delayed acknowledgement

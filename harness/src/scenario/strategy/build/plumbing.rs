@@ -1,7 +1,7 @@
 //! What fills and empties pipes.
 
 use super::Builder;
-use crate::scenario::limits::DEFAULT_PIPE_PAGES;
+use crate::scenario::limits::{DEFAULT_PIPE_PAGES, MAX_COUNT_BYTES};
 use crate::scenario::strategy::genes::{AIMS, OpGenes};
 use crate::scenario::strategy::tables::{self, pick, pick_scaled, total};
 use crate::scenario::{Actor, Filling, Op, PAGE_BYTES, Range};
@@ -68,6 +68,62 @@ impl Builder<'_> {
         }
     }
 
+    /// Puts something into a pipe, hands a part of it or all on, and puts more where that went
+    /// to, or behind where it was: what is in a slot meets what was there, and what others
+    /// still have of it.
+    pub(super) fn hand_over(&mut self, genes: &OpGenes) {
+        if !self.has_pipe {
+            self.pipe(genes);
+        }
+        let put = |place: u32| OpGenes {
+            back: ((genes.aim >> place) + genes.back) % 4,
+            len: (genes.len + place * APART) % total(tables::LENGTHS),
+            offset: (genes.offset + place * APART) % tables::OFFSETS.end,
+            ..genes.clone()
+        };
+        // Bytes of the pipe's own, or pages; in turn, or not.
+        let (first, turns) = (genes.aim % 2 == 1, !(genes.aim / 2).is_multiple_of(3));
+        let own = |place: u32| first ^ (turns && place.is_multiple_of(2));
+        self.put(&put(0), first, false);
+        let len = self.len(&put(1));
+        let tee = match genes.actor {
+            0 | 1 => {
+                // Most often all of it, so that the slot is free again.
+                let len = if genes.back == 0 {
+                    len
+                } else {
+                    MAX_COUNT_BYTES
+                };
+                self.push(Actor::A, splice_all(len, false));
+                false
+            }
+            2 => {
+                self.push(Actor::A, Op::Tee { len });
+                true
+            }
+            _ => {
+                self.push(Actor::A, Op::Pour { len });
+                true
+            }
+        };
+        for place in 2..4 {
+            self.put(&put(place), own(place), tee);
+        }
+        if tee {
+            self.push(Actor::A, splice_all(MAX_COUNT_BYTES, true));
+        }
+        self.push(Actor::A, splice_all(MAX_COUNT_BYTES, false));
+    }
+
+    /// Puts bytes of the pipe's own into it, or pages; into the second one always the former.
+    fn put(&mut self, genes: &OpGenes, own: bool, tee: bool) {
+        let range = self.send(genes);
+        match own || tee {
+            true => self.push(Actor::A, Op::PipeWrite { range, tee }),
+            false => self.fill(genes, range),
+        }
+    }
+
     /// Puts so many buffers of one length into the pipe, and takes them all out at once.
     pub(super) fn gather(&mut self, genes: &OpGenes) {
         let buffers = self.many(pick_scaled(tables::BUFFERS, genes.aim, total(AIMS)));
@@ -102,3 +158,17 @@ impl Builder<'_> {
         self.splice_out(genes, asked, false);
     }
 }
+
+/// All that is there, up to `len` bytes.
+fn splice_all(len: u64, tee: bool) -> Op {
+    Op::SpliceOut {
+        len,
+        more: false,
+        nonblock: false,
+        tee,
+        move_pages: false,
+    }
+}
+
+/// How far apart in their tables the draws of what follows each other are.
+const APART: u32 = 37;

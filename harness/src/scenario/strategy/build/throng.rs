@@ -3,14 +3,13 @@
 use std::mem;
 
 use super::Builder;
-use crate::scenario::strategy::genes::{Genes, Impatience, OpGenes};
+use crate::scenario::strategy::genes::{Crowd, Genes, Impatience, OpGenes};
 use crate::scenario::strategy::tables::{self, pick, total};
 use crate::scenario::{Actor, Borrowing, Copying, Op, Range, Step, Sysctl};
 
 /// The same, with more than one who sends, and little room.
 pub fn cramp(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
-    (genes.throng.probed, genes.throng.overflows) = (false, false);
     genes.swarm.senders = true;
     genes.borrows = true;
     genes.file = genes.file.max(tables::LARGER_FILE);
@@ -31,7 +30,6 @@ pub fn cramp(genes: &Genes) -> Genes {
 /// nobody waits for.
 pub fn probe(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
-    genes.throng.overflows = false;
     genes.family.0 = false;
     genes.swarm.senders = true;
     genes.borrows = true;
@@ -191,6 +189,11 @@ impl Builder<'_> {
         }
     }
 
+    /// What is sent is to be put together for a probe.
+    pub(super) fn is_probed(&self) -> bool {
+        self.throng.crowd == Crowd::Probed
+    }
+
     /// How many sends are in a row.
     fn row(&self) -> u32 {
         match self.throng.rows {
@@ -214,7 +217,7 @@ impl Builder<'_> {
             let Some(&Step { actor, op }) = self.steps.last() else {
                 return;
             };
-            let most = match self.throng.probed {
+            let most = match self.is_probed() {
                 true => tables::PROBED_BYTES,
                 false => tables::ROW_BYTES,
             };
@@ -223,14 +226,14 @@ impl Builder<'_> {
                 return;
             };
             // Sends by the same way share an owner, and a probe is to hold the data of several.
-            if let (true, Op::Borrow { by, .. }) = (self.throng.probed, &mut op) {
+            if let (true, Op::Borrow { by, .. }) = (self.is_probed(), &mut op) {
                 *by = match by {
                     Borrowing::Send => Borrowing::Uring,
                     Borrowing::Uring => Borrowing::Send,
                 };
             }
             // What is sent by reference comes to what was copied and is still there.
-            if self.throng.overflows {
+            if self.throng.crowd == Crowd::Overflows {
                 op = match op {
                     Op::Copy { range, .. } if (genes.aim + place).is_multiple_of(3) => Op::Borrow {
                         by: Borrowing::Uring,

@@ -15,14 +15,9 @@ pub struct Throng {
     /// Several sends are one datagram, as those of a row always are, and splices say that
     /// more follows.
     pub joins: bool,
-    /// Several send, and there is room for few of them.
-    pub cramped: bool,
-    /// What they send waits until it is looked whether longer packets pass, and is put
-    /// together for that.
-    pub probed: bool,
-    /// The queue of the link has room for few packets, and drops what is sent at once.
-    pub overflows: bool,
-    /// What it drops leaves a copy with a time.
+    /// What they crowd for.
+    pub crowd: Crowd,
+    /// What a queue drops leaves a copy with a time.
     pub stamped: bool,
     /// What ends their waits.
     pub impatience: Impatience,
@@ -34,6 +29,26 @@ pub struct Throng {
     /// What is held on the link is let go late.
     pub late: bool,
 }
+
+/// What sends crowd for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowd {
+    None,
+    /// Several send, and there is room for few of them.
+    Cramped,
+    /// What they send waits until it is looked whether longer packets pass, and is put
+    /// together for that.
+    Probed,
+    /// The queue of the link has room for few packets, and drops what is sent at once.
+    Overflows,
+}
+
+const CROWDS: &[Weighted<Crowd>] = &[
+    (Crowd::None, 78),
+    (Crowd::Cramped, 13),
+    (Crowd::Probed, 5),
+    (Crowd::Overflows, 4),
+];
 
 /// What ends the wait of one who finds no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,33 +69,18 @@ pub fn throng() -> impl Strategy<Value = Throng> {
     (
         (weighted(0.14), from(tables::ROWS)),
         weighted(0.2),
-        weighted(0.13),
-        weighted(0.06),
+        from(CROWDS),
+        weighted(0.5),
         from(IMPATIENCES),
         [weighted(1.0); 5],
         weighted(0.4),
         weighted(0.3),
-        weighted(0.04),
-        weighted(0.5),
     )
         .prop_map(
-            |(
+            |(rows, joins, crowd, stamped, impatience, members, sips, late)| Throng {
                 rows,
                 joins,
-                cramped,
-                probed,
-                impatience,
-                members,
-                sips,
-                late,
-                overflows,
-                stamped,
-            )| Throng {
-                rows,
-                joins,
-                cramped,
-                probed,
-                overflows,
+                crowd: pick(CROWDS, crowd),
                 stamped,
                 impatience: pick(IMPATIENCES, impatience),
                 members,
