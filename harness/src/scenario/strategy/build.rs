@@ -24,6 +24,7 @@ pub fn build(genes: &Genes) -> Scenario {
         Crowd::Cramped => &throng::cramp(genes),
         Crowd::Probed => &throng::probe(genes),
         Crowd::Overflows => &throng::overflow(genes),
+        Crowd::Gathered => &throng::gathered(genes),
     };
     build_as_drawn(genes)
 }
@@ -58,7 +59,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
     if let Some(other) = family {
         socket.family = other;
     }
-    let joins = genes.throng.joins || genes.throng.rows.0;
+    let joins = genes.throng.joins || genes.throng.rows.0 || genes.throng.sips;
     socket.cork |= joins && socket.family.has_datagrams();
     let mut setup = Setup {
         data,
@@ -124,8 +125,10 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         let range = builder.send(&genes.ops[0]);
         builder.push(Actor::A, Op::Sendfile(range));
     }
-    if genes.throng.crowd == Crowd::Cramped {
-        builder.crowd(&genes.ops[0]);
+    match genes.throng.crowd {
+        Crowd::Cramped => builder.crowd(&genes.ops[0]),
+        Crowd::Gathered => builder.gather(&genes.ops[0]),
+        Crowd::None | Crowd::Probed | Crowd::Overflows => {}
     }
     for _ in 0..rounds {
         for op in &genes.ops {
@@ -336,6 +339,11 @@ impl Builder<'_> {
                 self.held = Some(way);
                 if self.throng.late {
                     self.release_late(genes, way);
+                    // Something to hold, for somebody who goes on as soon as he can.
+                    let range = self.send(genes);
+                    self.push(Actor::A, Op::Sendfile(range));
+                    let sent = self.sends[self.sends.len() - 1];
+                    self.push(Actor::A, Op::MmapWrite(sent));
                 }
             }
             // Somebody is to do it later.

@@ -51,8 +51,8 @@ pub const FAMILIES: &[Weighted<Family>] = &[
     (Family::Unix, 5),
     (Family::UnixSeqpacket, 2),
     (Family::Vsock, 11),
-    (Family::Udp4, 9),
-    (Family::Udp6, 3),
+    (Family::Udp4, 10),
+    (Family::Udp6, 4),
 ];
 
 /// Lengths of the file, in bytes.

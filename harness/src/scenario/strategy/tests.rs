@@ -91,13 +91,25 @@ fn a_seed_keeps_its_meaning() {
         link data delay=47ms
         link ack loss=0.1% correlation=25% recover=50% seed=307
         link veth no-checksum
-        file tmpfs size=8192
+        socket tcp4 sndbuf=4096 rcvbuf=4096 send-timeout=10s
+        file tmpfs size=16384
+        reader paused
 
-        uring-send-zerocopy 8163+29
-        mmap-write 8164+28
-        sendfile 907+2
-        mmap-write 907+2
-        sendfile 8191+1
+        write 0+16384
+        send-zerocopy 0+16384
+        b: send-zerocopy 4096+1448
+        b: write 8192+1448
+        mmap-write 0+16384
+        uring-send-zerocopy 8163+1448
+        mmap-write 8852+759
+        read 65536
+        c: sendfile 9099+2
+        read 2
+        read 4097
+        mmap-write 8192+1448
+        sendfile 16383+1
+        read 4097
+        read 4096
     "#]]
     .assert_eq(&case(2008, 4).to_string());
 }
@@ -136,7 +148,7 @@ fn scenarios_are_small() {
     assert!((15_000..45_000).contains(&mean), "{mean} bytes sent");
     println!("{mean} bytes sent");
     let ops = cases().map(|case| case.steps.len()).sum::<usize>() as f64 / CASES as f64;
-    assert!((3.0..14.0).contains(&ops), "{ops} operations");
+    assert!((3.0..15.0).contains(&ops), "{ops} operations");
 }
 
 /// Every feature is there, in at least this share of the cases, in percent.

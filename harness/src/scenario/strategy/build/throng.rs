@@ -68,6 +68,13 @@ pub fn overflow(genes: &Genes) -> Genes {
     genes
 }
 
+/// The same with a pipe.
+pub fn gathered(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
+    genes.swarm.splice = true;
+    genes
+}
+
 /// As much as a small send buffer holds, and more.
 const FILL_BYTES: [u64; 2] = [4096, 16_384];
 

@@ -24,7 +24,8 @@ pub struct Throng {
     /// Always set, until they shrink: what the crowd does. What fills the buffer, three who
     /// send then, and a write to what the first of these has sent.
     pub members: [bool; 5],
-    /// A reader who takes orders takes a little behind each send.
+    /// A reader who takes orders takes a little behind each send; where datagrams are read, several
+    /// sends are one.
     pub sips: bool,
     /// What is held on the link is let go late.
     pub late: bool,
@@ -41,13 +42,16 @@ pub enum Crowd {
     Probed,
     /// The queue of the link has room for few packets, and drops what is sent at once.
     Overflows,
+    /// Buffers in a pipe, for one call to send before anything else is on its way.
+    Gathered,
 }
 
 const CROWDS: &[Weighted<Crowd>] = &[
-    (Crowd::None, 78),
+    (Crowd::None, 74),
     (Crowd::Cramped, 13),
     (Crowd::Probed, 5),
     (Crowd::Overflows, 4),
+    (Crowd::Gathered, 4),
 ];
 
 /// What ends the wait of one who finds no room.
