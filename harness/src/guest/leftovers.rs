@@ -37,8 +37,8 @@ pub struct Gauge {
     memory: File,
     page_flags: File,
     /// Where the flags of the first page stand; `None`: not all are there. In User Mode
-    /// Linux 6.1 the file ends too early, since the last number of a page, where it is
-    /// to end, is their count (arch/um/kernel/mem.c:mem_init, max_pfn).
+    /// Linux 6.1 as it is the file ends too early, since the last number of a page, where it
+    /// is to end, is their count (arch/um/kernel/mem.c:mem_init, max_pfn); ours is patched.
     first_page: Option<u64>,
     buffer: Vec<u8>,
     /// What madvise(2) is called on.

@@ -25,6 +25,7 @@ pub fn build(genes: &Genes) -> Scenario {
         Crowd::Probed => &throng::probe(genes),
         Crowd::Overflows => &throng::overflow(genes),
         Crowd::Gathered => &throng::gathered(genes),
+        Crowd::Sacked => &throng::sack(genes),
     };
     build_as_drawn(genes)
 }
@@ -128,7 +129,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
     match genes.throng.crowd {
         Crowd::Cramped => builder.crowd(&genes.ops[0]),
         Crowd::Gathered => builder.gather(&genes.ops[0]),
-        Crowd::None | Crowd::Probed | Crowd::Overflows => {}
+        Crowd::None | Crowd::Probed | Crowd::Overflows | Crowd::Sacked => {}
     }
     for _ in 0..rounds {
         for op in &genes.ops {
@@ -393,6 +394,7 @@ impl Builder<'_> {
         let kind = match kind {
             // Nobody waits for these, so that more than one is there to be put together.
             Kind::Sendfile if self.is_probed() && genes.aim % 2 == 1 => Kind::Borrow,
+            Kind::Sendfile if self.throng.crowd == Crowd::Sacked && genes.aim % 4 > 0 => Kind::Copy,
             kind => kind,
         };
         let (on, instead) = match kind {

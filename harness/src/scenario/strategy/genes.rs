@@ -267,7 +267,7 @@ prop_compose! {
         rounds in 0..100_u32,
         ops in vec(op(), 1..=MOST_OPS),
         again in weighted(1.0),
-        family in (weighted(0.34), from(tables::FAMILIES)),
+        family in (weighted(0.36), from(tables::FAMILIES)),
         source in setup::source(),
         company in company::company(),
         device in stack::device(),

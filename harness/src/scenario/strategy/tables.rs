@@ -75,6 +75,9 @@ pub const FILE_BYTES: &[Weighted<u64>] = &[
 /// A draw of one with several pages.
 pub const LARGER_FILE: u32 = 55;
 
+/// A draw of one with as many pages as one round of sendfile takes.
+pub const LONG_FILE: u32 = 80;
+
 /// Lengths of sends and writes, in bytes.
 pub const LENGTHS: &[Weighted<u64>] = &[
     (4096, 24),
@@ -269,6 +272,9 @@ pub const SHARES_PPM: &[Weighted<u32>] = &[
 /// Corruption, in parts per million.
 pub const CORRUPT_PPM: &[Weighted<u32>] = &[(10_000, 3), (50_000, 2), (100_000, 1)];
 
+/// A draw of what spoils some of the packets of one window.
+pub const OFTEN_CORRUPT: u32 = 3;
+
 /// Rates, in bits per second.
 pub const RATES_BPS: &[Weighted<u64>] = &[
     (100_000_000, 4),
@@ -371,6 +377,8 @@ mod tests {
     #[test]
     fn draws_with_a_name_are_what_it_says() {
         assert_eq!(pick(FILE_BYTES, LARGER_FILE), 16_384);
+        assert_eq!(pick(FILE_BYTES, LONG_FILE), 65_536);
+        assert_eq!(pick(CORRUPT_PPM, OFTEN_CORRUPT), 50_000);
         assert_eq!(pick(ROWS, LONGEST_ROW), 20);
         assert_eq!(pick(LIMITS_PACKETS, SHORT_QUEUE), 3);
         assert_eq!(pick(SOCKET_BUFFER_BYTES, SMALL_BUFFER), 4096);

@@ -213,6 +213,16 @@ fn every_feature_is_generated() {
             let fills = |step: &Step| matches!(step.op, Op::SpliceIn { range, .. } if parts(range));
             c.setup.file.sparse && c.steps.iter().any(fills)
         }),
+        (
+            "a copy of several segments, and single ones of them are lost",
+            0.8,
+            |c| {
+                some(
+                    c,
+                    |op| matches!(op, Op::Copy { range, .. } if range.len > 4096),
+                ) && c.setup.data.corrupt_ppm >= 50_000
+            },
+        ),
         ("tcp4", 45.0, |c| c.setup.socket.family == Family::Tcp4),
         ("tcp6", 10.0, |c| c.setup.socket.family == Family::Tcp6),
         ("ktls4", 5.0, |c| c.setup.socket.family == Family::Ktls4),

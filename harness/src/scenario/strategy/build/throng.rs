@@ -68,6 +68,21 @@ pub fn overflow(genes: &Genes) -> Genes {
     genes
 }
 
+/// The same over TCP and a link that spoils packets. Netem cuts into segments what it may spoil
+/// (net/sched/sch_netem.c:netem_enqueue), so that a part of what TCP has as one is lost.
+pub fn sack(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
+    genes.family.0 = false;
+    genes.tun.on = false;
+    genes.loopback = false;
+    genes.swarm.copies = true;
+    genes.file = genes.file.max(tables::LONG_FILE);
+    let link = &mut genes.link;
+    link.direction = tables::OF_DATA;
+    link.chance.corrupt = (true, link.chance.corrupt.1.max(tables::OFTEN_CORRUPT));
+    genes
+}
+
 /// The same with a pipe.
 pub fn gathered(genes: &Genes) -> Genes {
     let mut genes = genes.clone();

@@ -42,16 +42,20 @@ pub enum Crowd {
     Probed,
     /// The queue of the link has room for few packets, and drops what is sent at once.
     Overflows,
+    /// Single packets are lost, so that parts of what was sent are acknowledged; most is copied, as
+    /// only such parts are put together.
+    Sacked,
     /// Buffers in a pipe, for one call to send before anything else is on its way.
     Gathered,
 }
 
 const CROWDS: &[Weighted<Crowd>] = &[
-    (Crowd::None, 74),
+    (Crowd::None, 71),
     (Crowd::Cramped, 13),
     (Crowd::Probed, 5),
     (Crowd::Overflows, 4),
     (Crowd::Gathered, 4),
+    (Crowd::Sacked, 3),
 ];
 
 /// What ends the wait of one who finds no room.
