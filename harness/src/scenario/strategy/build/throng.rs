@@ -83,10 +83,28 @@ pub fn sack(genes: &Genes) -> Genes {
     genes
 }
 
-/// The same with a pipe.
+/// The same with a pipe, over TCP and a link and buffers that hold nothing up.
 pub fn gathered(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
     genes.swarm.splice = true;
+    genes.family.0 = false;
+    let socket = &mut genes.socket;
+    for buffer in [&mut socket.sndbuf, &mut socket.rcvbuf] {
+        buffer.0 = false;
+    }
+    (socket.nonblock, socket.paused) = (false, false);
+    let link = &mut genes.link;
+    link.jitter.0 = false;
+    for chance in [
+        &mut link.loss,
+        &mut link.duplicate,
+        &mut link.reorder,
+        &mut link.chance.corrupt,
+        &mut link.rate,
+        &mut link.limit,
+    ] {
+        chance.0 = false;
+    }
     genes
 }
 

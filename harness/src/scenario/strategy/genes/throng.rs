@@ -45,7 +45,8 @@ pub enum Crowd {
     /// Single packets are lost, so that parts of what was sent are acknowledged; most is copied, as
     /// only such parts are put together.
     Sacked,
-    /// Buffers in a pipe, for one call to send before anything else is on its way.
+    /// Buffers in a pipe, for one call to send before anything else is on its way, with nothing
+    /// to hold it up.
     Gathered,
 }
 
