@@ -394,7 +394,11 @@ impl Builder<'_> {
         let kind = match kind {
             // Nobody waits for these, so that more than one is there to be put together.
             Kind::Sendfile if self.is_probed() && genes.aim % 2 == 1 => Kind::Borrow,
-            Kind::Sendfile if self.throng.crowd == Crowd::Sacked && genes.aim % 4 > 0 => Kind::Copy,
+            Kind::Sendfile
+                if self.throng.crowd == Crowd::Sacked && !genes.aim.is_multiple_of(4) =>
+            {
+                Kind::Copy
+            }
             kind => kind,
         };
         let (on, instead) = match kind {
