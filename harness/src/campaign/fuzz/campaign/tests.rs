@@ -1,20 +1,25 @@
 //! Targets here are shell scripts that talk like one.
 
 use std::cell::Cell;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use super::slot::log_of;
 use super::*;
-use crate::kernel::KernelName;
+use crate::campaign::fuzz::{page, run};
+use crate::kernel::{Kernel, KernelName};
+use crate::oracle::Contract;
 
-struct Fixture {
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
-    plan: Plan,
+    pub plan: Plan,
 }
 
 impl Fixture {
     /// A campaign whose target does what `script` says; `$corpus` and `$INFLIGHT_FINDINGS`
     /// are its folders, `$seed` and `$runs` what it is told.
-    fn new(script: &str) -> Fixture {
+    pub fn new(script: &str) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("target");
         let prelude = "#!/bin/sh\ncorpus=$1\nfor word in \"$@\"; do case $word in\n\
@@ -43,7 +48,7 @@ impl Fixture {
         Fixture { dir, plan }
     }
 
-    fn folder(&self) -> Folder {
+    pub fn folder(&self) -> Folder {
         Folder::open(&self.dir.path().join("out")).unwrap()
     }
 
@@ -59,15 +64,6 @@ impl Fixture {
 }
 
 const DONE: &str = "printf '#%s\\tDONE   ft: 30 corp: 2/9b exec/s: 9\\n' $runs";
-
-#[test]
-fn runs_are_shared_out_and_none_is_lost() {
-    for (runs, jobs) in [(100, 3), (2, 4), (0, 2), (7, 7)] {
-        let shares: Vec<u64> = (0..jobs).map(|it| share(runs, jobs, it)).collect();
-        assert_eq!(shares.iter().sum::<u64>(), runs);
-        assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
-    }
-}
 
 #[test]
 fn who_has_run_enough_is_done_and_the_totals_go_on() {
@@ -176,13 +172,6 @@ fn a_target_that_cannot_be_started_stops_no_other() {
 }
 
 #[test]
-fn who_fails_is_waited_for_longer_and_not_too_long() {
-    let seconds: Vec<u64> = (0..9).map(|it| pause(it).as_secs()).collect();
-    assert_eq!(seconds, [1, 1, 2, 4, 8, 16, 32, 60, 60]);
-    assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
-}
-
-#[test]
 fn a_kernel_that_dies_of_each_first_input_uses_them_up() {
     let mut it = Fixture::new(
         "echo 'sendfile 0+1' >\"${artifacts}crash-1\"\n\
@@ -203,29 +192,6 @@ fn who_ends_early_is_started_again() {
 }
 
 #[test]
-fn no_number_is_told_that_wraps_around() {
-    let it = Fixture::new("");
-    let told = |left, budget| {
-        let words = arguments(&it.plan, &it.folder(), 0, left, budget);
-        let of = |name: &str| {
-            let words = words.iter().filter_map(|it| it.to_str());
-            let mut numbers = words.filter_map(|it| it.strip_prefix(name));
-            numbers.next().map(|it| it.parse::<i32>().unwrap())
-        };
-        (of("-max_total_time="), of("-runs="))
-    };
-    assert_eq!(told(None, None), (None, None));
-    assert_eq!(
-        told(Some(Duration::from_millis(100)), Some(7)),
-        (Some(1), Some(7))
-    );
-    assert_eq!(
-        told(Some(Duration::MAX), Some(u64::MAX)),
-        (Some(i32::MAX), Some(i32::MAX))
-    );
-}
-
-#[test]
 fn a_record_that_cannot_be_read_is_named() {
     let it = Fixture::new(DONE);
     let folder = it.folder();
@@ -239,11 +205,4 @@ fn a_record_that_cannot_be_read_is_named() {
     // Who has removed it goes on with a clean slate.
     fs::remove_file(folder.seen().join("wire-1-a.json")).unwrap();
     assert_eq!(it.run_in(&folder).unwrap().unreadable, 0);
-}
-
-#[test]
-fn who_makes_smaller_and_panics_has_failed() {
-    let outcome = outcome(|| panic!("as it does here"));
-    assert!(!outcome.ran && outcome.finding.is_none());
-    assert_eq!(outcome.failure.as_deref(), Some("it panicked"));
 }
