@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::shape::{Reader, Shape};
-use super::steps::{self, Thread};
+use super::threads::{self, Thread};
 use crate::scenario::{Actor, Scenario, Step};
 
 /// Makes all of them; the main thread goes on with that of `a`.
@@ -58,7 +58,7 @@ pub fn readers(scenario: &Scenario, shape: &Shape) -> Vec<String> {
             "/* What is left of the connection of {owner}, when all is done. */\n\
              static void *{owner}_rest(void *unused)\n{{\n\town = &of_{owner};\n{}\
              \treturn unused;\n}}\n",
-            steps::read_rest(scenario, owner)
+            threads::read_rest(scenario, owner)
         )
     };
     rests(scenario).map(function).collect()

@@ -16,6 +16,7 @@
 //! | `ends` | the two sockets |
 //! | `lend` | sends by reference, and their completions |
 //! | `own` | what each of several senders has for itself |
+//! | `threads` | the main function, and the other threads |
 //! | `steps` | the operations |
 //! | `judge` | what is compared in the end |
 //! | `parts` | functions that programs have in common, as C |
@@ -35,6 +36,7 @@ mod shape;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 pub use limits::NotInC;
 
@@ -52,8 +54,8 @@ pub fn source(scenario: &Scenario) -> Result<String, NotInC> {
         place::link(scenario),
         place::file(scenario),
         ends::connect(scenario),
-        steps::actors(scenario, &shape),
-        steps::main(scenario, &shape),
+        threads::actors(scenario, &shape),
+        threads::main(scenario, &shape),
     ];
     let functions: Vec<String> = functions.into_iter().filter(|it| !it.is_empty()).collect();
     Ok(assemble::program(scenario, &shape, &functions.join("\n")))
