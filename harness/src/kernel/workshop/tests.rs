@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::kernel::progress::Silent;
-use crate::kernel::{EntryKind, ErrorKind, Need};
+use crate::kernel::{Clean, EntryKind, ErrorKind, Need, catalog};
+use std::fs;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,9 +1,12 @@
 //! A kernel that is a Makefile of ten lines, and where it is built.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::super::*;
+use crate::kernel::files;
 use crate::kernel::progress::Silent;
 
 /// What the suite requires, and one line that the toy's Kconfig does not know.
