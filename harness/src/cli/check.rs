@@ -57,10 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
     shard: Option<Shard>,
     /// Write to this folder, which the parts of a campaign share (docs/campaigns.md)
-    #[arg(long, value_name = "DIR", requires = "shard")]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
     out: Option<PathBuf>,
     /// Find kernels in this folder, as files that `kernel export` has written
-    #[arg(long, value_name = "DIR", requires = "shard")]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

@@ -74,7 +74,7 @@ pub struct Args {
     #[arg(long, value_name = "I/N", requires_all = ["out", "runs", "target"], conflicts_with_all = ["time", "jobs", "options"])]
     shard: Option<Shard>,
     /// Find kernels in this folder, as files that `kernel export` has written
-    #[arg(long, value_name = "DIR", requires = "shard")]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = ["time", "jobs", "options"])]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a cause, then one of the whole
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

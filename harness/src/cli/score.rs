@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(long, value_name = "I/N", conflicts_with = "jobs")]
     shard: Option<Shard>,
     /// Find kernels in this folder, as files that `kernel export` has written
-    #[arg(long, value_name = "DIR", requires = "shard")]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with = "jobs")]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a mutant
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

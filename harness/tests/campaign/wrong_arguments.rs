@@ -14,9 +14,12 @@ fn what_cannot_be_is_said() {
     let (file, bad, none, empty) = (at("file"), at("bad"), at("none"), at("empty"));
     let (out, new) = (at("out"), at("new"));
     fs::create_dir(&empty).unwrap();
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (&["check", "--shard", "1/2"], 2, "--out"),
         (&["check", "--out", "x"], 2, "--shard"),
+        // clap asks for no --shard beside what conflicts with it.
+        (&["check", "--out", "x", "--jobs", "1"], 2, "--jobs"),
+        (&["score", "--parcels", "x", "--jobs", "1"], 2, "--jobs"),
         (
             &["check", "--shard", "3/2", "--out", "x"],
             2,

@@ -43,6 +43,15 @@ fn the_stall_of_ktls_is_one_of_kernels_with_sendpage_and_nothing_else_is() {
         assert_ne!(other, STALL);
         assert_eq!(explained("6.1.192", "", &other, hangs), None, "{from}");
     }
+    let piped = |len: &str| {
+        let text = format!(
+            "socket ktls4 sndbuf=4096\nfile tmpfs size=16384\n\n\
+             pipe-write 0+16384 tee\npipe-write 0+1 tee\nsplice-out {len} tee\n"
+        );
+        explained("6.1.192", "", &text, hangs)
+    };
+    assert_eq!(piped("16385"), Some(Bug::KtlsStall));
+    assert_eq!(piped("16384"), None);
 }
 
 #[test]
