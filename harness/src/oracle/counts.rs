@@ -125,9 +125,14 @@ impl Judge<'_> {
                         .or_else(|| self.send_errno(call, nonblock)),
                 }
             }
-            Op::SpliceIn { range, .. } => self
-                .file_offset(range, call)
-                .or_else(|| self.fill(false, call, |pipe, n| pipe.fill(range.offset, n))),
+            Op::SpliceIn { range, .. } => {
+                let fill = match self.scenario.may_have_holes() {
+                    true => PipeModel::fill_with_holes,
+                    false => PipeModel::fill,
+                };
+                self.file_offset(range, call)
+                    .or_else(|| self.fill(false, call, |pipe, n| fill(pipe, range.offset, n)))
+            }
             Op::PipeWrite { range, .. } | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),

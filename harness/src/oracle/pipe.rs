@@ -6,7 +6,10 @@
 //! splice_folio_into_pipe, mm/shmem.c:shmem_file_splice_read); older kernels put
 //! neighbouring bytes of one page into one slot. A write takes a slot for every page
 //! that it fills, and may add its odd bytes to the last one that is there
-//! (fs/pipe.c:pipe_write). So the count here is the most that can be taken.
+//! (fs/pipe.c:pipe_write). Up to Linux 6.4 a hole of a file on tmpfs comes in pages of
+//! the pipe's own, filled from their begin (lib/iov_iter.c:append_pipe): as many, but when
+//! a part has gone out one more may be left. So what is asked here is how many can be
+//! taken at most.
 
 use std::collections::VecDeque;
 
@@ -19,12 +22,21 @@ const DEFAULT_SLOTS: u64 = 16;
 #[derive(Debug)]
 pub(super) struct PipeModel {
     slots: u64,
-    /// Bytes in each taken slot.
-    taken: VecDeque<u64>,
+    /// The slots that are taken.
+    taken: VecDeque<Slot>,
     bytes: u64,
+    /// What is in front may be of a hole, and a part of it has gone out.
+    is_begun: bool,
     /// Bytes that went out before the fill that brought them is accounted: the
     /// two ran at the same time.
     owed: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    bytes: u64,
+    /// They may be of a hole.
+    of_hole: bool,
 }
 
 impl Default for PipeModel {
@@ -33,6 +45,7 @@ impl Default for PipeModel {
             slots: DEFAULT_SLOTS,
             taken: VecDeque::new(),
             bytes: 0,
+            is_begun: false,
             owed: 0,
         }
     }
@@ -52,7 +65,11 @@ impl PipeModel {
     }
 
     pub fn may_be_full(&self) -> bool {
-        self.used_slots() >= self.slots
+        self.most_used_slots() >= self.slots
+    }
+
+    fn most_used_slots(&self) -> u64 {
+        self.used_slots() + u64::from(self.is_begun)
     }
 
     /// Slots after F_SETPIPE_SZ (fs/pipe.c:round_pipe_size).
@@ -65,7 +82,7 @@ impl PipeModel {
 
     /// Whether a pipe of that size can hold what this one holds.
     pub fn fits(&self, capacity_bytes: u32) -> bool {
-        self.used_slots() <= Self::slots_for(capacity_bytes)
+        self.most_used_slots() <= Self::slots_for(capacity_bytes)
     }
 
     pub fn resize(&mut self, capacity_bytes: u32) {
@@ -79,6 +96,15 @@ impl PipeModel {
 
     /// `len` bytes from file offset `offset` come in.
     pub fn fill(&mut self, offset: u64, len: u64) {
+        self.fill_from(offset, len, false);
+    }
+
+    /// The same from a file that may have holes.
+    pub fn fill_with_holes(&mut self, offset: u64, len: u64) {
+        self.fill_from(offset, len, true);
+    }
+
+    fn fill_from(&mut self, offset: u64, len: u64, of_hole: bool) {
         let end = offset.saturating_add(len);
         let gone = self.owed.min(len);
         self.owed -= gone;
@@ -86,7 +112,10 @@ impl PipeModel {
         while at < end {
             let page_end = (at - at % PAGE_BYTES).saturating_add(PAGE_BYTES);
             let part = page_end.min(end) - at;
-            self.taken.push_back(part);
+            self.taken.push_back(Slot {
+                bytes: part,
+                of_hole,
+            });
             self.bytes += part;
             at += part;
         }
@@ -96,12 +125,16 @@ impl PipeModel {
     /// that it reads from.
     pub fn copy_to(&self, other: &mut PipeModel, len: u64) {
         let mut rest = len;
+        other.is_begun |= self.is_begun && len > 0;
         for &slot in &self.taken {
-            let part = rest.min(slot);
+            let part = rest.min(slot.bytes);
             if part == 0 {
                 return;
             }
-            other.taken.push_back(part);
+            other.taken.push_back(Slot {
+                bytes: part,
+                ..slot
+            });
             other.bytes += part;
             rest -= part;
         }
@@ -119,16 +152,19 @@ impl PipeModel {
         while rest > 0 {
             let Some(slot) = self.taken.front_mut() else {
                 self.owed += rest;
+                self.is_begun = false;
                 return;
             };
-            let part = rest.min(*slot);
-            *slot -= part;
+            let part = rest.min(slot.bytes);
+            slot.bytes -= part;
             rest -= part;
             self.bytes -= part;
-            if *slot == 0 {
+            self.is_begun |= slot.of_hole;
+            if slot.bytes == 0 {
                 self.taken.pop_front();
             }
         }
+        self.is_begun &= self.taken.front().is_some_and(|it| it.of_hole);
     }
 }
 
@@ -181,6 +217,33 @@ mod tests {
         assert_eq!((other.used_slots(), other.bytes()), (1, 3));
         pipe.copy_to(&mut other, 96);
         assert_eq!((other.used_slots(), other.bytes()), (2, 99));
+    }
+
+    #[test]
+    fn a_hole_of_which_a_part_is_gone_may_take_a_slot_more() {
+        let mut pipe = PipeModel::default();
+        let mut other = PipeModel::default();
+        for model in [&mut pipe, &mut other] {
+            model.resize(8192);
+        }
+        // A byte and a page, or a page and a byte.
+        pipe.fill_with_holes(4095, 4097);
+        assert!(pipe.may_be_full());
+        pipe.drain(1);
+        assert_eq!(pipe.used_slots(), 1);
+        assert!(pipe.may_be_full() && !pipe.fits(4096));
+        pipe.copy_to(&mut other, 4096);
+        assert!(other.may_be_full());
+        pipe.drain(4096);
+        pipe.fill(0, 1);
+        assert!(!pipe.may_be_full());
+        // One that is whole takes as many either way, and so does one of pages of the file.
+        other.drain(4096);
+        other.fill_with_holes(4095, 1);
+        assert!(!other.may_be_full());
+        other.fill(4095, 1);
+        other.drain(1);
+        assert!(!other.may_be_full());
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn may_be_cut(
         _ if cut.is_multiple_of(PAGE_BYTES) => true,
         // Before Linux 6.5 the zeros of a hole are copied into pages of the pipe's own, one
         // after the other from where the call began (lib/iov_iter.c:pipe_zero).
-        _ if has_holes(scenario) => {
+        _ if scenario.may_have_holes() => {
             let filled = history.calls.iter().filter_map(|call| {
                 let (range, _) = scenario.steps.get(call.step)?.op.fills()?;
                 Some(range.offset)
@@ -107,11 +107,6 @@ fn may_be_cut(
         }
         _ => false,
     }
-}
-
-fn has_holes(scenario: &Scenario) -> bool {
-    let mut ops = scenario.steps.iter().map(|step| step.op);
-    scenario.setup.file.sparse || ops.any(Op::zeroes)
 }
 
 fn violation(run: &Sent, stream_offset: u64, message: String) -> Violation {

@@ -146,8 +146,7 @@ fn takes_turns(scenario: &Scenario, history: &History) -> bool {
 
 /// Whether zeros of several threads take turns: any order of them is right.
 fn mixes_zeros(scenario: &Scenario, history: &History) -> bool {
-    let cut = scenario.steps.iter().any(|step| step.op.zeroes());
-    (scenario.setup.file.sparse || cut) && takes_turns(scenario, history)
+    scenario.may_have_holes() && takes_turns(scenario, history)
 }
 
 fn some_byte(rng: &mut Rng, of: &[u8]) -> Option<usize> {
@@ -225,8 +224,7 @@ fn swapped_blocks_are_flagged() {
         let first = rng.below((len - 2 * BLOCK + 1) as u64) as usize;
         let second = first + BLOCK;
         // Zeros are everywhere the same.
-        let sparse = scenario.setup.file.sparse;
-        if sparse || scenario.steps.iter().any(|step| step.op.zeroes()) {
+        if scenario.may_have_holes() {
             return false;
         }
         // The same range may have been sent twice.

@@ -166,6 +166,12 @@ impl Scenario {
         Way::NAMED.iter().any(|&(_, way)| self.holds(way))
     }
 
+    /// Whether the file has holes, or may get some: zeros that nobody wrote.
+    pub fn may_have_holes(&self) -> bool {
+        let mut ops = self.steps.iter().map(|step| step.op);
+        self.setup.file.sparse || ops.any(Op::zeroes)
+    }
+
     /// Whether an operation kills who sends for `actor`.
     pub fn kills(&self, actor: Actor) -> bool {
         let mut ops = self.steps.iter().map(|step| step.op);
