@@ -204,9 +204,13 @@ impl Known {
 fn stalls_a_record(scenario: &Scenario) -> bool {
     let setup = &scenario.setup;
     // What is in a pipe can be parts of the file more than once.
-    let piped = |op: Op| matches!(op, Op::SpliceOut { len, .. } if len > KTLS_RECORD_BYTES);
-    let fills = setup.file.size_bytes > KTLS_RECORD_BYTES
-        || scenario.steps.iter().any(|step| piped(step.op));
+    let ops = || scenario.steps.iter().map(|step| step.op);
+    let filled = ops().filter_map(Op::fills).map(|(range, _)| range.len);
+    let tees = ops().filter(|op| matches!(op, Op::Tee { .. })).count();
+    let most = filled.sum::<u64>() * (1 + tees as u64);
+    let piped =
+        |op: Op| matches!(op, Op::SpliceOut { len, .. } if len.min(most) > KTLS_RECORD_BYTES);
+    let fills = setup.file.size_bytes > KTLS_RECORD_BYTES || ops().any(piped);
     setup.socket.family == Family::Ktls4 && fills
 }
 

@@ -7,7 +7,7 @@
 
 use super::breaks::Breaks;
 use super::datagrams::longest_bytes;
-use super::pipe::PipeModel;
+use super::pipe::{self, PipeModel};
 use super::position::{self, Position};
 use super::records;
 use super::sendings::{Closes, closes};
@@ -52,9 +52,10 @@ pub(super) fn judge(
         };
         let slots = judge.used_slots();
         let op = judge.position.resolve(step.op, call);
+        let fills_a_round = judge.may_fill_a_round(op, call);
         let fault = judge.call(op, call);
         let emptied = slots.saturating_sub(judge.used_slots());
-        judge.note_open(op, call, emptied);
+        judge.note_open(op, call, emptied, fills_a_round);
         if let Some(fault) = fault {
             let name = name_step(scenario, call.step);
             return Some(violation(Some(call.step), format!("{name} {fault}")));
@@ -126,10 +127,7 @@ impl Judge<'_> {
                 }
             }
             Op::SpliceIn { range, .. } => {
-                let fill = match self.scenario.may_have_holes() {
-                    true => PipeModel::fill_with_holes,
-                    false => PipeModel::fill,
-                };
+                let fill = pipe::fill_by_splice(self.scenario);
                 self.file_offset(range, call)
                     .or_else(|| self.fill(false, call, |pipe, n| fill(pipe, range.offset, n)))
             }
@@ -284,6 +282,15 @@ impl Judge<'_> {
     }
 
     /// Slots taken in both pipes.
+    /// Whether its pipe may have as many buffers as one round of a splice to a socket takes.
+    fn may_fill_a_round(&self, op: Op, call: &Call) -> bool {
+        let pipe = match op.pipes() {
+            [_, true] => &self.second_pipe,
+            _ => &self.pipe,
+        };
+        pipe.may_fill_a_round() || self.was_killed() || self.pipe_shared_during(call)
+    }
+
     fn used_slots(&self) -> u64 {
         self.pipe.used_slots() + self.second_pipe.used_slots()
     }
@@ -363,7 +370,7 @@ impl Judge<'_> {
     }
 
     /// Keeps account of the datagram that waits for more.
-    fn note_open(&mut self, op: Op, call: &Call, emptied_slots: u64) {
+    fn note_open(&mut self, op: Op, call: &Call, emptied_slots: u64, fills_a_round: bool) {
         if !op.sends() || call.outcome.bytes() == 0 {
             return;
         }
@@ -374,7 +381,7 @@ impl Judge<'_> {
             // And part of one more.
             _ => emptied_slots + 1,
         };
-        if closes(self.scenario, self.sizes, op, call) == Closes::Yes {
+        if closes(self.scenario, self.sizes, op, call, fills_a_round) == Closes::Yes {
             self.open = (0, 0);
         }
     }

@@ -13,20 +13,67 @@
 
 use std::collections::VecDeque;
 
-use crate::scenario::PAGE_BYTES;
+use crate::history::{Call, Outcome};
+use crate::scenario::{FileKind, Op, PAGE_BYTES, Scenario};
 
 /// PIPE_DEF_BUFFERS of include/linux/pipe_fs_i.h.
 const DEFAULT_SLOTS: u64 = 16;
 
-/// The user pipe.
+/// How many buffers one round of a splice to a socket takes (fs/splice.c:splice_to_socket).
+const ROUND_SLOTS: u64 = 16;
+
+/// The user pipe, and the second one.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    pair: [PipeModel; 2],
+    /// A call was killed, and nobody knows what it has put in.
+    is_unknown: bool,
+}
+
+impl Pipes {
+    /// What a call has done to them.
+    pub fn note(&mut self, scenario: &Scenario, op: Op, call: &Call) {
+        self.is_unknown |= op.uses_pipe() && call.outcome == Outcome::Killed;
+        let Outcome::Returned(bytes) = call.outcome else {
+            return;
+        };
+        let [pipe, second] = &mut self.pair;
+        match op {
+            Op::Pipe { capacity_bytes } => pipe.resize(capacity_bytes),
+            Op::SpliceIn { range, .. } => fill_by_splice(scenario)(pipe, range.offset, bytes),
+            Op::Vmsplice { range, .. } => pipe.fill(range.offset, bytes),
+            Op::PipeWrite { tee: false, .. } => pipe.write(bytes),
+            Op::PipeWrite { tee: true, .. } => second.write(bytes),
+            Op::Tee { .. } => pipe.copy_to(second, bytes),
+            Op::Pour { .. } => pipe.move_to(second, bytes),
+            Op::SpliceOut { tee: false, .. } => pipe.drain(bytes),
+            Op::SpliceOut { tee: true, .. } => second.drain(bytes),
+            _ => {}
+        }
+    }
+
+    /// Whether there may be as many buffers in one of them as one round of a splice to a
+    /// socket takes.
+    pub fn may_fill_a_round(&self, second: bool) -> bool {
+        self.is_unknown || self.pair[usize::from(second)].may_fill_a_round()
+    }
+}
+
+/// What a splice from the file fills a pipe with. On ext4 a hole is a page like any other.
+pub(super) fn fill_by_splice(scenario: &Scenario) -> fn(&mut PipeModel, u64, u64) {
+    match scenario.setup.file.kind != FileKind::Ext4 && scenario.may_have_holes() {
+        true => PipeModel::fill_with_holes,
+        false => PipeModel::fill,
+    }
+}
+
+/// A pipe.
 #[derive(Debug)]
 pub(super) struct PipeModel {
     slots: u64,
     /// The slots that are taken.
     taken: VecDeque<Slot>,
     bytes: u64,
-    /// What is in front may be of a hole, and a part of it has gone out.
-    is_begun: bool,
     /// Bytes that went out before the fill that brought them is accounted: the
     /// two ran at the same time.
     owed: u64,
@@ -35,8 +82,20 @@ pub(super) struct PipeModel {
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     bytes: u64,
-    /// They may be of a hole.
-    of_hole: bool,
+    part: Part,
+}
+
+/// What a slot may have of what one call has put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Any, of what takes the slots that it seems to take.
+    Plain,
+    /// The first of what may be of holes.
+    First,
+    /// What follows that.
+    Further,
+    /// What is left of it when some has gone out: it may take a slot more.
+    Rest,
 }
 
 impl Default for PipeModel {
@@ -45,7 +104,6 @@ impl Default for PipeModel {
             slots: DEFAULT_SLOTS,
             taken: VecDeque::new(),
             bytes: 0,
-            is_begun: false,
             owed: 0,
         }
     }
@@ -68,8 +126,13 @@ impl PipeModel {
         self.most_used_slots() >= self.slots
     }
 
+    pub fn may_fill_a_round(&self) -> bool {
+        self.most_used_slots() >= ROUND_SLOTS
+    }
+
     fn most_used_slots(&self) -> u64 {
-        self.used_slots() + u64::from(self.is_begun)
+        let rests = self.taken.iter().filter(|slot| slot.part == Part::Rest);
+        self.used_slots() + rests.count() as u64
     }
 
     /// Slots after F_SETPIPE_SZ (fs/pipe.c:round_pipe_size).
@@ -104,7 +167,7 @@ impl PipeModel {
         self.fill_from(offset, len, true);
     }
 
-    fn fill_from(&mut self, offset: u64, len: u64, of_hole: bool) {
+    fn fill_from(&mut self, offset: u64, len: u64, of_holes: bool) {
         let end = offset.saturating_add(len);
         let gone = self.owed.min(len);
         self.owed -= gone;
@@ -114,7 +177,11 @@ impl PipeModel {
             let part = page_end.min(end) - at;
             self.taken.push_back(Slot {
                 bytes: part,
-                of_hole,
+                part: match of_holes {
+                    false => Part::Plain,
+                    true if at == offset => Part::First,
+                    true => Part::Further,
+                },
             });
             self.bytes += part;
             at += part;
@@ -125,7 +192,6 @@ impl PipeModel {
     /// that it reads from.
     pub fn copy_to(&self, other: &mut PipeModel, len: u64) {
         let mut rest = len;
-        other.is_begun |= self.is_begun && len > 0;
         for &slot in &self.taken {
             let part = rest.min(slot.bytes);
             if part == 0 {
@@ -152,25 +218,33 @@ impl PipeModel {
         while rest > 0 {
             let Some(slot) = self.taken.front_mut() else {
                 self.owed += rest;
-                self.is_begun = false;
                 return;
             };
             let part = rest.min(slot.bytes);
             slot.bytes -= part;
             rest -= part;
             self.bytes -= part;
-            self.is_begun |= slot.of_hole;
+            if slot.part != Part::Plain {
+                slot.part = Part::Rest;
+            }
             if slot.bytes == 0 {
                 self.taken.pop_front();
+                // It was of the same call.
+                if let Some(slot) = self.taken.front_mut()
+                    && slot.part == Part::Further
+                {
+                    slot.part = Part::Rest;
+                }
             }
         }
-        self.is_begun &= self.taken.front().is_some_and(|it| it.of_hole);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::doctor::Plan;
+    use crate::scenario::{Filling, Range};
 
     #[test]
     fn a_pipe_is_full_by_slots_not_by_bytes() {
@@ -222,28 +296,70 @@ mod tests {
     #[test]
     fn a_hole_of_which_a_part_is_gone_may_take_a_slot_more() {
         let mut pipe = PipeModel::default();
-        let mut other = PipeModel::default();
-        for model in [&mut pipe, &mut other] {
-            model.resize(8192);
-        }
+        pipe.resize(8192);
         // A byte and a page, or a page and a byte.
         pipe.fill_with_holes(4095, 4097);
         assert!(pipe.may_be_full());
         pipe.drain(1);
         assert_eq!(pipe.used_slots(), 1);
         assert!(pipe.may_be_full() && !pipe.fits(4096));
-        pipe.copy_to(&mut other, 4096);
-        assert!(other.may_be_full());
-        pipe.drain(4096);
-        pipe.fill(0, 1);
-        assert!(!pipe.may_be_full());
-        // One that is whole takes as many either way, and so does one of pages of the file.
-        other.drain(4096);
-        other.fill_with_holes(4095, 1);
-        assert!(!other.may_be_full());
-        other.fill(4095, 1);
+        // What is there twice may take two slots each time, and something else before it
+        // changes nothing.
+        let mut other = PipeModel::default();
+        other.write(1);
+        for copies in 1..=8 {
+            assert!(!other.may_be_full(), "{copies}");
+            pipe.copy_to(&mut other, 4096);
+        }
         other.drain(1);
+        assert!(other.may_be_full());
+        other.drain(4096);
         assert!(!other.may_be_full());
+    }
+
+    #[test]
+    fn what_is_whole_takes_the_slots_that_it_seems_to() {
+        let mut pipe = PipeModel::default();
+        pipe.resize(8192);
+        pipe.fill_with_holes(4095, 4097);
+        pipe.drain(4097);
+        pipe.fill_with_holes(4095, 1);
+        assert!(!pipe.may_be_full());
+        // Pages of the file do so when a part of them is gone, too.
+        pipe.drain(1);
+        pipe.fill(4095, 4097);
+        pipe.drain(1);
+        assert!(!pipe.may_be_full());
+    }
+
+    #[test]
+    fn a_round_is_filled_by_sixteen_buffers_at_once_or_nobody_knows() {
+        let page = |offset| Range { offset, len: 1 };
+        let fill = Op::SpliceIn {
+            range: page(0),
+            by: Filling::Splice,
+        };
+        let write = Op::PipeWrite {
+            range: page(0),
+            tee: true,
+        };
+        let mut plan = Plan::new(4096);
+        for (op, second) in [(fill, false), (write, true)] {
+            let mut pipes = Pipes::default();
+            for buffers in 0..16 {
+                assert!(!pipes.may_fill_a_round(second), "{buffers}");
+                let call = plan.call(op, 1, 2).clone();
+                pipes.note(&plan.scenario, op, &call);
+            }
+            assert!(pipes.may_fill_a_round(second));
+            assert!(!pipes.may_fill_a_round(!second));
+        }
+        let mut pipes = Pipes::default();
+        let call = plan.call(fill, 1, 2);
+        call.outcome = Outcome::Killed;
+        let call = call.clone();
+        pipes.note(&plan.scenario, fill, &call);
+        assert!(pipes.may_fill_a_round(false));
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::ops;
 
 use super::ledger::{Ledger, Window, Write};
 use super::liveness;
+use super::pipe::Pipes;
 use super::position::Position;
 use super::sizes::Sizes;
 use super::stream::{Promise, Sent};
 use crate::history::{Call, History, Outcome};
-use crate::scenario::{Op, PAGE_BYTES, Scenario, Way};
+use crate::scenario::{Op, Scenario, Way};
 
 /// What a history is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +66,14 @@ impl<'a> Sendings<'a> {
         let mut vanishes = vec![false];
         let mut next_run = 0;
         let mut position = Position::default();
+        let mut pipes = Pipes::default();
         for call in &history.calls {
             let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
                 continue;
             };
             let op = position.resolve(op, call);
+            let fills_a_round = pipes.may_fill_a_round(op.pipes()[1]);
+            pipes.note(scenario, op, call);
             if !op.sends() {
                 continue;
             }
@@ -81,7 +85,7 @@ impl<'a> Sendings<'a> {
                 all.push(Sending {
                     step: call.step,
                     runs: begin..next_run,
-                    closes: closes(scenario, sizes, op, call),
+                    closes: closes(scenario, sizes, op, call, fills_a_round),
                 });
                 vanishes.push(false);
             }
@@ -175,8 +179,15 @@ impl<'a> Sendings<'a> {
     }
 }
 
-/// Whether a send that returned something ends its datagram.
-pub(super) fn closes(scenario: &Scenario, sizes: &Sizes, op: Op, call: &Call) -> Closes {
+/// Whether a send that returned something ends its datagram. `fills_a_round`: before it there may
+/// have been as many buffers in its pipe as one round of a splice to a socket takes.
+pub(super) fn closes(
+    scenario: &Scenario,
+    sizes: &Sizes,
+    op: Op,
+    call: &Call,
+    fills_a_round: bool,
+) -> Closes {
     let sent = call.outcome.bytes();
     if scenario.setup.socket.cork {
         return Closes::No;
@@ -194,23 +205,9 @@ pub(super) fn closes(scenario: &Scenario, sizes: &Sizes, op: Op, call: &Call) ->
         Op::SpliceOut { more: true, .. } => Closes::No,
         // Where the pipe runs dry just as sixteen of its buffers are taken, the kernel
         // says MORE for what is not there.
-        Op::SpliceOut { len, .. } if sent < len && !has_few_buffers(scenario) => Closes::Maybe,
+        Op::SpliceOut { len, .. } if sent < len && fills_a_round => Closes::Maybe,
         _ => Closes::Yes,
     }
-}
-
-/// Whether sixteen buffers can never be in one pipe.
-fn has_few_buffers(scenario: &Scenario) -> bool {
-    let ops = || scenario.steps.iter().map(|step| step.op);
-    let fills = ops().filter_map(Op::fills);
-    // A page that it begins in, and one that it ends in.
-    let buffers = fills
-        .map(|(range, _)| range.len / PAGE_BYTES + 2)
-        .sum::<u64>();
-    let times = 1 + ops()
-        .filter(|op| matches!(op, Op::Tee { .. } | Op::Pour { .. }))
-        .count();
-    buffers.saturating_mul(times as u64) < 16
 }
 
 /// Whether a send met an error, at once or in a later round.

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 
 use super::bytes::{CallId, Generations, Stretch};
 use crate::history::pattern;
-use crate::scenario::{Op, Range, Scenario};
+use crate::scenario::{FileKind, Op, Range, Scenario};
+
+/// Whether a part of it may be no page: a hole, on tmpfs.
+pub fn lacks_pages(scenario: &Scenario) -> bool {
+    scenario.setup.file.kind != FileKind::Ext4 && scenario.may_have_holes()
+}
 
 /// One way in which things may stand: what the last effect was, and which of the writes
 /// that still run have had theirs.

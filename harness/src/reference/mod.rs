@@ -257,7 +257,9 @@ impl<'a> Reference<'a> {
                 (Op::PipeWrite { .. }, Some(range)) => Some(Range { offset: 0, ..range }),
                 _ => moved,
             };
-            self.pipes[usize::from(second)].put(&pipe::pages(filled), bytes);
+            let is_hole = matches!(op, Op::SpliceIn { .. }) && file::lacks_pages(self.scenario);
+            let hole = is_hole.then_some(call.entry.order);
+            self.pipes[usize::from(second)].put(&pipe::pages(filled, hole), bytes);
         }
         match op {
             Op::Tee { .. } => {

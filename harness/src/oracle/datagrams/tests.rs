@@ -255,30 +255,44 @@ fn what_waits_for_more_is_one_datagram() {
 
 #[test]
 fn a_splice_that_found_less_may_or_may_not_end_its_datagram() {
-    let spliced = |fills: u64, parts: &[Range]| {
+    // So many buffers each time, and one splice of more than all of them.
+    let spliced = |fills: &[u64], parts: &[Range]| {
         let mut plan = udp(8192);
-        let len = 1000 / fills;
-        for fill in 0..fills {
-            let op = Op::SpliceIn {
-                range: range(fill * len, len),
-                by: Filling::Splice,
-            };
-            plan.call(op, 1 + 2 * fill, 2 + 2 * fill);
+        let (mut at, mut time) = (0, 1);
+        for &count in fills {
+            let begin = at;
+            let end = begin + 1000 / fills.len() as u64;
+            for left in (1..=count).rev() {
+                let len = (end - at) / left;
+                let op = Op::SpliceIn {
+                    range: range(at, len),
+                    by: Filling::Splice,
+                };
+                plan.call(op, time, time + 1);
+                (at, time) = (at + len, time + 2);
+            }
+            plan.call(out(4096, false), time, time + 1).outcome = Outcome::Returned(end - begin);
+            time += 2;
         }
-        plan.call(out(4096, false), 33, 34).outcome = Outcome::Returned(1000);
-        plan.call(Op::Sendfile(range(1000, 500)), 35, 36);
+        plan.call(Op::Sendfile(range(1000, 500)), time, time + 1);
         for part in parts {
-            plan.receive(40, *part, 0);
+            plan.receive(time + 10, *part, 0);
         }
         plan
     };
     let one = [range(0, 1500)];
     let two = [range(0, 1000), range(1000, 500)];
-    holds(&spliced(8, &one));
-    holds(&spliced(8, &two));
+    holds(&spliced(&[16], &one));
+    holds(&spliced(&[16], &two));
     // Sixteen buffers are more than these.
-    holds(&spliced(1, &two));
-    assert_eq!(spliced(1, &one).verdict(), ["datagrams"]);
+    for few in [1, 8] {
+        holds(&spliced(&[few], &two));
+        assert_eq!(spliced(&[few], &one).verdict(), ["datagrams"]);
+    }
+    // And more than are there at once.
+    let three = [range(0, 500), range(500, 500), range(1000, 500)];
+    holds(&spliced(&[8, 8], &three));
+    assert_eq!(spliced(&[8, 8], &one).verdict(), ["datagrams"]);
 }
 
 #[test]

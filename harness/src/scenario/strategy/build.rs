@@ -60,7 +60,7 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
     if let Some(other) = family {
         socket.family = other;
     }
-    let joins = genes.throng.joins || genes.throng.rows.0 || genes.throng.sips;
+    let joins = genes.throng.joins || genes.throng.rows.0 || genes.throng.pieces;
     socket.cork |= joins && socket.family.has_datagrams();
     let mut setup = Setup {
         data,
@@ -118,10 +118,12 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
             Kind::Copy,
             Kind::SendfileOn,
             Kind::Borrow,
+            Kind::HandOver,
         ];
         kind.is_some_and(|kind| sending.contains(&kind))
     };
-    if !genes.ops.iter().any(sends) {
+    let crowds = matches!(genes.throng.crowd, Crowd::Cramped | Crowd::Gathered);
+    if !crowds && !genes.ops.iter().any(sends) {
         // Nothing would be in flight; this way the writes have something to meet.
         let range = builder.send(&genes.ops[0]);
         builder.push(Actor::A, Op::Sendfile(range));
@@ -340,7 +342,7 @@ impl Builder<'_> {
                 self.held = Some(way);
                 if self.throng.late {
                     self.release_late(genes, way);
-                    // Something to hold, for somebody who goes on as soon as he can.
+                    // So that something is held. It is written to as soon as the call returns.
                     let range = self.send(genes);
                     self.push(Actor::A, Op::Sendfile(range));
                     let sent = self.sends[self.sends.len() - 1];
@@ -605,12 +607,9 @@ impl Builder<'_> {
 
     /// An offset in the file.
     fn offset(&self, genes: &OpGenes) -> u64 {
-        let offset = match self.plumbing && genes.kind % 2 == 1 {
+        let offset = match self.plumbing && genes.inside {
             false => tables::offset(genes.offset),
-            true => {
-                let draw = genes.offset % total(tables::PIPE_OFFSETS);
-                pick(tables::PIPE_OFFSETS, draw)
-            }
+            true => pick_scaled(tables::PIPE_OFFSETS, genes.offset, tables::OFFSETS.end),
         };
         offset % self.size_bytes
     }

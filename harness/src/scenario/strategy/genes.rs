@@ -108,6 +108,8 @@ pub struct OpGenes {
     pub offset: Draw,
     pub len: Draw,
     pub actor: Draw,
+    /// What goes into a pipe lies anywhere in its page.
+    pub inside: bool,
 }
 
 /// What an operation's `kind` draws from.
@@ -257,6 +259,8 @@ prop_compose! {
         // What was wished for goes first when a case shrinks, then what gives all operations
         // another meaning.
         wish in wish::wish(),
+        // Before what takes place over TCP only, so that it needs not stay for that.
+        family in (weighted(0.36), from(tables::FAMILIES)),
         throng in throng::throng(),
         plumbing in weighted(0.2),
         holes in weighted(0.3),
@@ -267,7 +271,6 @@ prop_compose! {
         rounds in 0..100_u32,
         ops in vec(op(), 1..=MOST_OPS),
         again in weighted(1.0),
-        family in (weighted(0.36), from(tables::FAMILIES)),
         source in setup::source(),
         company in company::company(),
         device in stack::device(),
@@ -358,6 +361,7 @@ prop_compose! {
         len in from(tables::LENGTHS),
         offset in tables::OFFSETS,
         actor in 0..4_u32,
+        inside in weighted(0.5),
     ) -> OpGenes {
         OpGenes {
             kind,
@@ -366,6 +370,7 @@ prop_compose! {
             offset,
             len,
             actor,
+            inside,
         }
     }
 }

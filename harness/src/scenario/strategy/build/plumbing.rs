@@ -75,10 +75,13 @@ impl Builder<'_> {
         if !self.has_pipe {
             self.pipe(genes);
         }
+        // Each has draws of its own, made of those that there are.
+        let apart = APART + genes.aim + 4 * genes.back + genes.kind;
         let put = |place: u32| OpGenes {
-            back: ((genes.aim >> place) + genes.back) % 4,
-            len: (genes.len + place * APART) % total(tables::LENGTHS),
-            offset: (genes.offset + place * APART) % tables::OFFSETS.end,
+            back: (genes.back + place * (genes.aim / 6)) % 4,
+            len: (genes.len + place * apart) % total(tables::LENGTHS),
+            offset: (genes.offset + place * apart) % tables::OFFSETS.end,
+            actor: 0,
             ..genes.clone()
         };
         // Bytes of the pipe's own, or pages; in turn, or not.
@@ -88,8 +91,8 @@ impl Builder<'_> {
         let len = self.len(&put(1));
         let tee = match genes.actor {
             0 | 1 => {
-                // Most often all of it, so that the slot is free again.
-                let len = if genes.back == 0 {
+                // If all of it goes, the slot is free again.
+                let len = if genes.kind.is_multiple_of(2) {
                     len
                 } else {
                     MAX_COUNT_BYTES

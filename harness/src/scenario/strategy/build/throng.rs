@@ -68,14 +68,16 @@ pub fn overflow(genes: &Genes) -> Genes {
     genes
 }
 
-/// The same over TCP and a link that spoils packets. Netem cuts into segments what it may spoil
-/// (net/sched/sch_netem.c:netem_enqueue), so that a part of what TCP has as one is lost.
+/// The same over TCP and a link that spoils packets. Netem cuts a packet that it spoils into
+/// segments first, and spoils one of them (net/sched/sch_netem.c:netem_enqueue): a part of what
+/// TCP has as one is lost.
 pub fn sack(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
     genes.family.0 = false;
     genes.tun.on = false;
     genes.loopback = false;
     genes.swarm.copies = true;
+    genes.plumbing = false;
     genes.file = genes.file.max(tables::LONG_FILE);
     let link = &mut genes.link;
     link.direction = tables::OF_DATA;
@@ -93,6 +95,9 @@ pub fn gathered(genes: &Genes) -> Genes {
         buffer.0 = false;
     }
     (socket.nonblock, socket.paused) = (false, false);
+    (genes.tcp.notsent_lowat.0, genes.tcp.congestion.0) = (false, false);
+    (genes.swarm.hold, genes.swarm.trouble, genes.relay) = (false, false, false);
+    (genes.tun.on, genes.stack.any, genes.source.ext4) = (false, false, false);
     let link = &mut genes.link;
     link.jitter.0 = false;
     for chance in [
@@ -167,6 +172,7 @@ impl Builder<'_> {
             // Bytes of one's own, so that it can be seen whose they are.
             let genes = &OpGenes {
                 offset: tables::page_offset(genes.offset + place as u32 + 1),
+                inside: false,
                 ..genes.clone()
             };
             let range = self.send(genes);

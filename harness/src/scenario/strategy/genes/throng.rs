@@ -15,6 +15,8 @@ pub struct Throng {
     /// Several sends are one datagram, as those of a row always are, and splices say that
     /// more follows.
     pub joins: bool,
+    /// Several sends are one datagram.
+    pub pieces: bool,
     /// What they crowd for.
     pub crowd: Crowd,
     /// What a queue drops leaves a copy with a time.
@@ -24,8 +26,7 @@ pub struct Throng {
     /// Always set, until they shrink: what the crowd does. What fills the buffer, three who
     /// send then, and a write to what the first of these has sent.
     pub members: [bool; 5],
-    /// A reader who takes orders takes a little behind each send; where datagrams are read, several
-    /// sends are one.
+    /// A reader who takes orders takes a little behind each send.
     pub sips: bool,
     /// What is held on the link is let go late.
     pub late: bool,
@@ -42,8 +43,8 @@ pub enum Crowd {
     Probed,
     /// The queue of the link has room for few packets, and drops what is sent at once.
     Overflows,
-    /// Single packets are lost, so that parts of what was sent are acknowledged; most is copied, as
-    /// only such parts are put together.
+    /// Single packets are lost, so that parts of what was sent are acknowledged. Most is copied, as
+    /// only parts of copies are put together.
     Sacked,
     /// Buffers in a pipe, for one call to send before anything else is on its way, with nothing
     /// to hold it up.
@@ -84,11 +85,13 @@ pub fn throng() -> impl Strategy<Value = Throng> {
         [weighted(1.0); 5],
         weighted(0.4),
         weighted(0.3),
+        weighted(0.3),
     )
         .prop_map(
-            |(rows, joins, crowd, stamped, impatience, members, sips, late)| Throng {
+            |(rows, joins, crowd, stamped, impatience, members, sips, late, pieces)| Throng {
                 rows,
                 joins,
+                pieces,
                 crowd: pick(CROWDS, crowd),
                 stamped,
                 impatience: pick(IMPATIENCES, impatience),
