@@ -274,7 +274,7 @@ fn every_feature_is_generated() {
         ("relay", 3.0, |c| c.setup.relay),
         ("read", 3.0, |c| some(c, |op| matches!(op, Op::Read { .. }))),
         ("wait", 5.0, |c| some(c, |op| matches!(op, Op::Wait { .. }))),
-        ("pwrite", 6.5, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
+        ("pwrite", 6.2, |c| some(c, |op| matches!(op, Op::Pwrite(_)))),
         ("mmap-write", 50.0, |c| {
             some(c, |op| matches!(op, Op::MmapWrite(_)))
         }),

@@ -77,6 +77,8 @@ pub fn sack(genes: &Genes) -> Genes {
     genes.tun.on = false;
     genes.loopback = false;
     genes.swarm.copies = true;
+    // What several threads copy lies in pages of each.
+    genes.swarm.senders = true;
     genes.plumbing = false;
     genes.file = genes.file.max(tables::LONG_FILE);
     let link = &mut genes.link;
