@@ -27,37 +27,18 @@ const MEANWHILE: Duration = Duration::from_millis(500);
 type Kept = Box<dyn Any + Send>;
 type Keep = fn() -> io::Result<Kept>;
 
-/// Each thing with the words for it, and with those on a kernel that shows no pages.
-const THINGS: &[(Keep, &str, &str)] = &[
-    (
-        sockets,
-        "2 sockets, 2 open files",
-        "2 sockets, 2 open files",
-    ),
-    (
-        page_in_pipe,
-        "2 open files, 1 page of no file",
-        "2 open files",
-    ),
-    (
-        pinned_page,
-        "1 open file, 1 pinned page",
-        "1 open file, 1 pinned page",
-    ),
+/// Each thing with the words for it.
+const THINGS: &[(Keep, &str)] = &[
+    (sockets, "2 sockets, 2 open files"),
+    (page_in_pipe, "2 open files, 1 page of no file"),
+    (pinned_page, "1 open file, 1 pinned page"),
 ];
-/// Of which the flags of pages cannot be read in User Mode Linux.
-const PAGELESS: &str = "6.1.";
 
 /// It is blamed on the scenario, once, and not on the one after it.
 pub fn what_is_kept_is_counted() -> Result {
     let mut trial = Trial::set_up(Contract::Documented).map_err(|error| error.to_string())?;
     trial.look_for_leaks(true);
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
-    let pageless = release
-        .map_err(|error| error.to_string())?
-        .starts_with(PAGELESS);
-    for &(keep, with_pages, without) in THINGS {
-        let words = if pageless { without } else { with_pages };
+    for &(keep, words) in THINGS {
         clean(&mut trial)?;
         let keeper = thread::spawn(move || {
             thread::sleep(MEANWHILE);

@@ -5,7 +5,7 @@ use super::limits::{self, Asked};
 use super::messages::pages;
 use super::pipe::Pipe;
 use crate::history::{Call, Outcome};
-use crate::scenario::{Family, Op, PAGE_BYTES, Range, Scenario};
+use crate::scenario::{Borrowing, Family, Op, PAGE_BYTES, Range, Scenario};
 
 /// Why a call cannot have been so.
 #[derive(Debug)]
@@ -125,6 +125,19 @@ impl Case<'_> {
                         maps && (lends || self.ends_behind_mapping())
                     }
                     libc::ENOBUFS | libc::EOPNOTSUPP if lends => true,
+                    // What waits for more is somebody else's (net/ipv4/ip_output.c:
+                    // __ip_append_data).
+                    libc::EINVAL
+                        if matches!(
+                            op,
+                            Op::Borrow {
+                                by: Borrowing::Uring,
+                                ..
+                            }
+                        ) =>
+                    {
+                        self.waiting.bytes > 0
+                    }
                     libc::EMSGSIZE => {
                         limits::may_be_too_long(self.scenario, self.waiting, self.asked())
                     }

@@ -13,6 +13,7 @@ use crate::oracle::doctor::{Plan, range};
 use crate::oracle::draw::Rng;
 use crate::oracle::judge;
 use crate::oracle::model::Takes;
+use crate::scenario::{Borrowing, Family, FileKind, Filling};
 
 const RUNS: u64 = 1_500;
 
@@ -121,6 +122,68 @@ fn the_race_by_hand() {
     plan.history.calls[0].exit.order = 4;
     plan.history.calls.swap(0, 1);
     assert_eq!(says(&plan, Contract::Stable), None);
+}
+
+#[test]
+fn a_ring_may_not_add_to_a_datagram_of_somebody_else() {
+    for corked in [true, false] {
+        let mut plan = Plan::new(4096);
+        plan.scenario.setup.socket.family = Family::Udp4;
+        plan.scenario.setup.socket.cork = corked;
+        let (mine, other) = (Borrowing::Send, Borrowing::Uring);
+        let borrow = |by| Op::Borrow {
+            by,
+            range: range(0, 100),
+        };
+        plan.call(borrow(mine), 1, 2);
+        plan.call(borrow(other), 3, 4).outcome = Outcome::Failed(libc::EINVAL);
+        plan.complete(5, 0, 0);
+        if !corked {
+            plan.receive(6, range(0, 100), 0);
+        }
+        assert_eq!(both(&plan), corked);
+    }
+}
+
+#[test]
+fn a_hole_of_which_a_part_is_gone_may_fill_the_pipe() {
+    for (kind, sparse) in [
+        (FileKind::Tmpfs, true),
+        (FileKind::Tmpfs, false),
+        (FileKind::Ext4, true),
+    ] {
+        let mut plan = Plan::new(8192);
+        let splice = |range| Op::SpliceIn {
+            range,
+            by: Filling::Splice,
+        };
+        let capacity_bytes = 8192;
+        plan.call(Op::Pipe { capacity_bytes }, 1, 2);
+        plan.call(splice(range(4095, 4097)), 3, 4);
+        let out = Op::SpliceOut {
+            len: 1,
+            more: false,
+            nonblock: false,
+            tee: false,
+            move_pages: false,
+        };
+        plan.call(out, 5, 6);
+        let call = plan.call(splice(range(0, 1)), 7, 8);
+        (call.outcome, call.offset_after) = (Outcome::Failed(libc::EAGAIN), Some(0));
+        plan.receive(9, range(4095, 1), 0);
+        plan.scenario.setup.file.kind = kind;
+        if sparse {
+            plan.scenario.setup.file.sparse = true;
+            for bytes in [
+                &mut plan.history.received,
+                &mut plan.history.file_pread,
+                &mut plan.history.file_mmap,
+            ] {
+                bytes.fill(0);
+            }
+        }
+        assert_eq!(both(&plan), kind == FileKind::Tmpfs && sparse, "{kind:?}");
+    }
 }
 
 #[test]
