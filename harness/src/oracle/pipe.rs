@@ -348,7 +348,7 @@ mod tests {
             let mut pipes = Pipes::default();
             for buffers in 0..16 {
                 assert!(!pipes.may_fill_a_round(second), "{buffers}");
-                let call = plan.call(op, 1, 2).clone();
+                let call = *plan.call(op, 1, 2);
                 pipes.note(&plan.scenario, op, &call);
             }
             assert!(pipes.may_fill_a_round(second));
@@ -357,7 +357,7 @@ mod tests {
         let mut pipes = Pipes::default();
         let call = plan.call(fill, 1, 2);
         call.outcome = Outcome::Killed;
-        let call = call.clone();
+        let call = *call;
         pipes.note(&plan.scenario, fill, &call);
         assert!(pipes.may_fill_a_round(false));
     }
