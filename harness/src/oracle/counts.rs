@@ -7,7 +7,7 @@
 
 use super::breaks::Breaks;
 use super::datagrams::longest_bytes;
-use super::pipe::{self, PipeModel};
+use super::pipe::Pipes;
 use super::position::{self, Position};
 use super::records;
 use super::sendings::{Closes, closes};
@@ -35,8 +35,7 @@ pub(super) fn judge(
         history,
         sizes,
         breaks: Breaks::new(scenario, history),
-        pipe: PipeModel::default(),
-        second_pipe: PipeModel::default(),
+        pipes: Pipes::new(scenario),
         sent: 0,
         open: (0, 0),
         position: Position::default(),
@@ -50,12 +49,9 @@ pub(super) fn judge(
             );
             return Some(violation(None, message));
         };
-        let slots = judge.used_slots();
         let op = judge.position.resolve(step.op, call);
-        let fills_a_round = judge.may_fill_a_round(op, call);
         let fault = judge.call(op, call);
-        let emptied = slots.saturating_sub(judge.used_slots());
-        judge.note_open(op, call, emptied, fills_a_round);
+        judge.note(op, call);
         if let Some(fault) = fault {
             let name = name_step(scenario, call.step);
             return Some(violation(Some(call.step), format!("{name} {fault}")));
@@ -73,9 +69,7 @@ struct Judge<'a> {
     history: &'a History,
     sizes: &'a Sizes,
     breaks: Breaks<'a>,
-    pipe: PipeModel,
-    /// The one that `tee` fills.
-    second_pipe: PipeModel,
+    pipes: Pipes,
     /// Bytes reported sent.
     sent: u64,
     /// Of a datagram that waits for more: bytes at most, and parts.
@@ -126,22 +120,16 @@ impl Judge<'_> {
                         .or_else(|| self.send_errno(call, nonblock)),
                 }
             }
-            Op::SpliceIn { range, .. } => {
-                let fill = pipe::fill_by_splice(self.scenario);
-                self.file_offset(range, call)
-                    .or_else(|| self.fill(false, call, |pipe, n| fill(pipe, range.offset, n)))
-            }
+            Op::SpliceIn { range, .. } => self
+                .file_offset(range, call)
+                .or_else(|| self.fill(false, call)),
             Op::PipeWrite { range, .. } | Op::Vmsplice { range, .. } => match call.outcome {
                 Outcome::Returned(0) if range.len > 0 => Some("returned 0".into()),
                 Outcome::Returned(n) if n > range.len => too_many(n, range.len),
                 Outcome::Failed(libc::EFAULT) if self.is_unmapped(range, call) => None,
-                _ => match op {
-                    Op::PipeWrite { tee, .. } => self.fill(tee, call, PipeModel::write),
-                    _ => self.fill(false, call, |pipe, n| pipe.fill(range.offset, n)),
-                },
+                _ => self.fill(op.pipes()[1], call),
             },
-            Op::Tee { len } => self.copy(len, call, |it, other, n| it.copy_to(other, n)),
-            Op::Pour { len } => self.copy(len, call, PipeModel::move_to),
+            Op::Tee { len } | Op::Pour { len } => self.copy(len, call),
             Op::SpliceOut {
                 len,
                 nonblock: now,
@@ -281,20 +269,6 @@ impl Judge<'_> {
         self.sizes.in_call(call).least.next_multiple_of(PAGE_BYTES)
     }
 
-    /// Slots taken in both pipes.
-    /// Whether its pipe may have as many buffers as one round of a splice to a socket takes.
-    fn may_fill_a_round(&self, op: Op, call: &Call) -> bool {
-        let pipe = match op.pipes() {
-            [_, true] => &self.second_pipe,
-            _ => &self.pipe,
-        };
-        pipe.may_fill_a_round() || self.was_killed() || self.pipe_shared_during(call)
-    }
-
-    fn used_slots(&self) -> u64 {
-        self.pipe.used_slots() + self.second_pipe.used_slots()
-    }
-
     fn has_datagrams(&self) -> bool {
         self.scenario.setup.socket.family.has_datagrams()
     }
@@ -314,7 +288,7 @@ impl Judge<'_> {
             Op::Copy { range, .. } => Some((range.len, 1)),
             Op::Borrow { range, .. } => Some((range.len, range.len.div_ceil(PAGE_BYTES))),
             Op::SpliceOut { len, tee, .. } => {
-                let pipe = if tee { &self.second_pipe } else { &self.pipe };
+                let pipe = self.pipes.of(tee);
                 Some((len.min(pipe.bytes()), pipe.used_slots()))
             }
             _ => None,
@@ -369,8 +343,18 @@ impl Judge<'_> {
         }
     }
 
-    /// Keeps account of the datagram that waits for more.
-    fn note_open(&mut self, op: Op, call: &Call, emptied_slots: u64, fills_a_round: bool) {
+    /// Keeps account of what is in the pipes, and of the datagram that waits for more.
+    fn note(&mut self, op: Op, call: &Call) {
+        let fills_a_round = match op {
+            Op::SpliceOut { tee, .. } => {
+                self.pipes.may_fill_a_round(tee)
+                    || self.was_killed()
+                    || self.pipe_shared_during(call)
+            }
+            _ => false,
+        };
+        let slots = self.pipes.used_slots();
+        self.pipes.note(op, call);
         if !op.sends() || call.outcome.bytes() == 0 {
             return;
         }
@@ -379,7 +363,7 @@ impl Judge<'_> {
             Op::Sendfile(_) | Op::Copy { .. } => 1,
             Op::Borrow { .. } => call.outcome.bytes().div_ceil(PAGE_BYTES),
             // And part of one more.
-            _ => emptied_slots + 1,
+            _ => slots.saturating_sub(self.pipes.used_slots()) + 1,
         };
         if closes(self.scenario, self.sizes, op, call, fills_a_round) == Closes::Yes {
             self.open = (0, 0);
@@ -425,40 +409,27 @@ impl Judge<'_> {
         }
     }
 
-    fn fill(
-        &mut self,
-        second: bool,
-        call: &Call,
-        go: impl Fn(&mut PipeModel, u64),
-    ) -> Option<String> {
-        let shared = self.pipe_shared_during(call);
-        let pipe = match second {
-            true => &mut self.second_pipe,
-            false => &mut self.pipe,
-        };
+    fn fill(&self, second: bool, call: &Call) -> Option<String> {
+        let pipe = self.pipes.of(second);
         match call.outcome {
-            Outcome::Returned(n) => {
-                go(pipe, n);
-                None
+            Outcome::Returned(_) => None,
+            Outcome::Failed(libc::EAGAIN)
+                if !pipe.may_be_full() && !self.pipe_shared_during(call) =>
+            {
+                Some(format!(
+                    "failed with EAGAIN, but the pipe held only {} bytes in {} of {} slots",
+                    pipe.bytes(),
+                    pipe.used_slots(),
+                    pipe.slots(),
+                ))
             }
-            Outcome::Failed(libc::EAGAIN) if !pipe.may_be_full() && !shared => Some(format!(
-                "failed with EAGAIN, but the pipe held only {} bytes in {} of {} slots",
-                pipe.bytes(),
-                pipe.used_slots(),
-                pipe.slots(),
-            )),
             _ => self.failed(call, &[libc::EAGAIN]),
         }
     }
 
-    fn copy(
-        &mut self,
-        len: u64,
-        call: &Call,
-        go: impl Fn(&mut PipeModel, &mut PipeModel, u64),
-    ) -> Option<String> {
-        let held = self.pipe.bytes();
-        let full = self.second_pipe.may_be_full();
+    fn copy(&self, len: u64, call: &Call) -> Option<String> {
+        let held = self.pipes.of(false).bytes();
+        let second = self.pipes.of(true);
         match call.outcome {
             Outcome::Returned(n) if n > held => {
                 Some(format!("returned {n}, but the pipe held only {held} bytes"))
@@ -466,44 +437,34 @@ impl Judge<'_> {
             Outcome::Returned(0) if len > 0 && held > 0 => {
                 Some(format!("returned 0, but the pipe held {held} bytes"))
             }
-            Outcome::Returned(n) => {
-                go(&mut self.pipe, &mut self.second_pipe, n);
-                too_many(n, len)
-            }
-            Outcome::Failed(libc::EAGAIN) if !full && held > 0 => Some(format!(
+            Outcome::Returned(n) => too_many(n, len),
+            Outcome::Failed(libc::EAGAIN) if !second.may_be_full() && held > 0 => Some(format!(
                 "failed with EAGAIN, but the pipe held {held} bytes, and the second one only {} in {} of {} slots",
-                self.second_pipe.bytes(),
-                self.second_pipe.used_slots(),
-                self.second_pipe.slots(),
+                second.bytes(),
+                second.used_slots(),
+                second.slots(),
             )),
             _ => self.failed(call, &[libc::EAGAIN]),
         }
     }
 
-    fn drain(&mut self, len: u64, second: bool, call: &Call) -> Option<String> {
+    fn drain(&self, len: u64, second: bool, call: &Call) -> Option<String> {
         let Outcome::Returned(n) = call.outcome else {
             return None;
         };
         if let Some(fault) = too_many(n, len) {
             return Some(fault);
         }
-        let shared = self.pipe_shared_during(call);
-        let pipe = match second {
-            true => &mut self.second_pipe,
-            false => &mut self.pipe,
-        };
-        let held = pipe.bytes();
-        if shared {
-            pipe.drain(n);
+        if self.pipe_shared_during(call) {
             return None;
         }
+        let held = self.pipes.of(second).bytes();
         if n > held {
             return Some(format!("returned {n}, but the pipe held only {held} bytes"));
         }
         if n == 0 && len > 0 && held > 0 {
             return Some(format!("returned 0, but the pipe held {held} bytes"));
         }
-        pipe.drain(n);
         None
     }
 
@@ -520,16 +481,13 @@ impl Judge<'_> {
         })
     }
 
-    fn resize(&mut self, capacity_bytes: u32, call: &Call) -> Option<String> {
+    fn resize(&self, capacity_bytes: u32, call: &Call) -> Option<String> {
         match call.outcome {
-            Outcome::Returned(_) => {
-                self.pipe.resize(capacity_bytes);
-                None
-            }
+            Outcome::Returned(_) => None,
             // fs/pipe.c:pipe_set_size refuses to drop what the pipe holds, and
             // to go over the user's limit.
             Outcome::Failed(libc::EBUSY)
-                if !self.pipe.fits(capacity_bytes) || self.pipe_shared_during(call) =>
+                if !self.pipes.of(false).fits(capacity_bytes) || self.pipe_shared_during(call) =>
             {
                 None
             }

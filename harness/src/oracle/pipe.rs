@@ -23,16 +23,36 @@ const DEFAULT_SLOTS: u64 = 16;
 const ROUND_SLOTS: u64 = 16;
 
 /// The user pipe, and the second one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pipes {
     pair: [PipeModel; 2],
+    /// What is spliced from the file may be of holes. On ext4 these are pages like any other.
+    has_holes: bool,
     /// A call was killed, and nobody knows what it has put in.
     is_unknown: bool,
 }
 
 impl Pipes {
+    pub fn new(scenario: &Scenario) -> Pipes {
+        Pipes {
+            pair: Default::default(),
+            has_holes: scenario.setup.file.kind != FileKind::Ext4 && scenario.may_have_holes(),
+            is_unknown: false,
+        }
+    }
+
+    /// The user pipe, or the second one.
+    pub fn of(&self, second: bool) -> &PipeModel {
+        &self.pair[usize::from(second)]
+    }
+
+    /// Slots taken in both.
+    pub fn used_slots(&self) -> u64 {
+        self.pair.iter().map(PipeModel::used_slots).sum()
+    }
+
     /// What a call has done to them.
-    pub fn note(&mut self, scenario: &Scenario, op: Op, call: &Call) {
+    pub fn note(&mut self, op: Op, call: &Call) {
         self.is_unknown |= op.uses_pipe() && call.outcome == Outcome::Killed;
         let Outcome::Returned(bytes) = call.outcome else {
             return;
@@ -40,8 +60,12 @@ impl Pipes {
         let [pipe, second] = &mut self.pair;
         match op {
             Op::Pipe { capacity_bytes } => pipe.resize(capacity_bytes),
-            Op::SpliceIn { range, .. } => fill_by_splice(scenario)(pipe, range.offset, bytes),
-            Op::Vmsplice { range, .. } => pipe.fill(range.offset, bytes),
+            Op::SpliceIn { range, .. } if self.has_holes => {
+                pipe.fill_with_holes(range.offset, bytes);
+            }
+            Op::SpliceIn { range, .. } | Op::Vmsplice { range, .. } => {
+                pipe.fill(range.offset, bytes);
+            }
             Op::PipeWrite { tee: false, .. } => pipe.write(bytes),
             Op::PipeWrite { tee: true, .. } => second.write(bytes),
             Op::Tee { .. } => pipe.copy_to(second, bytes),
@@ -55,15 +79,7 @@ impl Pipes {
     /// Whether there may be as many buffers in one of them as one round of a splice to a
     /// socket takes.
     pub fn may_fill_a_round(&self, second: bool) -> bool {
-        self.is_unknown || self.pair[usize::from(second)].may_fill_a_round()
-    }
-}
-
-/// What a splice from the file fills a pipe with. On ext4 a hole is a page like any other.
-pub(super) fn fill_by_splice(scenario: &Scenario) -> fn(&mut PipeModel, u64, u64) {
-    match scenario.setup.file.kind != FileKind::Ext4 && scenario.may_have_holes() {
-        true => PipeModel::fill_with_holes,
-        false => PipeModel::fill,
+        self.is_unknown || self.of(second).may_fill_a_round()
     }
 }
 
@@ -126,7 +142,7 @@ impl PipeModel {
         self.most_used_slots() >= self.slots
     }
 
-    pub fn may_fill_a_round(&self) -> bool {
+    fn may_fill_a_round(&self) -> bool {
         self.most_used_slots() >= ROUND_SLOTS
     }
 
@@ -345,20 +361,20 @@ mod tests {
         };
         let mut plan = Plan::new(4096);
         for (op, second) in [(fill, false), (write, true)] {
-            let mut pipes = Pipes::default();
+            let mut pipes = Pipes::new(&plan.scenario);
             for buffers in 0..16 {
                 assert!(!pipes.may_fill_a_round(second), "{buffers}");
                 let call = *plan.call(op, 1, 2);
-                pipes.note(&plan.scenario, op, &call);
+                pipes.note(op, &call);
             }
             assert!(pipes.may_fill_a_round(second));
             assert!(!pipes.may_fill_a_round(!second));
         }
-        let mut pipes = Pipes::default();
+        let mut pipes = Pipes::new(&plan.scenario);
         let call = plan.call(fill, 1, 2);
         call.outcome = Outcome::Killed;
         let call = *call;
-        pipes.note(&plan.scenario, fill, &call);
+        pipes.note(fill, &call);
         assert!(pipes.may_fill_a_round(false));
     }
 

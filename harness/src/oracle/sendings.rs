@@ -66,14 +66,14 @@ impl<'a> Sendings<'a> {
         let mut vanishes = vec![false];
         let mut next_run = 0;
         let mut position = Position::default();
-        let mut pipes = Pipes::default();
+        let mut pipes = Pipes::new(scenario);
         for call in &history.calls {
             let Some(op) = scenario.steps.get(call.step).map(|step| step.op) else {
                 continue;
             };
             let op = position.resolve(op, call);
             let fills_a_round = pipes.may_fill_a_round(op.pipes()[1]);
-            pipes.note(scenario, op, call);
+            pipes.note(op, call);
             if !op.sends() {
                 continue;
             }

@@ -50,15 +50,11 @@ pub fn probe(genes: &Genes) -> Genes {
 /// The same over TCP and a queue that is too short. What TCP could not get rid of stays the
 /// last that it has to send, and what is sent next comes to it: by copy, and by reference.
 pub fn overflow(genes: &Genes) -> Genes {
-    let mut genes = genes.clone();
-    genes.family.0 = false;
-    genes.tun.on = false;
-    genes.loopback = false;
+    let mut genes = over_netem(genes);
     genes.swarm.copies = true;
     genes.borrows = true;
     genes.throng.rows.0 = true;
     let link = &mut genes.link;
-    link.direction = tables::OF_DATA;
     link.limit = (true, link.limit.1.max(tables::SHORT_QUEUE));
     // Else nothing is ever in it.
     link.data_delay_ms.0 = true;
@@ -72,17 +68,13 @@ pub fn overflow(genes: &Genes) -> Genes {
 /// segments first, and spoils one of them (net/sched/sch_netem.c:netem_enqueue): a part of what
 /// TCP has as one is lost.
 pub fn sack(genes: &Genes) -> Genes {
-    let mut genes = genes.clone();
-    genes.family.0 = false;
-    genes.tun.on = false;
-    genes.loopback = false;
+    let mut genes = over_netem(genes);
     genes.swarm.copies = true;
     // What several threads copy lies in pages of each.
     genes.swarm.senders = true;
     genes.plumbing = false;
     genes.file = genes.file.max(tables::LONG_FILE);
     let link = &mut genes.link;
-    link.direction = tables::OF_DATA;
     link.chance.corrupt = (true, link.chance.corrupt.1.max(tables::OFTEN_CORRUPT));
     genes
 }
@@ -112,6 +104,16 @@ pub fn gathered(genes: &Genes) -> Genes {
     ] {
         chance.0 = false;
     }
+    genes
+}
+
+/// The same over TCP and veth, where netem has what is special about the link for the data.
+fn over_netem(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
+    genes.family.0 = false;
+    genes.tun.on = false;
+    genes.loopback = false;
+    genes.link.direction = tables::OF_DATA;
     genes
 }
 
