@@ -31,6 +31,7 @@ pub struct SentFile {
     size_bytes: u64,
     /// What is sent from, if that is another descriptor.
     read_only: Option<File>,
+    pristine: Pristine,
     sparse: bool,
     on_disk: bool,
     /// The same with O_DIRECT.
@@ -71,9 +72,10 @@ impl SentFile {
             FileKind::Ext4 => ext4::file()?,
             FileKind::Memfd => File::from(memfd_create(MEMFD_NAME, MFdFlags::MFD_CLOEXEC)?),
         };
+        let pristine = Pristine::table();
         match spec.sparse {
             true => file.set_len(spec.size_bytes)?,
-            false => file.write_all_at(pristine(0, spec.size_bytes), 0)?,
+            false => file.write_all_at(pristine.file(spec.size_bytes), 0)?,
         }
         let on_disk = spec.kind == FileKind::Ext4;
         if on_disk {
@@ -85,6 +87,7 @@ impl SentFile {
             file,
             size_bytes: spec.size_bytes,
             read_only,
+            pristine,
             sparse: spec.sparse,
             on_disk,
             direct: None,
@@ -140,7 +143,7 @@ impl SentFile {
             let Some(bytes) = content.get_mut(range) else {
                 return false;
             };
-            bytes.copy_from_slice(pristine(offset, len));
+            bytes.copy_from_slice(self.pristine.range(Range { offset, len }));
             let restored = match step.op {
                 Op::MmapWrite(range) | Op::ForkWrite(range) | Op::SecondWrite(range) => {
                     self.store(range, 0);
@@ -152,7 +155,7 @@ impl SentFile {
                 return false;
             }
         }
-        content == pristine(0, self.size_bytes)
+        content == self.pristine.file(self.size_bytes)
     }
 
     /// The descriptor that is sent from.
@@ -170,7 +173,7 @@ impl SentFile {
             .mapping
             .as_ref()
             .expect("a scenario that stores maps its file");
-        mapping.store(range, generation);
+        mapping.store(range, self.pristine, generation);
     }
 
     /// The same through the second mapping.
@@ -180,7 +183,7 @@ impl SentFile {
     pub fn store_beside(&self, range: Range, generation: u8) {
         let mapping = self.second.as_ref();
         let mapping = mapping.expect("a scenario that stores beside maps its file twice");
-        mapping.store(range, generation);
+        mapping.store(range, self.pristine, generation);
     }
 
     /// msync(2) of the mapping.
@@ -202,7 +205,7 @@ impl SentFile {
 
     /// pwrite(2) of `generation` of the pattern.
     pub fn pwrite(&self, range: Range, generation: u8) -> nix::Result<usize> {
-        let mut bytes = pristine(range.offset, range.len).to_vec();
+        let mut bytes = self.pristine.range(range).to_vec();
         advance(&mut bytes, generation);
         nix::sys::uio::pwrite(self.file.as_fd(), &bytes, range.offset as libc::off_t)
     }
@@ -220,7 +223,7 @@ impl SentFile {
         let mut room = vec![0; len + ALIGNED_BYTES];
         let start = room.as_ptr().align_offset(ALIGNED_BYTES);
         let bytes = &mut room[start..start + len];
-        bytes.copy_from_slice(pristine(range.offset, range.len));
+        bytes.copy_from_slice(self.pristine.range(range));
         advance(bytes, generation);
         nix::sys::uio::pwrite(direct, bytes, range.offset as libc::off_t)
     }
@@ -405,12 +408,12 @@ impl Mapping {
         Ok(Mapping { start, len })
     }
 
-    fn store(&self, range: Range, generation: u8) {
+    fn store(&self, range: Range, pristine: Pristine, generation: u8) {
         assert!(
             range.end() <= self.len.get() as u64,
             "store past the mapping"
         );
-        let mut bytes = pristine(range.offset, range.len).to_vec();
+        let mut bytes = pristine.range(range).to_vec();
         advance(&mut bytes, generation);
         // SAFETY: the range lies inside the mapping, as just asserted, and the
         // source is a buffer of our own.
@@ -456,15 +459,33 @@ impl Drop for Mapping {
     }
 }
 
-/// Generation 0 of a range of the file, from a table made once.
-fn pristine(offset: u64, len: u64) -> &'static [u8] {
-    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| {
-        let mut bytes = vec![0; *FILE_BYTES.end() as usize];
-        history::fill(&mut bytes, 0, 0);
-        bytes
-    });
-    &table[offset as usize..(offset + len) as usize]
+/// Generation 0 of the largest file, from a table that is made once, before a scenario
+/// begins: where time passes by the clock that takes longer than a link holds a packet, and
+/// the first write of a guest would come too late to show.
+#[derive(Debug, Clone, Copy)]
+struct Pristine(&'static [u8]);
+
+impl Pristine {
+    fn table() -> Pristine {
+        static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+        Pristine(TABLE.get_or_init(|| {
+            let mut bytes = vec![0; *FILE_BYTES.end() as usize];
+            history::fill(&mut bytes, 0, 0);
+            bytes
+        }))
+    }
+
+    fn range(self, Range { offset, len }: Range) -> &'static [u8] {
+        &self.0[offset as usize..(offset + len) as usize]
+    }
+
+    /// A file of so many bytes.
+    fn file(self, size_bytes: u64) -> &'static [u8] {
+        self.range(Range {
+            offset: 0,
+            len: size_bytes,
+        })
+    }
 }
 
 // What `history::pattern` does to a generation, on a whole buffer.
@@ -480,7 +501,11 @@ mod tests {
 
     #[test]
     fn the_table_is_the_pattern() {
-        let mut bytes = pristine(4090, 12).to_vec();
+        let range = Range {
+            offset: 4090,
+            len: 12,
+        };
+        let mut bytes = Pristine::table().range(range).to_vec();
         advance(&mut bytes, 7);
         let expected: Vec<u8> = (4090..4102).map(|at| history::pattern(at, 7)).collect();
         assert_eq!(bytes, expected);
@@ -537,7 +562,7 @@ mod tests {
         file.store(range, 1);
         file.pwrite(write, 2).unwrap();
         assert!(file.restore(&file.read_back(8192).unwrap(), &steps));
-        assert_eq!(file.read_back(8192).unwrap(), pristine(0, 8192));
+        assert_eq!(file.read_back(8192).unwrap(), Pristine::table().file(8192));
 
         let beside = Range {
             offset: 8000,
