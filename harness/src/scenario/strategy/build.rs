@@ -122,7 +122,10 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
         ];
         kind.is_some_and(|kind| sending.contains(&kind))
     };
-    let crowds = matches!(genes.throng.crowd, Crowd::Cramped | Crowd::Gathered);
+    let crowds = matches!(
+        genes.throng.crowd,
+        Crowd::Cramped | Crowd::Gathered | Crowd::Sacked
+    );
     if !crowds && !genes.ops.iter().any(sends) {
         // Nothing would be in flight; this way the writes have something to meet.
         let range = builder.send(&genes.ops[0]);
@@ -131,7 +134,8 @@ fn build_as_drawn(genes: &Genes) -> Scenario {
     match genes.throng.crowd {
         Crowd::Cramped => builder.crowd(&genes.ops[0]),
         Crowd::Gathered => builder.gather(&genes.ops[0]),
-        Crowd::None | Crowd::Probed | Crowd::Overflows | Crowd::Sacked => {}
+        Crowd::Sacked => builder.copy_on(&genes.ops[0]),
+        Crowd::None | Crowd::Probed | Crowd::Overflows => {}
     }
     for _ in 0..rounds {
         for op in &genes.ops {

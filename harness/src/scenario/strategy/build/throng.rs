@@ -64,26 +64,40 @@ pub fn overflow(genes: &Genes) -> Genes {
     genes
 }
 
-/// The same over TCP and a link that spoils packets. Netem cuts a packet that it spoils into
-/// segments first, and spoils one of them (net/sched/sch_netem.c:netem_enqueue): a part of what
-/// TCP has as one is lost.
+/// The same over TCP and a link that spoils packets, and does nothing else to them. Netem cuts a
+/// packet that it spoils into segments first, spoils one of them
+/// (net/sched/sch_netem.c:netem_enqueue), and may spoil others as well: parts of what TCP has as
+/// one are lost.
 pub fn sack(genes: &Genes) -> Genes {
-    let mut genes = over_netem(genes);
+    let mut genes = over_netem(&unhindered(genes));
     genes.swarm.copies = true;
     // What several threads copy lies in pages of each.
     genes.swarm.senders = true;
     genes.plumbing = false;
-    genes.file = genes.file.max(tables::LONG_FILE);
-    let link = &mut genes.link;
-    link.chance.corrupt = (true, link.chance.corrupt.1.max(tables::OFTEN_CORRUPT));
+    genes.file = genes.file.max(tables::LONGEST_FILE);
+    genes.link.chance.corrupt = (true, tables::MOST_CORRUPT);
+    // Else what was sent is there before more of it is.
+    genes.link.data_delay_ms.0 = true;
+    // What TCP has as one is of many segments, however long the way is.
+    genes.stack.any = true;
+    for (sysctl, value) in Sysctl::all().zip(&mut genes.stack.values) {
+        *value = (sysctl == Sysctl::MinTsoSegs, tables::MANY_SEGMENTS);
+    }
     genes
 }
 
 /// The same with a pipe, over TCP and a link and buffers that hold nothing up.
 pub fn gathered(genes: &Genes) -> Genes {
-    let mut genes = genes.clone();
+    let mut genes = unhindered(genes);
     genes.swarm.splice = true;
     genes.family.0 = false;
+    genes.tun.on = false;
+    genes
+}
+
+/// The same with a link and buffers that hold nothing up, and a reader who takes all.
+fn unhindered(genes: &Genes) -> Genes {
+    let mut genes = genes.clone();
     let socket = &mut genes.socket;
     for buffer in [&mut socket.sndbuf, &mut socket.rcvbuf] {
         buffer.0 = false;
@@ -91,9 +105,9 @@ pub fn gathered(genes: &Genes) -> Genes {
     (socket.nonblock, socket.paused) = (false, false);
     (genes.tcp.notsent_lowat.0, genes.tcp.congestion.0) = (false, false);
     (genes.swarm.hold, genes.swarm.trouble, genes.relay) = (false, false, false);
-    (genes.tun.on, genes.stack.any, genes.source.ext4) = (false, false, false);
+    (genes.stack.any, genes.source.ext4) = (false, false);
     let link = &mut genes.link;
-    link.jitter.0 = false;
+    (link.jitter.0, link.chance.slot_ms.0) = (false, false);
     for chance in [
         &mut link.loss,
         &mut link.duplicate,
@@ -122,6 +136,10 @@ const FILL_BYTES: [u64; 2] = [4096, 16_384];
 
 /// What the first of a crowd sends at least: not all of it finds room.
 const LONG_BYTES: u64 = 16_384;
+
+/// How many copies there are where packets are to have more than one stretch of memory, which
+/// has up to 32 KiB (net/core/sock.c:SKB_FRAG_PAGE_ORDER).
+const STRETCHES: u32 = 7;
 
 /// How the first of a crowd sends.
 #[derive(Clone, Copy, PartialEq)]
@@ -212,6 +230,29 @@ impl Builder<'_> {
         // The first one goes on as soon as it can.
         if let (true, Some(range)) = (writes, first_range) {
             self.push(Actor::A, Op::MmapWrite(range));
+        }
+    }
+
+    /// Copies, one after the other, until a packet has what lies in several stretches of memory:
+    /// those that the kernel gives a thread for its copies, or those of two threads.
+    pub(super) fn copy_on(&mut self, genes: &OpGenes) {
+        let (_, by) = Copying::NAMED[genes.aim as usize % Copying::NAMED.len()];
+        let range = self.send(genes);
+        let mut op = Op::Copy { by, range };
+        self.push(Actor::A, op);
+        for place in 1..STRETCHES {
+            let draw = genes.len + place;
+            let len = pick(tables::LONG_COPIES, draw % total(tables::LONG_COPIES));
+            let Some((next, range)) = onward(op, len, self.size_bytes) else {
+                return;
+            };
+            let actor = match genes.back >= 2 && place % 2 == 1 {
+                true => Actor::B,
+                false => Actor::A,
+            };
+            self.push(actor, next);
+            self.sends.push(range);
+            op = next;
         }
     }
 

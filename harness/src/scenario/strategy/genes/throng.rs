@@ -43,8 +43,8 @@ pub enum Crowd {
     Probed,
     /// The queue of the link has room for few packets, and drops what is sent at once.
     Overflows,
-    /// Single packets are lost, so that parts of what was sent are acknowledged. Most is copied, as
-    /// only parts of copies are put together.
+    /// Much is copied, and of packets of many segments single ones are lost, so that parts of them
+    /// are acknowledged. Only parts of copies are put together then.
     Sacked,
     /// Buffers in a pipe, for one call to send before anything else is on its way, with nothing
     /// to hold it up.
@@ -55,9 +55,9 @@ const CROWDS: &[Weighted<Crowd>] = &[
     (Crowd::None, 71),
     (Crowd::Cramped, 13),
     (Crowd::Probed, 5),
-    (Crowd::Overflows, 4),
+    (Crowd::Overflows, 5),
     (Crowd::Gathered, 4),
-    (Crowd::Sacked, 3),
+    (Crowd::Sacked, 2),
 ];
 
 /// What ends the wait of one who finds no room.
