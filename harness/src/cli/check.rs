@@ -26,6 +26,10 @@ const CASES: u64 = 10_000;
 const CASES_BY_THE_CLOCK: u64 = 500;
 const TIME_BY_THE_CLOCK: Duration = Duration::from_secs(120);
 
+/// What is nothing for one part of a campaign. clap passes over what an argument requires beside
+/// one that this conflicts with, so each of a part's arguments has the whole list.
+const NOT_OF_A_PART: [&str; 4] = ["time", "findings", "jobs", "engine"];
+
 /// Generate scenarios, run them on kernels, shrink and save what breaks.
 ///
 /// A stock kernel is expected to break stable-on-return: that is the race. It is
@@ -54,13 +58,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "findings")]
     findings: PathBuf,
     /// Run only this part of the cases, from 1/N to N/N, and write what it comes to into --out
-    #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with_all = NOT_OF_A_PART)]
     shard: Option<Shard>,
     /// Write to this folder, which the parts of a campaign share (docs/campaigns.md)
-    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = NOT_OF_A_PART)]
     out: Option<PathBuf>,
     /// Find kernels in this folder, as files that `kernel export` has written
-    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = ["time", "findings", "jobs", "engine"])]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = NOT_OF_A_PART)]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a kernel
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

@@ -25,6 +25,9 @@ use crate::process::{interrupted, watch_for_interrupts};
 use crate::report::finding::file_name;
 use crate::report::{shell, table::Table};
 
+/// What is nothing for one part of a campaign (as with `check`).
+const NOT_OF_A_PART: [&str; 3] = ["time", "jobs", "options"];
+
 /// Search with a fuzzer that the kernel's own coverage guides, for hours, and keep what is
 /// found.
 ///
@@ -71,10 +74,10 @@ pub struct Args {
     #[arg(long, value_name = "PROGRAM")]
     target: Option<PathBuf>,
     /// Run only this part of the --runs, from 1/N to N/N, and write what it comes to into --out, which the parts of a campaign share (docs/campaigns.md)
-    #[arg(long, value_name = "I/N", requires_all = ["out", "runs", "target"], conflicts_with_all = ["time", "jobs", "options"])]
+    #[arg(long, value_name = "I/N", requires_all = ["out", "runs", "target"], conflicts_with_all = NOT_OF_A_PART)]
     shard: Option<Shard>,
     /// Find kernels in this folder, as files that `kernel export` has written
-    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = ["time", "jobs", "options"])]
+    #[arg(long, value_name = "DIR", requires = "shard", conflicts_with_all = NOT_OF_A_PART)]
     parcels: Option<PathBuf>,
     /// Print for people, or as json with one object a cause, then one of the whole
     #[arg(long, value_name = "FORMAT", default_value = "human", value_enum)]

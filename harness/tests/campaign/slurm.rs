@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use inflight::campaign::merge::Merged;
+use tempfile::TempDir;
 
 use crate::cluster::{Cluster, wait_until};
 use crate::common::kernels;
@@ -11,14 +12,21 @@ use crate::support::{KERNELS, assert_same, merged, text, units};
 const CASES: &str = "1600";
 const UNITS: u32 = 4;
 
-#[test]
-fn a_campaign_on_two_nodes_loses_one_and_the_controller_and_nothing_else() {
+/// A cluster and the folder that it lives in, which goes last; `None`, and said so, where
+/// there is no Slurm, or no kernels.
+fn two_nodes() -> Option<(TempDir, Cluster)> {
     if !kernels() {
-        return;
+        return None;
     }
     // Slurm's sockets have short names.
     let dir = tempfile::Builder::new().prefix("ifl").tempdir().unwrap();
-    let Some(cluster) = Cluster::up(dir.path()) else {
+    let cluster = Cluster::up(dir.path())?;
+    Some((dir, cluster))
+}
+
+#[test]
+fn a_campaign_on_two_nodes_loses_one_and_the_controller_and_nothing_else() {
+    let Some((dir, cluster)) = two_nodes() else {
         return;
     };
     let campaign = dir.path().join("campaign");
@@ -132,11 +140,7 @@ fn a_campaign_on_two_nodes_loses_one_and_the_controller_and_nothing_else() {
 
 #[test]
 fn a_campaign_is_cancelled_and_gone_on_with() {
-    if !kernels() {
-        return;
-    }
-    let dir = tempfile::Builder::new().prefix("ifl").tempdir().unwrap();
-    let Some(cluster) = Cluster::up(dir.path()) else {
+    let Some((dir, cluster)) = two_nodes() else {
         return;
     };
     let campaign = dir.path().join("campaign");

@@ -14,11 +14,17 @@ fn what_cannot_be_is_said() {
     let (file, bad, none, empty) = (at("file"), at("bad"), at("none"), at("empty"));
     let (out, new) = (at("out"), at("new"));
     fs::create_dir(&empty).unwrap();
-    let cases: [(&[&str], i32, &str); 11] = [
+    let cases: [(&[&str], i32, &str); 17] = [
         (&["check", "--shard", "1/2"], 2, "--out"),
         (&["check", "--out", "x"], 2, "--shard"),
         // clap asks for no --shard beside what conflicts with it.
         (&["check", "--out", "x", "--jobs", "1"], 2, "--jobs"),
+        (&["check", "--out", "x", "--time", "1"], 2, "--time"),
+        (&["check", "--out", "x", "--findings", "y"], 2, "--findings"),
+        (&["check", "--out", "x", "--engine", "qemu"], 2, "--engine"),
+        (&["check", "--parcels", "x", "--jobs", "1"], 2, "--jobs"),
+        (&["check", "--parcels", "x", "--time", "1"], 2, "--time"),
+        (&["check", "--shard", "1/2", "--jobs", "1"], 2, "--jobs"),
         (&["score", "--parcels", "x", "--jobs", "1"], 2, "--jobs"),
         (
             &["check", "--shard", "3/2", "--out", "x"],
