@@ -75,8 +75,8 @@ pub const FILE_BYTES: &[Weighted<u64>] = &[
 /// A draw of one with several pages.
 pub const LARGER_FILE: u32 = 55;
 
-/// A draw of one with more than an skb holds.
-pub const LONGEST_FILE: u32 = 96;
+/// A draw of one with more than an skb holds, if not the longest.
+pub const LONG_FILE: u32 = 96;
 
 /// Lengths of sends and writes, in bytes.
 pub const LENGTHS: &[Weighted<u64>] = &[
@@ -111,6 +111,10 @@ pub const LENGTHS: &[Weighted<u64>] = &[
     (212_992, 1),
     (262_144, 1),
 ];
+
+/// Lengths of long copies, in bytes, gone through in turn: whole pages, and not. Two fill more
+/// than the 32 KiB that a thread's copies have in one stretch.
+pub const LONG_COPIES: [u64; 7] = [14_481, 32_768, 16_384, 12_289, 61_440, 16_384, 65_537];
 
 /// Counts beyond what one call moves, in bytes: by a byte, and where an int and an unsigned
 /// int end.
@@ -252,17 +256,6 @@ pub const PHASES_NS: &[Weighted<u32>] = &[
 
 /// TCP_USER_TIMEOUT and SO_SNDTIMEO, in microseconds: shorter and longer than round
 /// trips and retransmission time-outs.
-/// Lengths of copies, in bytes, of which a few fill more than an skb: up to its end and past it.
-pub const LONG_COPIES: &[Weighted<u64>] = &[
-    (14_481, 1),
-    (32_768, 1),
-    (16_384, 1),
-    (12_289, 1),
-    (61_440, 1),
-    (16_384, 1),
-    (65_537, 1),
-];
-
 pub const TIMEOUTS_US: &[Weighted<u64>] = &[
     (100_000, 3),
     (10_000, 2),
@@ -283,7 +276,7 @@ pub const SHARES_PPM: &[Weighted<u32>] = &[
 /// Corruption, in parts per million.
 pub const CORRUPT_PPM: &[Weighted<u32>] = &[(10_000, 3), (50_000, 2), (100_000, 1)];
 
-/// A draw of what spoils some of the packets of one window.
+/// A draw of the most that is spoiled, which is one packet or another of each window.
 pub const MOST_CORRUPT: u32 = 5;
 
 /// Rates, in bits per second.
@@ -342,7 +335,8 @@ pub fn page_offset(page: u32) -> u32 {
 /// How many values of a sysctl are worth a try.
 pub const SYSCTL_VALUES: usize = 2;
 
-/// The draw of the second value of a sysctl: with `min-tso-segs`, of 20 segments at once.
+/// The draw of a `min-tso-segs` that makes packets of many segments, as soon as the window has
+/// room for them.
 pub const MANY_SEGMENTS: u32 = 1;
 
 /// Values of a sysctl other than the kernel's own, the one that changes more first.
@@ -391,9 +385,11 @@ mod tests {
     #[test]
     fn draws_with_a_name_are_what_it_says() {
         assert_eq!(pick(FILE_BYTES, LARGER_FILE), 16_384);
-        assert_eq!(pick(FILE_BYTES, LONGEST_FILE), 131_072);
+        assert_eq!(pick(FILE_BYTES, LONG_FILE), 131_072);
         assert_eq!(pick(CORRUPT_PPM, MOST_CORRUPT), 100_000);
         assert_eq!(pick(ROWS, LONGEST_ROW), 20);
+        let segments = sysctl_values(Sysctl::MinTsoSegs);
+        assert_eq!(segments[MANY_SEGMENTS as usize], 20);
         assert_eq!(pick(LIMITS_PACKETS, SHORT_QUEUE), 3);
         assert_eq!(pick(SOCKET_BUFFER_BYTES, SMALL_BUFFER), 4096);
     }

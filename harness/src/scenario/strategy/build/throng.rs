@@ -71,14 +71,22 @@ pub fn overflow(genes: &Genes) -> Genes {
 pub fn sack(genes: &Genes) -> Genes {
     let mut genes = over_netem(&unhindered(genes));
     genes.swarm.copies = true;
-    // What several threads copy lies in pages of each.
-    genes.swarm.senders = true;
-    genes.plumbing = false;
-    genes.file = genes.file.max(tables::LONGEST_FILE);
-    genes.link.chance.corrupt = (true, tables::MOST_CORRUPT);
+    // What several threads copy into one connection lies in pages of each.
+    (genes.swarm.senders, genes.company.each) = (true, false);
+    (genes.plumbing, genes.swarm.past_the_end) = (false, false);
+    // Of zeros it cannot be seen where they are from.
+    genes.source.sparse = false;
+    // A packet that has no segments is not cut.
+    (genes.device.mtu.0, genes.device.any) = (false, false);
+    let socket = &mut genes.socket;
+    (socket.cork, socket.user_timeout.0) = (false, false);
+    genes.file = genes.file.max(tables::LONG_FILE);
+    let link = &mut genes.link;
+    link.chance.corrupt = (true, tables::MOST_CORRUPT);
+    link.chance.correlation = false;
     // Else what was sent is there before more of it is.
-    genes.link.data_delay_ms.0 = true;
-    // What TCP has as one is of many segments, however long the way is.
+    link.data_delay_ms.0 = true;
+    // What TCP has as one is of many segments, however long the way is, once the window has room.
     genes.stack.any = true;
     for (sysctl, value) in Sysctl::all().zip(&mut genes.stack.values) {
         *value = (sysctl == Sysctl::MinTsoSegs, tables::MANY_SEGMENTS);
@@ -95,7 +103,8 @@ pub fn gathered(genes: &Genes) -> Genes {
     genes
 }
 
-/// The same with a link and buffers that hold nothing up, and a reader who takes all.
+/// The same with a link and buffers that hold nothing up, a file in memory, a reader who takes
+/// all, and nobody who comes between.
 fn unhindered(genes: &Genes) -> Genes {
     let mut genes = genes.clone();
     let socket = &mut genes.socket;
@@ -138,8 +147,8 @@ const FILL_BYTES: [u64; 2] = [4096, 16_384];
 const LONG_BYTES: u64 = 16_384;
 
 /// How many copies there are where packets are to have more than one stretch of memory, which
-/// has up to 32 KiB (net/core/sock.c:SKB_FRAG_PAGE_ORDER).
-const STRETCHES: u32 = 7;
+/// has up to 32 KiB (net/core/sock.c:skb_page_frag_refill).
+const COPIES: u32 = 7;
 
 /// How the first of a crowd sends.
 #[derive(Clone, Copy, PartialEq)]
@@ -240,9 +249,9 @@ impl Builder<'_> {
         let range = self.send(genes);
         let mut op = Op::Copy { by, range };
         self.push(Actor::A, op);
-        for place in 1..STRETCHES {
-            let draw = genes.len + place;
-            let len = pick(tables::LONG_COPIES, draw % total(tables::LONG_COPIES));
+        for place in 1..COPIES {
+            let draw = (genes.len + place) as usize;
+            let len = tables::LONG_COPIES[draw % tables::LONG_COPIES.len()];
             let Some((next, range)) = onward(op, len, self.size_bytes) else {
                 return;
             };
