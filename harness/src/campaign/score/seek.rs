@@ -10,10 +10,10 @@ use crate::campaign::check;
 use crate::campaign::fuzz::target::{self, Sought};
 use crate::campaign::job::Finding;
 use crate::campaign::minimize;
+use crate::fuzz::Input;
 use crate::kernel::{Extras, Kernel, KernelName};
 use crate::oracle::{Contract, Property};
 use crate::process::interrupted;
-use crate::scenario::text;
 
 /// For what the fuzz target has found, to be made smaller.
 const SHRINK_TIME: Duration = Duration::from_secs(60);
@@ -183,9 +183,8 @@ fn kept(sought: &Sought) -> io::Result<Option<Finding>> {
     };
     let path = sought.artifact.as_ref();
     let path = path.ok_or_else(|| io::Error::other("the fuzz target told of no file"))?;
-    let scenario = fs::read_to_string(path)?;
-    let scenario =
-        text::parse("input", &scenario).map_err(|it| io::Error::other(it.to_string()))?;
+    // The first inputs of an empty corpus are no text, and mean a scenario all the same.
+    let Input(scenario) = Input::of(&fs::read(path)?);
     let message = format!("execution {} of the fuzz target", sought.executions);
     let finding = Finding::suspect(0, property, message, &scenario);
     Ok(Some(finding))
@@ -220,6 +219,28 @@ fn shrink(
     {
         if finding.property == property {
             run.note(finding);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_is_kept_as_the_scenario_that_it_means() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crash-1");
+        for bytes in [&b""[..], b"\n", b"sendfile 0+1\n"] {
+            fs::write(&path, bytes).unwrap();
+            let sought = Sought {
+                executions: 2,
+                took: Duration::ZERO,
+                violated: Some(Property::Wire),
+                artifact: Some(path.clone()),
+            };
+            let finding = kept(&sought).unwrap().unwrap();
+            assert_eq!(finding.original, Input::of(bytes).0.to_string());
         }
     }
 }
