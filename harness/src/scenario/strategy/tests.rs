@@ -142,6 +142,15 @@ fn scenarios_are_small() {
     assert!((3.0..15.0).contains(&ops), "{ops} operations");
 }
 
+/// How many copies of more than two pages these make.
+fn long_copies<const N: usize>(case: &Scenario, by: [Actor; N]) -> usize {
+    let is_long = |op| matches!(op, Op::Copy { range, .. } if range.len > 8192);
+    let steps = case.steps.iter();
+    steps
+        .filter(|it| by.contains(&it.actor) && is_long(it.op))
+        .count()
+}
+
 /// A link that only delays and spoils, much, and buffers as the kernel tunes them.
 fn is_plain_but_spoils(setup: &Setup) -> bool {
     let Netem {
@@ -260,22 +269,14 @@ fn every_feature_is_generated() {
             "long copies in packets of many segments, of which single ones are lost",
             1.2,
             |c| {
-                let long =
-                    |step: &&Step| matches!(step.op, Op::Copy { range, .. } if range.len > 8192);
-                c.steps.iter().filter(long).count() >= 4
+                long_copies(c, Actor::SENDING_SIDE) >= 4
                     && c.setup.stack.get(Sysctl::MinTsoSegs) == Some(20)
                     && is_plain_but_spoils(&c.setup)
             },
         ),
         ("the same by two threads in turn", 0.4, |c| {
-            let by = |actor| {
-                let long = |step: &&Step| {
-                    step.actor == actor
-                        && matches!(step.op, Op::Copy { range, .. } if range.len > 8192)
-                };
-                c.steps.iter().filter(long).count()
-            };
-            by(Actor::A) >= 2 && by(Actor::B) >= 2 && is_plain_but_spoils(&c.setup)
+            let by = |actor| long_copies(c, [actor]) >= 2;
+            by(Actor::A) && by(Actor::B) && is_plain_but_spoils(&c.setup)
         }),
         ("tcp4", 45.0, |c| c.setup.socket.family == Family::Tcp4),
         ("tcp6", 10.0, |c| c.setup.socket.family == Family::Tcp6),
